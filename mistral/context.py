@@ -1,0 +1,56 @@
+"""Who asks: the identity that a request carries through the service.
+
+A ``Context`` is passed, never looked up. The one exception is the log, which
+reads the request id from a context variable set at the edge of each process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_PROJECT = "<default-project>"
+"""Owner of everything while authentication is off (ENG-027)."""
+
+current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Identity of a caller.
+
+    ``auth_token`` never enters ``to_dict``, hence no row, message or log
+    (SEC-07); whoever needs it later works with a trust.
+    """
+
+    project_id: str = DEFAULT_PROJECT
+    user_id: str | None = None
+    project_name: str | None = None
+    user_name: str | None = None
+    roles: tuple[str, ...] = ()
+    is_admin: bool = False
+    trust_id: str | None = None
+    request_id: str | None = None
+    auth_token: str | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form for messages and rows, without the token."""
+        return {
+            "project_id": self.project_id,
+            "user_id": self.user_id,
+            "project_name": self.project_name,
+            "user_name": self.user_name,
+            "roles": list(self.roles),
+            "is_admin": self.is_admin,
+            "trust_id": self.trust_id,
+            "request_id": self.request_id,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Context:
+        """The inverse of ``to_dict``; unknown keys (a newer peer's) are dropped."""
+        known = {name: data[name] for name in cls.__slots__ if name in data}
+        known["roles"] = tuple(known.get("roles") or ())
+        return cls(**known)

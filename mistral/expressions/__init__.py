@@ -1,0 +1,1 @@
+"""YAQL and Jinja2: values in, values out, on a budget."""

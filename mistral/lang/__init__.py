@@ -1,0 +1,1 @@
+"""The workflow language v2: from text to immutable specs."""

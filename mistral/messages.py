@@ -1,0 +1,439 @@
+"""One vocabulary for API, engine and executors: what is heard, what is said.
+
+An *event* is what the engine hears: a request in the imperative, or a fact in
+the past tense. An *effect* is what must happen after the commit. Both are
+frozen dataclasses of JSON values and are the wire format at once.
+
+Old and new processes meet on the wire: :func:`decode` gives defaults to what
+is missing and keeps what it does not know in ``extra``, so fields may be
+added, never changed in meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Final
+
+VERSION: Final = 1
+"""Version of the vocabulary as a whole, sent with each message."""
+
+
+class State(StrEnum):
+    """States of executions (spec/engine.md § 1.1); the values are wire values."""
+
+    IDLE = "IDLE"
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    DELAYED = "DELAYED"
+    PAUSED = "PAUSED"
+    SUCCESS = "SUCCESS"
+    ERROR = "ERROR"
+    CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
+
+
+COMPLETED: Final = frozenset(
+    {State.SUCCESS, State.ERROR, State.CANCELLED, State.SKIPPED}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """Root of all messages. ``extra``: fields of a newer peer, kept as they are."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event(Message):
+    """Something that a turn of the engine decides about.
+
+    :cvar answered: somebody waits for an answer (a request).
+    :param run_id: the workflow execution whose header guards it; empty for a
+        stand-alone action, which is its own header.
+    """
+
+    answered: ClassVar[bool] = False
+    run_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request(Event):
+    """A change that somebody asks for and waits for.
+
+    :param request_id: a repeat with the same id gets the stored answer.
+    :param context: ``Context.to_dict()`` of who asks.
+    """
+
+    answered: ClassVar[bool] = True
+    request_id: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+# -- Requests: from the API ---------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartWorkflow(Request):
+    """Start ``run_id``; if it exists already, that run is the answer (§ 7.1).
+
+    :param workflow_id: id of the definition (wins), or
+    :param workflow_name: its name, looked up in ``namespace``.
+    :param parent: for a sub-workflow: ``{"run_id", "task_id", "attempt",
+        "index", "root_id", "workbook", "name"}``; the child's failure to start
+        is told to the parent, and nothing of it is stored.
+    """
+
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    namespace: str = ""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
+    parent: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PauseWorkflow(Request):
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResumeWorkflow(Request):
+    env: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopWorkflow(Request):
+    """:param state: SUCCESS, ERROR or CANCELLED."""
+
+    state: str = ""
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateWorkflow(Request):
+    """Description and environment of a run (§ 7.5); None: leave as it is."""
+
+    description: str | None = None
+    env: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteWorkflow(Request):
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RerunTask(Request):
+    task_id: str = ""
+    reset: bool = True
+    env: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkipTask(Request):
+    task_id: str = ""
+    env: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateAction(Request):
+    """``PUT /v2/action_executions/{id}`` (§ 7.8).
+
+    :param run_id: run of the action, empty for a stand-alone one.
+    :param result: for SUCCESS and ERROR; ``{"result": …}`` is built from it.
+    """
+
+    action_id: str = ""
+    state: str = ""
+    result: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunAction(Request):
+    """A stand-alone run of an action (§ 7.9); ``action_id`` is made by the API.
+
+    :param save: store the action execution and dispatch it; otherwise the
+        engine only validates and answers with the call, nothing is stored.
+    """
+
+    action_id: str = ""
+    name: str = ""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    namespace: str = ""
+    description: str = ""
+    save: bool = False
+    sync: bool = False
+    target: str | None = None
+    timeout: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeleteAction(Request):
+    action_id: str = ""
+
+
+# -- Requests: from executors -------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimAction(Event):
+    """May I run this attempt? Answer: true or false; the same token gets the
+    same answer.
+
+    :param token: made by the executor for each offer that it received.
+    :param executor_id: the instance that will run it.
+    """
+
+    answered: ClassVar[bool] = True
+    action_id: str = ""
+    attempt: int = 1
+    token: str = ""
+    executor_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionFinished(Event):
+    """The result of an attempt; the sender keeps it until the commit.
+
+    :param state: SUCCESS, ERROR or CANCELLED.
+    :param result: data, or the error.
+    """
+
+    action_id: str = ""
+    attempt: int = 1
+    state: str = State.SUCCESS
+    result: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActionTurnedAsync(Event):
+    """The first message about an action whose instance says ``is_sync()`` is
+    false: no result will come from the executor."""
+
+    action_id: str = ""
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch(Message):
+    """Events of one sender that were ready at the same moment, in order.
+
+    :param events: encoded events.
+    """
+
+    events: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat(Message):
+    """What an executor runs and holds. It is answered with ``{"over":
+    [action ids whose attempt is finished or replaced], "missing": []}``.
+
+    :param running: ``[action_id, attempt]`` of what runs now.
+    :param held: the same, for results that wait for the engine's commit.
+    :param leaving: the last one: the instance is going away by itself.
+    """
+
+    executor_id: str = ""
+    host: str = ""
+    running: tuple[tuple[str, int], ...] = ()
+    held: tuple[tuple[str, int], ...] = ()
+    leaving: bool = False
+
+
+# -- Facts that the engine tells itself ---------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Woke(Event):
+    """A timer of a task is due.
+
+    :param key: which: ``wait-before``, ``wait-after``, ``retry``, ``timeout``.
+    :param epoch: the task's number of starts when it was set; a task that has
+        moved on ignores it.
+    """
+
+    task_id: str = ""
+    key: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MoreItems(Event):
+    """Open the next page of a with-items task."""
+
+    task_id: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildFinished(Event):
+    """A sub-workflow ended, or could not start (``child_id`` empty then).
+
+    :param run_id: the parent run.
+    """
+
+    task_id: str = ""
+    child_id: str = ""
+    attempt: int = 1
+    index: int = 0
+    state: str = State.SUCCESS
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildPaused(Event):
+    """A sub-workflow became PAUSED; the parent follows (§ 6.3)."""
+
+    task_id: str = ""
+    child_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildResumed(Event):
+    """A sub-workflow became RUNNING again."""
+
+    task_id: str = ""
+    child_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildReopened(Event):
+    """A task below was rerun or skipped: ancestors go back to RUNNING."""
+
+    task_id: str = ""
+    child_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutorLost(Event):
+    """The executor that ran this action gave no sign for too long.
+
+    :param last_seen: ISO time of its last sign.
+    """
+
+    action_id: str = ""
+    attempt: int = 1
+    executor_id: str = ""
+    last_seen: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NobodyCame(Event):
+    """No executor claimed this offer within ``first_heartbeat_timeout``."""
+
+    action_id: str = ""
+    attempt: int = 1
+
+
+# -- Effects ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect(Message):
+    """Something that must happen after the commit; stored as an outbox row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tell(Effect):
+    """Let an event be heard: a timer when ``due_at`` is set, otherwise now.
+
+    The row is consumed in the commit of the turn that hears it.
+    """
+
+    event: Event
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallAction(Effect):
+    """An offer to run an action; it starts nothing until it is claimed.
+
+    :param name: the action that an executor knows (of an ad-hoc action: its base).
+    :param input: parameters, final.
+    :param target: executor group, or None for any.
+    :param timeout: seconds for the run itself, or None.
+    :param execution: ``ExecutionContext`` fields of ``mistral_lib``.
+    :param security: ``SecurityContext`` fields, without secrets.
+    :param reply_to: topic of the engine that made the offer.
+    """
+
+    action_id: str = ""
+    run_id: str = ""
+    attempt: int = 1
+    name: str = ""
+    input: Mapping[str, Any] = field(default_factory=dict)
+    safe_rerun: bool = False
+    target: str | None = None
+    timeout: int | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict)
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notify(Effect):
+    """A notification for publishers (§ 10.8), delivered at least once, in order
+    per execution."""
+
+    run_id: str = ""
+    object_id: str = ""
+    event: str = ""
+    timestamp: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    publishers: tuple[Mapping[str, Any], ...] = ()
+
+
+# -- Wire ---------------------------------------------------------------------
+
+
+def _kinds(root: type[Message]) -> dict[str, type[Message]]:
+    found = {root.__name__: root}
+    for child in root.__subclasses__():
+        found.update(_kinds(child))
+    return found
+
+
+KINDS: Final[Mapping[str, type[Message]]] = _kinds(Message)
+"""Every message class by its name on the wire."""
+
+_FIELDS: Final[Mapping[type, tuple[str, ...]]] = {
+    cls: tuple(f.name for f in fields(cls) if f.name != "extra")
+    for cls in KINDS.values()
+}
+
+
+def encode(message: Message) -> dict[str, Any]:
+    """``{"kind", "v", …fields}``, JSON values only (``Tell`` is not sent:
+    its event is)."""
+    wire: dict[str, Any] = dict(message.extra)
+    for name in _FIELDS[type(message)]:
+        wire[name] = getattr(message, name)
+    wire["kind"] = type(message).__name__
+    wire["v"] = VERSION
+    return wire
+
+
+def decode(wire: Mapping[str, Any]) -> Message:
+    """The inverse of ``encode``.
+
+    :raises KeyError: this process does not know the kind (a newer peer's).
+    """
+    cls = KINDS[wire["kind"]]
+    names = _FIELDS[cls]
+    known: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in wire.items():
+        if name in names:
+            known[name] = tuple(value) if isinstance(value, list) and name in _TUPLES else value
+        elif name not in ("kind", "v"):
+            extra[name] = value
+    return cls(**known, extra=extra)
+
+
+_TUPLES: Final = frozenset({"events", "running", "held", "publishers"})
