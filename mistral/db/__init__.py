@@ -1,1 +1,1 @@
-
+"""Rows: everything that touches the database."""

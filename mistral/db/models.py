@@ -1,0 +1,405 @@
+"""The tables.
+
+Three groups: what users define, what runs, and what the engine promises to do
+after a commit. All mutable state of a run is guarded by the row lock of its
+header (``workflow_executions``); rows without a run are their own header.
+
+Columns that the API shows have the names of the API. What only the engine
+needs stands in ``internals``: one JSON document a row, written by
+``engine/core/run.py``, never searched by SQL.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from mistral.db.columns import Id, Json, LongText, Name, Utc
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Names are case sensitive everywhere, so MariaDB and MySQL get a binary collation.
+_OPTIONS: Final[dict[str, Any]] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",
+}
+
+
+def _stamps() -> tuple[Column[Any], Column[Any]]:
+    return Column("created_at", Utc, nullable=False), Column("updated_at", Utc)
+
+
+# -- What users define --------------------------------------------------------
+
+workbooks = Table(
+    "workbooks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("namespace", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("tags", Json),
+    Column("definition", LongText, nullable=False),
+    Column("spec", Json, nullable=False),
+    Column("checksum", String(32), nullable=False),
+    *_stamps(),
+    UniqueConstraint("name", "namespace", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    **_OPTIONS,
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("namespace", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("tags", Json),
+    Column("definition", LongText, nullable=False),
+    # The normalised form of spec/language.md § 29.3.
+    Column("spec", Json, nullable=False),
+    # Key of ``frozen_specs``: the form that runs use.
+    Column("spec_id", String(64), nullable=False),
+    Column("checksum", String(32), nullable=False),
+    # Name of the workbook that it came from, or null.
+    Column("workbook_name", Name),
+    Column("is_system", Boolean, nullable=False, default=False),
+    *_stamps(),
+    UniqueConstraint("name", "namespace", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    **_OPTIONS,
+)
+
+# Ad-hoc actions; Python actions come from plug-ins and have no rows.
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("namespace", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("description", LongText),
+    Column("tags", Json),
+    # Declaration as the API shows it: ``a, b=1``.
+    Column("input", LongText),
+    Column("definition", LongText, nullable=False),
+    Column("spec", Json, nullable=False),
+    Column("workbook_name", Name),
+    Column("is_system", Boolean, nullable=False, default=False),
+    *_stamps(),
+    UniqueConstraint("name", "namespace", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    **_OPTIONS,
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("description", LongText),
+    Column("variables", Json, nullable=False),
+    Column("scope", String(10), nullable=False, default="private"),
+    *_stamps(),
+    UniqueConstraint("name", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    **_OPTIONS,
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("id", Id, primary_key=True),
+    # Project that owns the resource.
+    Column("project_id", String(80), nullable=False),
+    Column("resource_id", Id, nullable=False),
+    Column("resource_type", String(50), nullable=False),
+    # Project that the resource is offered to.
+    Column("member_id", String(80), nullable=False),
+    Column("status", String(20), nullable=False, default="pending"),
+    *_stamps(),
+    UniqueConstraint("resource_id", "resource_type", "member_id"),
+    Index(None, "member_id", "status"),
+    **_OPTIONS,
+)
+
+# Specs by content: a run keeps the form that it started with, whatever becomes
+# of the definition (ENG-017, ENG-018), without a copy of its own.
+frozen_specs = Table(
+    "frozen_specs",
+    metadata,
+    # SHA-256 of the body.
+    Column("id", String(64), primary_key=True),
+    Column("body", Json, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    **_OPTIONS,
+)
+
+# -- What runs ----------------------------------------------------------------
+
+workflow_executions = Table(
+    "workflow_executions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("workflow_id", Id),
+    Column("workflow_name", Name, nullable=False),
+    Column("workflow_namespace", Name, nullable=False, default=""),
+    Column("spec_id", String(64), nullable=False),
+    Column("description", LongText),
+    Column("tags", Json),
+    Column("state", String(20), nullable=False),
+    Column("state_info", LongText),
+    Column("input", Json),
+    Column("params", Json),
+    # Variables of the run: ``vars`` and published globals.
+    Column("context", Json),
+    Column("output", Json),
+    Column("accepted", Boolean, nullable=False, default=False),
+    # Parent task and top-most run; null on a root.
+    Column("task_execution_id", Id),
+    Column("root_execution_id", Id),
+    # Raised by each change; a cache of the run is valid only for its version.
+    Column("version", BigInteger, nullable=False, default=0),
+    Column("internals", Json, nullable=False),
+    *_stamps(),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "created_at", "id"),
+    Index(None, "task_execution_id"),
+    Index(None, "root_execution_id"),
+    Index(None, "state", "created_at"),
+    Index(None, "workflow_id", "state"),
+    **_OPTIONS,
+)
+
+task_executions = Table(
+    "task_executions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column(
+        "workflow_execution_id",
+        Id,
+        ForeignKey("workflow_executions.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    # Order of creation within the run.
+    Column("seq", Integer, nullable=False),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("type", String(10), nullable=False),
+    Column("workflow_name", Name, nullable=False),
+    Column("workflow_namespace", Name, nullable=False, default=""),
+    Column("workflow_id", Id),
+    Column("tags", Json),
+    Column("state", String(20), nullable=False),
+    Column("state_info", LongText),
+    # Follow-ups were decided (also false while the task is open).
+    Column("processed", Boolean, nullable=False, default=False),
+    # Name → value, or {"ref": document id} for a large value; with versions.
+    Column("in_context", Json),
+    Column("published", Json),
+    # [[task name, event], …]
+    Column("next_tasks", Json),
+    Column("has_next_tasks", Boolean, nullable=False, default=False),
+    Column("error_handled", Boolean, nullable=False, default=False),
+    # Joins: the task's name, so that there is one row per run and join.
+    Column("unique_key", String(300)),
+    Column("runtime_context", Json),
+    Column("internals", Json, nullable=False),
+    Column("started_at", Utc),
+    Column("finished_at", Utc),
+    *_stamps(),
+    UniqueConstraint("workflow_execution_id", "unique_key"),
+    Index(None, "workflow_execution_id", "name", "seq"),
+    Index(None, "workflow_execution_id", "state"),
+    Index(None, "workflow_execution_id", "processed"),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "created_at", "id"),
+    **_OPTIONS,
+)
+
+action_executions = Table(
+    "action_executions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    # Null for a stand-alone run, which is its own header.
+    Column(
+        "task_execution_id",
+        Id,
+        ForeignKey("task_executions.id", ondelete="CASCADE"),
+    ),
+    Column("workflow_execution_id", Id),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("workflow_name", Name),
+    Column("workflow_namespace", Name, nullable=False, default=""),
+    Column("description", LongText),
+    Column("tags", Json),
+    Column("state", String(20), nullable=False),
+    Column("state_info", LongText),
+    Column("input", Json),
+    # {"result": …}
+    Column("output", Json),
+    Column("accepted", Boolean, nullable=False, default=False),
+    Column("is_sync", Boolean, nullable=False, default=True),
+    # Position in a with-items task.
+    Column("item_index", Integer, nullable=False, default=0),
+    # Raised when a safe-rerun action is offered again.
+    Column("attempt", Integer, nullable=False, default=1),
+    # Token of the claim that started it, and the executor instance.
+    Column("started_by", String(64)),
+    Column("executor_id", String(64)),
+    Column("started_at", Utc),
+    Column("last_heartbeat", Utc),
+    Column("internals", Json, nullable=False),
+    *_stamps(),
+    Index(None, "task_execution_id", "item_index"),
+    Index(None, "workflow_execution_id"),
+    Index(None, "executor_id", "state"),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "created_at", "id"),
+    **_OPTIONS,
+)
+
+# Who triggered a join, per round; inserted only, so that an arrival costs the
+# same for a join of two and of two thousand.
+join_arrivals = Table(
+    "join_arrivals",
+    metadata,
+    Column(
+        "join_id",
+        Id,
+        ForeignKey("task_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("round", Integer, primary_key=True),
+    # Name of the inbound task.
+    Column("inbound", Name, primary_key=True),
+    Column("source_id", Id),
+    # Clause that fired, or "not triggered" / "impossible route".
+    Column("event", String(20), nullable=False),
+    **_OPTIONS,
+)
+
+# Values too large to travel in every context: once per run.
+documents = Table(
+    "documents",
+    metadata,
+    Column(
+        "workflow_execution_id",
+        Id,
+        ForeignKey("workflow_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("id", Id, primary_key=True),
+    Column("body", Json, nullable=False),
+    **_OPTIONS,
+)
+
+# -- What the engine remembers and promises -----------------------------------
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("due_at", Utc, nullable=False),
+    # Class of the message: CallAction, Notify, or the event that Tell carries.
+    Column("kind", String(40), nullable=False),
+    # Executor group of an offer; null: any.
+    Column("target", Name),
+    Column("payload", Json, nullable=False),
+    # Header that the row belongs to (run, or stand-alone action).
+    Column("run_id", Id, nullable=False),
+    # The action of an offer, so that a claim finds its row.
+    Column("action_id", Id),
+    Column("lease_owner", String(64)),
+    Column("lease_until", Utc),
+    # Sends so far.
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("created_at", Utc, nullable=False),
+    Index(None, "due_at"),
+    Index(None, "action_id"),
+    Index(None, "run_id"),
+    **_OPTIONS,
+)
+
+# One row per handled event, append-only: timeline, failure analysis, and the
+# inputs of decisions.
+history = Table(
+    "history",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", Utc, nullable=False),
+    Column("turn_id", String(36), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("body", Json, nullable=False),
+    Index(None, "turn_id"),
+    **_OPTIONS,
+)
+
+# Answers by request id: a repeated request changes nothing.
+handled = Table(
+    "handled",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("answer", Json, nullable=False),
+    Column("at", Utc, nullable=False),
+    Index(None, "at"),
+    **_OPTIONS,
+)
+
+# Events that no decision could be made about.
+poison = Table(
+    "poison",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("run_id", Id, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("error", LongText, nullable=False),
+    Column("at", Utc, nullable=False),
+    Index(None, "run_id"),
+    **_OPTIONS,
+)
+
+# Liveness: one row per executor instance.
+executors = Table(
+    "executors",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", Name, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("last_seen", Utc, nullable=False),
+    Index(None, "last_seen"),
+    **_OPTIONS,
+)
