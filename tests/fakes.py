@@ -1,0 +1,118 @@
+"""Stand-ins that implement our ports. Each passes the port's own tests."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from mistral.errors import ExpressionFault
+
+
+class FakeClock:
+    """A clock that moves when told to."""
+
+    def __init__(self, start: datetime = datetime(2020, 1, 2, 3, 4, 5)) -> None:
+        self._now = start
+        self._monotonic = 1000.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+
+
+@dataclass
+class MemoryFacts:
+    """``Facts`` over plain values.
+
+    ``task_rows`` and ``execution_rows`` are the mappings that functions show,
+    oldest first; ``current_task`` is the id of the task that asks.
+    """
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    this_execution: Mapping[str, Any] | None = None
+    execution_rows: Sequence[Mapping[str, Any]] = ()
+    task_rows: Sequence[Mapping[str, Any]] = ()
+    current_task: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    _uuids: int = 0
+
+    def env(self) -> Mapping[str, Any]:
+        self.asked.append("env")
+        return self.environment
+
+    def execution(self) -> Mapping[str, Any]:
+        self.asked.append("execution")
+        if self.this_execution is None:
+            raise ExpressionFault("There is no execution here")
+        return self.this_execution
+
+    def executions(
+        self,
+        id: str | None = None,
+        root_execution_id: str | None = None,
+        state: str | None = None,
+        from_time: datetime | None = None,
+        to_time: datetime | None = None,
+    ) -> Sequence[Mapping[str, Any]]:
+        self.asked.append("executions")
+
+        def created(row: Mapping[str, Any]) -> datetime:
+            return datetime.strptime(row["created_at"], "%Y-%m-%d %H:%M:%S")
+
+        return [
+            row
+            for row in self.execution_rows
+            if (id is None or row["id"] == id)
+            and root_execution_id in (None, row.get("root_execution_id"))
+            and (state is None or row["state"] == state)
+            and (from_time is None or created(row) >= from_time)
+            and (to_time is None or created(row) < to_time)
+        ]
+
+    def task(self, name: str | None) -> Mapping[str, Any] | None:
+        self.asked.append("task")
+        current = [row for row in self.task_rows if row["id"] == self.current_task]
+        if name is None:
+            return current[0] if current else None
+        if current and current[0]["name"] == name:
+            return current[0]
+        named = [row for row in self.task_rows if row["name"] == name]
+        return named[-1] if named else None
+
+    def tasks(
+        self,
+        workflow_execution_id: str | None = None,
+        recursive: bool = False,
+        state: str | None = None,
+        flat: bool = False,
+    ) -> Sequence[Mapping[str, Any]]:
+        self.asked.append("tasks")
+        return [
+            row
+            for row in self.task_rows
+            if workflow_execution_id in (None, row.get("workflow_execution_id"))
+            and (state is None or row["state"] == state)
+            and (not flat or row.get("type") == "ACTION")
+        ]
+
+    def global_variable(self, name: str) -> Any:
+        self.asked.append("global")
+        return self.variables.get(name)
+
+    def uuid(self) -> str:
+        self._uuids += 1
+        return str(uuid.UUID(int=self._uuids))
+
+    def now(self) -> datetime:
+        return self.clock.now()
