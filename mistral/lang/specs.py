@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 ENGINE_COMMANDS: Final = frozenset({"noop", "fail", "succeed", "pause"})
 
@@ -27,9 +27,9 @@ def _nothing() -> Mapping[str, Any]:
 class Required:
     """The default of an input that has none (``REQUIRED`` is the one value)."""
 
-    _instance: Required | None = None
+    _instance: Self | None = None
 
-    def __new__(cls) -> Required:
+    def __new__(cls) -> Self:
         if cls._instance is None:
             cls._instance = super().__new__(cls)
         return cls._instance
@@ -170,6 +170,10 @@ class WorkflowSpec:
     description: Any = None
     tags: tuple[str, ...] = ()
     body: Mapping[str, Any] = field(default_factory=_nothing, compare=False)
+    derived: dict[str, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What others have computed from this spec and keep with it."""
 
 
 @dataclass(frozen=True, slots=True)

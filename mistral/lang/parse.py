@@ -1,0 +1,418 @@
+"""The face of the language: text to specs.
+
+::
+
+    parse_workflows(text) ─┐
+    parse_actions(text)  ──┼─▶ specs with the text to store, or DefinitionFault
+    parse_workbook(text) ──┘
+    check_workflows, check_actions, check_workbook ─▶ Report, never raising
+    workflow_from_dict, action_from_dict ◀─ the normalised body kept in storage
+
+A document is read to its end: all its problems are reported together, in the
+order of the text, each with its path, line and column (spec/language.md § 29).
+Warnings never refuse a definition unless ``strict`` is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+from mistral.errors import DefinitionFault, Problem
+from mistral.expressions.recognition import LANGUAGES
+from mistral.expressions.yaml_text import LIMITS, Limits
+from mistral.lang import shapes
+from mistral.lang.actions import build_action, check_action
+from mistral.lang.embedded import Expressions
+from mistral.lang.inline import Call, Ignored, is_target, parse_inline, parse_target
+from mistral.lang.shapes import Findings, Path
+from mistral.lang.specs import ActionSpec, WorkbookSpec, WorkflowSpec
+from mistral.lang.text import Document, checksum, read, rewrite, to_json
+from mistral.lang.workflows import build_workflow, check_workflow
+
+__all__ = [
+    "Call",
+    "Ignored",
+    "Limits",
+    "ParsedAction",
+    "ParsedWorkbook",
+    "ParsedWorkflow",
+    "Report",
+    "action_from_dict",
+    "check_actions",
+    "check_workbook",
+    "check_workflows",
+    "is_target",
+    "parse_actions",
+    "parse_inline",
+    "parse_target",
+    "parse_workbook",
+    "parse_workflows",
+    "workflow_from_dict",
+]
+
+NAME_CHARACTERS: Final = 255
+
+_UUID: Final = re.compile(
+    r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE
+)
+_MEMBER: Final = re.compile(r"[\w-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedWorkflow:
+    """A workflow and the text to store for it. ``checksum`` is the MD5 of that
+    text; members of workbooks have none."""
+
+    spec: WorkflowSpec
+    text: str
+    checksum: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAction:
+    """An ad-hoc action and the text to store for it: the whole upload, or its
+    piece of a workbook."""
+
+    spec: ActionSpec
+    text: str
+    checksum: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedWorkbook:
+    """A workbook; the specs of its members have full names
+    (``<workbook>.<member>``), those inside ``spec`` short ones."""
+
+    spec: WorkbookSpec
+    text: str
+    workflows: tuple[ParsedWorkflow, ...]
+    actions: tuple[ParsedAction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is wrong and what is doubtful in a text."""
+
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        return not self.problems
+
+
+Parsed = TypeVar("Parsed")
+Spec = TypeVar("Spec")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One document being judged."""
+
+    document: Document
+    expressions: Expressions
+
+    @property
+    def found(self) -> Findings:
+        return self.expressions.found
+
+    def report(self, *, strict: bool) -> Report:
+        errors, warnings = self.found.errors, self.found.warnings
+        if strict:
+            errors, warnings = errors + warnings, []
+        return Report(self.document.problems(errors), self.document.problems(warnings))
+
+
+def _judge(
+    text: str,
+    judge: Callable[[_Reading], Parsed | None],
+    limits: Limits,
+    languages: Collection[str],
+    strict: bool,
+) -> tuple[Parsed | None, Report]:
+    try:
+        document = read(text, limits)
+    except DefinitionFault as fault:
+        return None, Report(fault.problems)
+    reading = _Reading(document, Expressions(Findings(), languages))
+    for duplicate in document.duplicates:
+        first, second = duplicate.first.place, duplicate.second.place
+        message = (
+            f"this key is given twice, on lines {first[0]} and {second[0]}; the last"
+            " one counts"
+        )
+        reading.found.warn(duplicate.path, message, "LINT-29", at_key=True)
+    parsed = judge(reading)
+    return parsed, reading.report(strict=strict)
+
+
+def _parse(
+    text: str,
+    judge: Callable[[_Reading], Parsed | None],
+    limits: Limits,
+    languages: Collection[str],
+    strict: bool,
+) -> Parsed:
+    parsed, report = _judge(text, judge, limits, languages, strict)
+    if parsed is None or report.problems:
+        raise DefinitionFault(report.problems)
+    return parsed
+
+
+def parse_workflows(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> tuple[ParsedWorkflow, ...]:
+    """The workflows of a document (§ 5), in its order.
+
+    :param limits: what the text may cost (SEC-03).
+    :param languages: the expression languages that are allowed (V-18).
+    :param strict: refuse warnings, too.
+    :raises DefinitionFault: with every problem that was found.
+    """
+    return _parse(text, _workflows, limits, languages, strict)
+
+
+def parse_actions(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> tuple[ParsedAction, ...]:
+    """The ad-hoc actions of a document (§ 7); as ``parse_workflows``."""
+    return _parse(text, _actions, limits, languages, strict)
+
+
+def parse_workbook(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> ParsedWorkbook:
+    """A workbook and its members (§ 6); as ``parse_workflows``."""
+    return _parse(text, _workbook, limits, languages, strict)
+
+
+def check_workflows(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> Report:
+    """What ``parse_workflows`` would say, without raising."""
+    return _judge(text, _workflows, limits, languages, strict)[1]
+
+
+def check_actions(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> Report:
+    """What ``parse_actions`` would say, without raising."""
+    return _judge(text, _actions, limits, languages, strict)[1]
+
+
+def check_workbook(
+    text: str,
+    *,
+    limits: Limits = LIMITS,
+    languages: Collection[str] = LANGUAGES,
+    strict: bool = False,
+) -> Report:
+    """What ``parse_workbook`` would say, without raising."""
+    return _judge(text, _workbook, limits, languages, strict)[1]
+
+
+def workflow_from_dict(body: Mapping[str, Any]) -> WorkflowSpec:
+    """The spec of a body that was normalised before (``spec.body``); it is
+    trusted and not checked again. Equal to the spec that was parsed."""
+    return build_workflow(body)
+
+
+def action_from_dict(body: Mapping[str, Any]) -> ActionSpec:
+    """As ``workflow_from_dict``."""
+    return build_action(body)
+
+
+def _workflows(reading: _Reading) -> tuple[ParsedWorkflow, ...]:
+    specs = _listed(reading, check_workflow, "workflow", uuid_allowed=False)
+    document = reading.document
+    if reading.found.errors:
+        return ()
+    texts = {name: document.text for name in specs}
+    if len(specs) > 1:
+        version = document.data["version"]
+        texts = {name: rewrite(version, name, document.data[name]) for name in specs}
+    return tuple(
+        ParsedWorkflow(spec, texts[name], checksum(texts[name]))
+        for name, spec in specs.items()
+    )
+
+
+def _actions(reading: _Reading) -> tuple[ParsedAction, ...]:
+    specs = _listed(reading, check_action, "action", uuid_allowed=True)
+    text = reading.document.text
+    return tuple(ParsedAction(spec, text, checksum(text)) for spec in specs.values())
+
+
+Check = Callable[[Expressions, Path, str, Any], Spec | None]
+
+
+def _listed(
+    reading: _Reading, check: Check[Spec], what: str, *, uuid_allowed: bool
+) -> dict[str, Spec]:
+    """The entries of a list document that can be built."""
+    found, data = reading.found, reading.document.data
+    _check_list_version(found, data)
+    names = [key for key in data if key != "version"]
+    if not names:
+        found.error((), f"expected at least one {what} beside 'version'", "V-04")
+    specs = {}
+    for name in names:
+        if not isinstance(name, str):
+            message = f"expected the name of a {what}, found {shapes.kind_of(name)}"
+            found.error((name,), f"{message}: quote it", "Q03", at_key=True)
+            continue
+        _check_name(found, (name,), name, at_key=True)
+        if not uuid_allowed and _UUID.fullmatch(name):
+            message = "a workflow cannot have a name in the form of a UUID"
+            found.error((name,), message, "V-20", at_key=True)
+        spec = check(reading.expressions, (name,), name, data[name])
+        if spec is not None:
+            specs[name] = spec
+    return specs
+
+
+def _check_name(found: Findings, path: Path, name: str, *, at_key: bool) -> None:
+    if not name or " " in name:
+        message = "a name is not empty and holds no blank"
+        found.error(path, message, "V-08", at_key=at_key)
+    elif len(name) > NAME_CHARACTERS:
+        message = f"a name has at most {NAME_CHARACTERS} characters"
+        found.error(path, message, "V-08", at_key=at_key)
+
+
+def _is_two(version: Any) -> bool:
+    """Every spelling of the one version there is (Q08)."""
+    return not isinstance(version, bool) and version in (2, "2", "2.0")
+
+
+def _check_list_version(found: Findings, data: Mapping[Any, Any]) -> None:
+    if "version" not in data:
+        found.error((), "'version' is missing; write version: '2.0'", "V-02")
+        return
+    version = data["version"]
+    is_number = isinstance(version, (int, float)) and not isinstance(version, bool)
+    if is_number and version >= 0 or isinstance(version, str) and version:
+        if not _is_two(version):
+            message = "the version is not 2.0; the text is read as 2.0"
+            found.warn(("version",), message, "Q08")
+        return
+    found.error(("version",), "expected version: '2.0'", "V-02")
+
+
+_WORKBOOK: Final[Mapping[str, shapes.Shape]] = {
+    "version": shapes.anything,
+    "name": shapes.text,
+    "description": shapes.text,
+    "tags": shapes.string_list,
+    "workflows": shapes.anything,
+    "actions": shapes.anything,
+}
+
+
+def _workbook(reading: _Reading) -> ParsedWorkbook | None:
+    found, document = reading.found, reading.document
+    data = document.data
+    sound = shapes.fields(found, (), data, _WORKBOOK)
+    if "version" not in data:
+        found.error((), "'version' is missing; write version: '2.0'", "V-02")
+    elif not _is_two(data["version"]):
+        found.error(("version",), "unsupported version: only 2.0 exists", "V-03")
+    if "name" not in data:
+        found.error((), "a workbook needs 'name'", "V-06")
+    elif "name" in sound:
+        _check_name(found, ("name",), sound["name"], at_key=False)
+    name = str(sound.get("name", ""))
+    workflows = _members(reading, "workflows", name, check_workflow)
+    actions = _members(reading, "actions", name, check_action)
+    if found.errors:
+        return None
+    spec = WorkbookSpec(
+        name=name,
+        workflows=_short({key: _renamed(key, w) for key, w in workflows.items()}),
+        actions=_short({key: _renamed(key, a) for key, a in actions.items()}),
+        description=sound.get("description"),
+        tags=tuple(sound.get("tags", ())),
+        body=to_json(data),
+    )
+    return ParsedWorkbook(
+        spec,
+        document.text,
+        tuple(
+            ParsedWorkflow(member, document.slice("workflows", key), None)
+            for key, member in workflows.items()
+        ),
+        tuple(
+            ParsedAction(member, document.slice("actions", key), None)
+            for key, member in actions.items()
+        ),
+    )
+
+
+def _short(members: Mapping[str, Spec]) -> Mapping[str, Spec]:
+    return MappingProxyType(dict(members))
+
+
+Named = TypeVar("Named", WorkflowSpec, ActionSpec)
+
+
+def _renamed(name: str, spec: Named) -> Named:
+    return replace(spec, name=name, body={**spec.body, "name": name})
+
+
+def _members(
+    reading: _Reading, section: str, workbook: str, check: Check[Spec]
+) -> dict[str, Spec]:
+    """Members of a workbook under their short names; their specs have full
+    ones."""
+    found, data = reading.found, reading.document.data
+    if section not in data:
+        return {}
+    members, path = data[section], (section,)
+    if not isinstance(members, dict) or not members:
+        message = f"expected a mapping with entries, found {shapes.kind_of(members)}"
+        found.error(path, message, "V-06")
+        return {}
+    shapes.names_only(found, path, members)
+    specs = {}
+    for name, body in members.items():
+        here = (*path, name)
+        if name == "version":
+            if not _is_two(body):
+                found.error(here, "unsupported version: only 2.0 exists", "V-03")
+            continue
+        if not isinstance(name, str):
+            continue
+        full = f"{workbook}.{name}"
+        if not _MEMBER.fullmatch(name):
+            message = "a member's name has only letters, digits, '_' and '-'"
+            found.error(here, message, "V-08", at_key=True)
+        else:
+            _check_name(found, here, full, at_key=True)
+        spec = check(reading.expressions, here, full, body)
+        if spec is not None:
+            specs[name] = spec
+    return specs

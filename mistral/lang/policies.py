@@ -1,0 +1,120 @@
+"""Policies: when a task waits, repeats, fails or stops (spec/language.md § 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mistral.errors import DefinitionFault
+from mistral.lang import shapes
+from mistral.lang.embedded import Expressions
+from mistral.lang.inline import parse_inline, warn_ignored
+from mistral.lang.shapes import Findings, Path, Shape
+from mistral.lang.specs import Policies, Retry
+
+_RETRY: Final[Mapping[str, Shape]] = {
+    "count": shapes.number_or_expression,
+    "delay": shapes.number_or_expression,
+    "break-on": shapes.expression,
+    "continue-on": shapes.expression,
+}
+
+
+def retry(found: Findings, path: Path, value: Any) -> bool:
+    """The shape of ``retry``: a mapping (A.8) or one line; V-14."""
+    if isinstance(value, str) and value:
+        try:
+            call = parse_inline(value)
+        except DefinitionFault as fault:
+            problem = fault.problems[0]
+            found.error(path, problem.message, problem.rule)
+            return False
+        warn_ignored(found, path, call)
+        attributes = call.params
+    elif isinstance(value, dict):
+        attributes = value
+    else:
+        message = f"expected a mapping or one line, found {shapes.kind_of(value)}"
+        found.error(path, message, "V-06")
+        return False
+    sound = shapes.fields(found, path, attributes, _RETRY, rule="V-14")
+    for name in ("count", "delay"):
+        if name not in attributes:
+            found.error(path, f"'retry' needs '{name}'", "V-14")
+    return len(sound) == len(attributes) and {"count", "delay"} <= sound.keys()
+
+
+SHAPES: Final[Mapping[str, Shape]] = {
+    "pause-before": shapes.boolean_or_expression,
+    "wait-before": shapes.number_or_expression,
+    "wait-after": shapes.number_or_expression,
+    "timeout": shapes.number_or_expression,
+    "fail-on": shapes.boolean_or_expression,
+    "retry": retry,
+    "concurrency": shapes.number_or_expression,
+}
+
+
+def check_policies(
+    expressions: Expressions, path: Path, body: Mapping[str, Any]
+) -> None:
+    """The expressions of sound policies, and times that cannot work."""
+    for name in SHAPES:
+        value = body.get(name)
+        if name == "retry" and value is not None:
+            for key, item in _retry_attributes(value).items():
+                if isinstance(item, str):
+                    here = (*path, name, key) if isinstance(value, dict) else None
+                    expressions.must(here or (*path, name), item)
+        elif isinstance(value, str):
+            expressions.must((*path, name), value)
+    timeout, wait = _literal(body.get("timeout")), _literal(body.get("wait-before"))
+    if 0 < timeout <= wait:
+        message = "the time is over before 'wait-before' is: the task always fails"
+        expressions.found.warn((*path, "timeout"), message, "LINT-22")
+
+
+def _literal(value: Any) -> float:
+    return value if isinstance(value, (int, float)) else 0
+
+
+def _retry_attributes(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return parse_inline(value).params
+    attributes: Mapping[str, Any] = value
+    return attributes
+
+
+def build_policies(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Policies:
+    """The effective policies: what the task sets, even to 0 or false,
+    overrides the default (Q41)."""
+
+    def effective(name: str) -> Any:
+        return _whole(body[name] if name in body else defaults.get(name))
+
+    return Policies(
+        pause_before=effective("pause-before"),
+        wait_before=effective("wait-before"),
+        wait_after=effective("wait-after"),
+        fail_on=effective("fail-on"),
+        retry=_build_retry(effective("retry")),
+        timeout=effective("timeout"),
+        concurrency=effective("concurrency"),
+    )
+
+
+def _build_retry(value: Any) -> Retry | None:
+    if value is None:
+        return None
+    attributes = _retry_attributes(value)
+    return Retry(
+        count=_whole(attributes["count"]),
+        delay=_whole(attributes["delay"]),
+        break_on=attributes.get("break-on"),
+        continue_on=attributes.get("continue-on"),
+    )
+
+
+def _whole(value: Any) -> Any:
+    """``1.0`` is the integer 1 (§ 2)."""
+    return int(value) if isinstance(value, float) else value

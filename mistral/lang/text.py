@@ -1,0 +1,213 @@
+"""The document around the language: its data, its places, pieces of its text.
+
+Built on the dialect of ``mistral.expressions.yaml_text``. Everything above
+works with plain data and with paths; here a path becomes a line and column,
+and a member of a workbook a piece of text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from mistral.errors import DefinitionFault, Problem
+from mistral.expressions.yaml_text import (
+    LIMITS,
+    Duplicate,
+    Limits,
+    Node,
+    YamlFault,
+    compose,
+    construct,
+    dump_yaml,
+    is_mapping,
+    is_sequence,
+    merged,
+)
+from mistral.lang.shapes import Finding, Path, path_text
+
+MESSAGES: Final = 100
+"""Of each kind; a document that breaks more rules is told how many more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document whose top level is a mapping."""
+
+    text: str
+    root: Node | None
+    data: Mapping[Any, Any]
+    duplicates: tuple[Duplicate, ...]
+
+    def place(self, path: Path, *, at_key: bool = False) -> tuple[int, int] | None:
+        """Line and column of what a path leads to, or of the nearest thing
+        around it that exists."""
+        node = self.root
+        place = None if node is None else node.place
+        for position, step in enumerate(path):
+            if node is None:
+                break
+            key, node = _child(node, step)
+            if node is not None:
+                is_last = position == len(path) - 1
+                place = key.place if key and is_last and at_key else node.place
+        return place
+
+    def problem(self, finding: Finding) -> Problem:
+        """The finding with its place."""
+        line, column = self.place(finding.path, at_key=finding.at_key) or (None, None)
+        path = path_text(finding.path)
+        return Problem(finding.message, path, line, column, finding.rule)
+
+    def problems(self, findings: list[Finding]) -> tuple[Problem, ...]:
+        """All of them, in the order of the text."""
+        problems = [self.problem(finding) for finding in findings[:MESSAGES]]
+        problems.sort(key=lambda problem: (problem.line or 0, problem.column or 0))
+        if len(findings) > MESSAGES:
+            problems.append(Problem(f"and {len(findings) - MESSAGES} more"))
+        return tuple(problems)
+
+    def slice(self, section: str, member: str) -> str:
+        """The text of one member of a workbook, cut out by its indentation.
+
+        Where that cannot be done (a flow mapping) the member is written anew.
+        """
+        cut = self._cut(section, member)
+        body = self.data[section][member]
+        if cut is None or _data_of(cut) != {member: body}:
+            return dump_yaml({member: body}, sort_keys=False)
+        return cut
+
+    def _cut(self, section: str, member: str) -> str | None:
+        if self.root is None:
+            return None
+        _, parent = _child(self.root, section)
+        if parent is None or parent.flow:
+            return None
+        key, value = _child(parent, member)
+        if key is None or value is None:
+            return None
+        later = [
+            other.start.line
+            for other, _ in parent.pairs()
+            if other.start.line > key.start.line
+        ]
+        is_block = not value.flow and value.scalar is None
+        end = value.end.line if is_block else value.end.line + 1
+        if is_block and value.end.column > key.start.column:
+            # The text ends inside the value, without a line break.
+            end += 1
+        if later:
+            end = min(later)
+        return _dedented(self.text, key.start.line, end, key.start.column)
+
+
+def _data_of(text: str) -> Any:
+    try:
+        return construct(compose(text))[0]
+    except YamlFault:
+        return None
+
+
+def _dedented(text: str, start: int, end: int, indent: int) -> str:
+    """Lines without their indentation, without what trails behind them."""
+    lines = text.removeprefix("\ufeff").splitlines(keepends=True)[start:end]
+    while lines and _is_outside(lines[-1], indent):
+        lines.pop()
+    blank = " " * indent
+    return "".join(
+        line[indent:] if line.startswith(blank) else line.lstrip(" ") for line in lines
+    )
+
+
+def _is_outside(line: str, indent: int) -> bool:
+    bare = line.lstrip(" ")
+    if not bare.strip():
+        return True
+    return bare.startswith("#") and len(line) - len(bare) <= indent
+
+
+def _child(node: Node, step: Any) -> tuple[Node | None, Node | None]:
+    """(key, value) of the entry that counts; (None, None) without one."""
+    if is_sequence(node):
+        if isinstance(step, int) and 0 <= step < len(node.children):
+            return None, node.children[step]
+    elif is_mapping(node):
+        for source in (node, *merged(node)):
+            for key, value in reversed(list(source.pairs())):
+                if key.scalar is not None and _is_key(key, step):
+                    return key, value
+    return None, None
+
+
+def _is_key(key: Node, step: Any) -> bool:
+    if isinstance(step, str):
+        return key.scalar == step
+    made = construct(key)[0]
+    return type(made) is type(step) and bool(made == step)
+
+
+def read(text: str, limits: Limits = LIMITS) -> Document:
+    """The document in a text.
+
+    :raises DefinitionFault: V-01, with line and column; V-06, the top level
+        is no mapping; Q02, nested too deep.
+    """
+    try:
+        root = compose(text, limits)
+        data, duplicates = construct(root)
+    except YamlFault as fault:
+        problem = Problem(
+            fault.message, line=fault.line, column=fault.column, rule="V-01"
+        )
+        raise DefinitionFault([problem]) from None
+    if not data:
+        data = {}
+    if not isinstance(data, dict):
+        message = "the document must be a mapping, with 'version' and definitions"
+        raise DefinitionFault([Problem(message, line=1, column=1, rule="V-06")])
+    return Document(text, root, data, duplicates)
+
+
+def to_json(value: Any) -> Any:
+    """The value as it is stored: dates as ISO text, sets as lists, names of
+    every mapping as text (§ 1.2, 29.3)."""
+    if isinstance(value, dict):
+        return {_key_text(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [to_json(item) for item in sorted(value, key=str)]
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC).replace(tzinfo=None)
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value
+
+
+def _key_text(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if key is None:
+        return "null"
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    return str(to_json(key))
+
+
+def rewrite(version: Any, name: str, body: Any) -> str:
+    """A document of one definition: order kept, comments lost (§ 5)."""
+    return dump_yaml({"version": version, name: body}, sort_keys=False)
+
+
+def checksum(text: str) -> str:
+    """MD5 of the stored text, in hex (§ 5); an identity, no protection."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
