@@ -287,11 +287,12 @@ def fields(
                 sound[key] = item
             continue
         hint = (hints or {}).get(key) or found.did_you_mean(key, known)
-        message = f"unknown property '{shortened(key)}'{hint}"
+        what = f"unknown property '{shortened(key)}'"
         if closed:
-            found.error((*path, key), message, rule, at_key=True)
+            found.error((*path, key), what + hint, rule, at_key=True)
         else:
-            found.warn((*path, key), f"{message}; it has no effect", "LINT-04")
+            message = f"{what} has no effect{hint}"
+            found.warn((*path, key), message, "LINT-04", at_key=True)
             sound[key] = item
     return sound
 

@@ -43,11 +43,11 @@ class Document:
     data: Mapping[Any, Any]
     duplicates: tuple[Duplicate, ...]
 
-    def place(self, path: Path, *, at_key: bool = False) -> tuple[int, int] | None:
+    def place(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
         """Line and column of what a path leads to, or of the nearest thing
         around it that exists."""
         node = self.root
-        place = None if node is None else node.place
+        place = (1, 1) if node is None else node.place
         for position, step in enumerate(path):
             if node is None:
                 break
@@ -59,7 +59,7 @@ class Document:
 
     def problem(self, finding: Finding) -> Problem:
         """The finding with its place."""
-        line, column = self.place(finding.path, at_key=finding.at_key) or (None, None)
+        line, column = self.place(finding.path, at_key=finding.at_key)
         path = path_text(finding.path)
         return Problem(finding.message, path, line, column, finding.rule)
 

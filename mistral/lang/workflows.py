@@ -115,7 +115,7 @@ def check_workflow(
         for task, body in tasks.items()
         if isinstance(task, str)
     }
-    sound["tasks"] = {task: body for task, body in judged.items() if body}
+    sound["tasks"] = {task: body for task, body in judged.items() if body is not None}
     _check_names(found, path, sound, judged.keys(), kind)
     if _too_many_edges(found, path, sound):
         return None
