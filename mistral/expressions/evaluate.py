@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import Environment
 
 from mistral.errors import ExpressionFault
 from mistral.expressions import jinja_syntax, yaql_syntax
-from mistral.expressions.faults import shown
+from mistral.expressions.facts import View
+from mistral.expressions.faults import evaluation_fault, shown
+from mistral.expressions.functions import FUNCTIONS, load_functions
+from mistral.expressions.jinja import Jinja
+from mistral.expressions.limits import Budget, LimitExceeded, budget, spending
 from mistral.expressions.recognition import (
     JINJA,
     LANGUAGES,
@@ -19,11 +24,19 @@ from mistral.expressions.recognition import (
     has_yaql,
     yaql_pairs,
 )
+from mistral.expressions.settings import ExpressionSettings
+from mistral.expressions.values import to_storable
+from mistral.expressions.yaql import Yaql
+from mistral.expressions.yaql_runtime import StepContext
 
 __all__ = [
+    "Evaluator",
+    "ExpressionSettings",
     "check",
     "contains_expression",
     "is_whole_expression",
+    "load_functions",
+    "to_storable",
 ]
 
 CACHED_CHARACTERS = 4_096
@@ -82,3 +95,124 @@ def is_whole_expression(text: str) -> bool:
     if has_jinja(text):
         return jinja_syntax.is_whole(text, _syntax_environment())
     return has_yaql(text) and yaql_pairs(text) == [(0, len(text))]
+
+
+class Evaluator:
+    """Evaluates trees; built once per process, safe to use from any thread.
+
+    :param functions: those of plug-ins (:func:`load_functions`).
+    :param monotonic: seconds that never run back; without it only steps and
+        sizes are limited.
+    """
+
+    def __init__(
+        self,
+        settings: ExpressionSettings = ExpressionSettings(),  # noqa: B008
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        self.settings = settings
+        extra = dict(functions or {})
+        self._monotonic = monotonic
+        self._yaql = Yaql(settings, extra)
+        self._jinja = Jinja(extra)
+        self.functions: frozenset[str] = frozenset(FUNCTIONS) | frozenset(extra)
+        """Names of the engine's functions and those of plug-ins."""
+
+    @property
+    def yaql_names(self) -> frozenset[str]:
+        """Every function and method of YAQL here (LINT-12)."""
+        return self._yaql.names
+
+    @property
+    def jinja_names(self) -> frozenset[str]:
+        """Every global function, filter and test of Jinja here (LINT-12)."""
+        return self._jinja.names | self._jinja.filters
+
+    def evaluate(self, tree: Any, view: View) -> Any:
+        """The tree with every expression in its values evaluated (§ 21).
+
+        Mappings and lists are walked, keys are never evaluated, results are
+        never evaluated again. What comes back is plain data of its own: no
+        part of it is shared with the view.
+
+        :raises ExpressionFault: names the place in the tree, the expression
+            and the cause, never values (Q56).
+        """
+        with spending(Budget(self.settings, self._monotonic)):
+            return _Walk(self, self._yaql, self._jinja, view).value(tree, "")
+
+
+class _Walk:
+    """One evaluation of one tree."""
+
+    __slots__ = ("_jinja", "_languages", "_root", "_view", "_yaql")
+
+    def __init__(
+        self, evaluator: Evaluator, yaql: Yaql, jinja: Jinja, view: View
+    ) -> None:
+        self._languages = evaluator.settings.languages
+        self._yaql = yaql
+        self._jinja = jinja
+        self._view = view
+        self._root: StepContext | None = None
+
+    def value(self, node: Any, path: str) -> Any:
+        if isinstance(node, str):
+            if "<%" not in node and "{{" not in node and "{%" not in node:
+                return node
+            try:
+                return self._text(node)
+            except ExpressionFault as fault:
+                if not path:
+                    raise
+                raise ExpressionFault(f"{fault.message} (at {path})") from None
+        if node is None or isinstance(node, bool | int | float):
+            return node
+        if isinstance(node, Mapping):
+            prefix = f"{path}." if path else ""
+            return {
+                key: self.value(item, f"{prefix}{key}") for key, item in node.items()
+            }
+        if isinstance(node, list | tuple):
+            return [
+                self.value(item, f"{path}[{index}]") for index, item in enumerate(node)
+            ]
+        return to_storable(node, path)
+
+    def _text(self, text: str) -> Any:
+        """Jinja alone where both languages are (Q46)."""
+        if has_jinja(text):
+            require_language(JINJA, text, self._languages)
+            return self._jinja.evaluate(text, self._view)
+        pairs = yaql_pairs(text)
+        if not pairs:
+            return text
+        require_language(YAQL, text, self._languages)
+        if pairs == [(0, len(text))]:
+            return self._yaql.value(text[2:-2], self._view, self.root)
+        # by position: a result that looks like an expression stays (Q43)
+        pieces: list[str] = []
+        end = 0
+        size = 0
+        for start, stop in pairs:
+            piece = self._yaql.text(text[start + 2 : stop - 2], self._view, self.root)
+            pieces += (text[end:start], piece)
+            size += len(piece)
+            _require_size(size, text)
+            end = stop
+        pieces.append(text[end:])
+        return "".join(pieces)
+
+    def root(self) -> StepContext:
+        """``$`` of the view, made when first needed."""
+        if self._root is None:
+            self._root = self._yaql.root(self._view)
+        return self._root
+
+
+def _require_size(size: int, text: str) -> None:
+    try:
+        budget().bytes(size)
+    except LimitExceeded as error:
+        raise evaluation_fault(YAQL, text, str(error)) from None

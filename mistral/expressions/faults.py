@@ -15,6 +15,34 @@ SHOWN_CHARACTERS: Final = 300
 """A longer expression is cut in messages; its position still counts from its
 real beginning."""
 
+
+class Refused(Exception):
+    """Why an evaluation stops, as a sentence without values of the data.
+
+    Raised deep inside an evaluation; the language's face makes an
+    ExpressionFault of it that quotes the expression.
+
+    :param message: the sentence; ``{name}`` in it stands for ``name``.
+    :param name: a name that may have been computed from data. It is told only
+        if the author wrote it.
+    """
+
+    def __init__(self, message: str, name: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.within("")
+
+    def within(self, text: str) -> str:
+        """The sentence about an expression of this text."""
+        if self.name is None:
+            return self.message
+        told = f"'{self.name}'" if self.name and self.name in text else "of that name"
+        return self.message.replace("{name}", told)
+
+
 _TITLES: Final = {"yaql": "YAQL", "jinja": "Jinja"}
 
 

@@ -1,0 +1,218 @@
+"""The budget of an evaluation: steps, sizes, depth and time.
+
+Expressions run on the thread that decides for everybody, so nothing that an
+author writes may compute for long or grow without end (SEC-13). Two rules make
+that hold:
+
+* *Every* call of a function and every turn of a loop charges a step.
+* What one call computes in C, where nothing can interrupt it, is bounded
+  before it computes: by the sizes of its arguments, and for hashing, comparing
+  and printing by the size of the value *as a tree* (``[a, a]`` forty times over
+  is a small graph and a tree of 2^40 nodes, and C walks the tree).
+
+The budget is found through a context variable, because neither language hands
+a value of ours through to all of its functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from mistral.expressions.faults import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mistral.expressions.settings import ExpressionSettings
+
+MAX_INTEGER_BITS: Final = 14_000
+"""About 4,200 digits: the most that Python prints."""
+
+_MAX_INTEGER: Final = 1 << MAX_INTEGER_BITS
+
+_STEPS_BETWEEN_CLOCK_READINGS: Final = 256
+
+_BIG_HASH_BITS: Final = 60
+"""Python hashes integers modulo 2**61 - 1, so only larger ones can be made to
+collide."""
+
+
+class LimitExceeded(Refused):
+    """The budget does not reach."""
+
+
+class Budget:
+    """What one evaluation may still use."""
+
+    __slots__ = (
+        "_big_keys",
+        "_clock",
+        "_deadline",
+        "_until_clock",
+        "max_bytes",
+        "max_depth",
+        "max_items",
+        "max_steps",
+        "seconds",
+        "steps_left",
+    )
+
+    def __init__(
+        self,
+        settings: ExpressionSettings,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        self.max_steps = settings.max_steps
+        self.steps_left = settings.max_steps
+        self.max_bytes = settings.max_output_bytes
+        self.max_depth = settings.max_depth
+        self.seconds = settings.deadline_seconds
+        self.max_items = (
+            settings.limit_iterators
+            if settings.limit_iterators >= 0
+            else settings.max_output_bytes // 8
+        )
+        self._clock = monotonic
+        self._deadline = 0.0 if monotonic is None else monotonic() + self.seconds
+        self._until_clock = _STEPS_BETWEEN_CLOCK_READINGS
+        self._big_keys = 0
+
+    def charge(self, steps: int = 1) -> None:
+        """Take steps.
+
+        :raises LimitExceeded: none are left, or time is up.
+        """
+        self.steps_left -= steps
+        if self.steps_left < 0:
+            raise LimitExceeded(f"it takes more than {self.max_steps} steps")
+        if self._clock is not None:
+            self._until_clock -= steps
+            if self._until_clock < 0:
+                self._until_clock = _STEPS_BETWEEN_CLOCK_READINGS
+                if self._clock() > self._deadline:
+                    raise LimitExceeded(f"it takes longer than {self.seconds:g} s")
+
+    def items(self, count: int) -> None:
+        """Refuse a collection of so many items."""
+        if count > self.max_items:
+            raise LimitExceeded(f"a collection has more than {self.max_items} items")
+        if count * 8 > self.max_bytes:
+            self.bytes(count * 8)
+
+    def bytes(self, count: int) -> None:
+        """Refuse a value of so many bytes."""
+        if count > self.max_bytes:
+            raise LimitExceeded(f"a value is larger than {self.max_bytes} bytes")
+
+    def number(self, value: float) -> None:
+        """Refuse integers that cannot be printed."""
+        if not -_MAX_INTEGER < value < _MAX_INTEGER and isinstance(value, int):
+            self.bits(MAX_INTEGER_BITS + 1)
+
+    def bits(self, count: int) -> None:
+        if count > MAX_INTEGER_BITS:
+            raise LimitExceeded(f"an integer has more than {MAX_INTEGER_BITS} bits")
+
+    def weigh(self, value: Any) -> int:
+        """Charge the nodes of a value as a tree, and answer their number.
+
+        Call it before C code hashes, compares or prints the value.
+
+        :raises LimitExceeded: too many nodes, too deep.
+        """
+        return self._weigh(value, self.max_depth)
+
+    def _weigh(self, value: Any, depth: int) -> int:
+        if isinstance(value, str | bytes):
+            weight = 1 + len(value) // 64
+            self.charge(weight // 8)
+            return weight
+        if isinstance(value, Mapping):
+            parts: Iterable[Any] = value.values()
+        elif isinstance(value, tuple | list | Set):
+            parts = value
+        else:
+            return 1
+        if depth <= 0:
+            raise LimitExceeded(f"a value is nested more than {self.max_depth} deep")
+        self.charge(1 + len(value) // 8)
+        weight = len(value) + 1
+        for part in parts:
+            if part is not None and not isinstance(part, int | float):
+                weight += self._weigh(part, depth - 1)
+        return weight
+
+    def prints(self, value: Any) -> int:
+        """Call it before the text form of a value is made; about its size."""
+        if value is None or isinstance(value, int | float):
+            return 24
+        size = self._printed(value, self.max_depth)
+        self.bytes(size)
+        return size
+
+    def _printed(self, value: Any, depth: int) -> int:
+        if isinstance(value, str | bytes):
+            return len(value) + 2
+        if isinstance(value, Mapping):
+            parts: Iterable[Any] = [*value.keys(), *value.values()]
+        elif isinstance(value, tuple | list | Set):
+            parts = value
+        else:
+            return 24
+        if depth <= 0:
+            raise LimitExceeded(f"a value is nested more than {self.max_depth} deep")
+        self.charge(1 + len(value) // 8)
+        size = 2
+        for part in parts:
+            size += 2 + self._printed(part, depth - 1)
+            if size > self.max_bytes:
+                break
+        return size
+
+    def hashes(self, key: Any) -> None:
+        """Call it before ``key`` is hashed into a set or mapping.
+
+        Beside the tree, big integers count: they can be chosen to collide, and
+        then the n-th costs n comparisons.
+        """
+        kind = type(key)
+        if kind is str:
+            return
+        if kind is int:
+            if key.bit_length() > _BIG_HASH_BITS:
+                self._big_keys += 1
+                self.charge(1 + self._big_keys // 16)
+            return
+        if kind is tuple or isinstance(key, Mapping | Set):
+            self.weigh(key)
+            parts = key.items() if isinstance(key, Mapping) else key
+            for part in parts:
+                self.hashes(part)
+
+    def compares(self, value: Any, others: Any) -> None:
+        """Call it before ``value`` is looked for among ``others``."""
+        weight = self.weigh(value)
+        if isinstance(value, str | bytes | int | float) or value is None:
+            count = len(others) if hasattr(others, "__len__") else 0
+            self.charge(count * weight // 256)
+        else:
+            self.weigh(others)
+
+
+_current: ContextVar[Budget] = ContextVar("expression_budget")
+
+budget = _current.get
+"""The budget of the evaluation that runs."""
+
+
+@contextmanager
+def spending(of: Budget) -> Iterator[Budget]:
+    """Make a budget the current one."""
+    token = _current.set(of)
+    try:
+        yield of
+    finally:
+        _current.reset(token)

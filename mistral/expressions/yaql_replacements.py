@@ -1,0 +1,491 @@
+"""Standard functions of YAQL that hash, compare, sort or walk, done step by step.
+
+Each takes what the library's function of the same name takes; ``REPLACEMENTS``
+says which one it stands for. ``GUARDS`` check before the library's own function
+runs. Both are keyed by module and name of the library's function.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from datetime import datetime
+from functools import cmp_to_key
+from typing import Any, Final
+
+from yaql.language import utils  # type: ignore[import-untyped]
+from yaql.standard_library import queries  # type: ignore[import-untyped]
+
+from mistral.expressions.faults import Refused
+from mistral.expressions.limits import Budget, budget
+
+Function = Callable[..., Any]
+
+MAX_DIGITS: Final = 4_000
+"""``round(x, -n)`` computes ``10 ** n``."""
+
+MAX_DATE_TEXT: Final = 200
+"""Dates and their formats are short; the parser's time grows with the text."""
+
+_BYTES_PER_PIECE: Final = 56
+
+
+# -- sets and mappings -------------------------------------------------------------
+
+
+def to_set(collection: Iterable[Any]) -> frozenset[Any]:
+    hashes = budget().hashes
+    found = set()
+    for item in collection:
+        hashes(item)
+        found.add(item)
+    return frozenset(found)
+
+
+def distinct(
+    engine: Any, collection: Iterable[Any], key_selector: Function | None = None
+) -> Iterator[Any]:
+    hashes = budget().hashes
+    seen = set()
+    for item in collection:
+        key = item if key_selector is None else key_selector(item)
+        hashes(key)
+        if key not in seen:
+            seen.add(key)
+            yield item
+
+
+def dict_from_pairs(items: Iterable[Any], engine: Any) -> Any:
+    spent = budget()
+    result = {}
+    for item in items:
+        spent.charge()
+        pair = iter(item)
+        key = next(pair)
+        spent.hashes(key)
+        result[key] = next(pair)
+    return utils.FrozenDict(result)
+
+
+def to_dict(
+    collection: Iterable[Any],
+    engine: Any,
+    key_selector: Function,
+    value_selector: Function | None = None,
+) -> dict[Any, Any]:
+    hashes = budget().hashes
+    result = {}
+    for item in collection:
+        key = key_selector(item)
+        hashes(key)
+        result[key] = item if value_selector is None else value_selector(item)
+    return result
+
+
+def delete_keys_seq(d: Mapping[Any, Any], keys: Iterable[Any]) -> dict[Any, Any]:
+    hashes = budget().hashes
+    copy = dict(d)
+    for key in keys:
+        hashes(key)
+        copy.pop(key, None)
+    return copy
+
+
+def delete_keys(d: Mapping[Any, Any], *keys: Any) -> dict[Any, Any]:
+    return delete_keys_seq(d, keys)
+
+
+def group_by(
+    engine: Any,
+    collection: Iterable[Any],
+    key_selector: Function,
+    value_selector: Function | None = None,
+    aggregator: Function | None = None,
+) -> Iterator[Any]:
+    hashes = budget().hashes
+    groups: dict[Any, list[Any]] = {}
+    for item in collection:
+        value = item if value_selector is None else value_selector(item)
+        key = key_selector(item)
+        hashes(key)
+        groups.setdefault(key, []).append(value)
+    return map(queries.GroupAggregator(aggregator, True), groups.items())
+
+
+def merge_with(
+    engine: Any,
+    to_list: Function,
+    d: Mapping[Any, Any],
+    another: Mapping[Any, Any],
+    list_merger: Function | None = None,
+    item_merger: Function | None = None,
+    max_levels: int = 0,
+) -> dict[Any, Any]:
+    def join_lists(left: Any, right: Any) -> Any:
+        return to_list(distinct(engine, left + right))
+
+    def take_right(left: Any, right: Any) -> Any:
+        return right
+
+    spent = budget()
+    spent.weigh(d)
+    spent.weigh(another)
+    merged: dict[Any, Any] = queries._merge_dicts(
+        d, another, list_merger or join_lists, item_merger or take_right, max_levels
+    )
+    return merged
+
+
+# -- looking for values ------------------------------------------------------------
+
+
+def _same(left: Any, right: Any, spent: Budget) -> bool:
+    if left is right:
+        return True
+    if isinstance(left, _DEEP) and isinstance(right, _DEEP):
+        spent.weigh(left)
+        spent.weigh(right)
+    return bool(left == right)
+
+
+_DEEP: Final = (tuple, list, Mapping, Set)
+
+
+def contains(collection: Iterable[Any], value: Any) -> bool:
+    spent = budget()
+    if isinstance(collection, Set):
+        spent.hashes(value)
+        return value in collection
+    weight = spent.weigh(value)
+    if isinstance(value, _DEEP):
+        return any(_same(item, value, spent) for item in collection)
+    if isinstance(collection, tuple | list):
+        spent.charge(len(collection) * weight // 64)
+    return value in collection
+
+
+def is_in(value: Any, collection: Iterable[Any]) -> bool:
+    return contains(collection, value)
+
+
+def contains_value(d: Mapping[Any, Any], value: Any) -> bool:
+    return contains(list(d.values()), value)
+
+
+def index_of(collection: Iterable[Any], item: Any) -> int:
+    spent = budget()
+    for index, found in enumerate(collection):
+        spent.charge()
+        if _same(found, item, spent):
+            return index
+    return -1
+
+
+def last_index_of(collection: Iterable[Any], item: Any) -> int:
+    spent = budget()
+    last = -1
+    for index, found in enumerate(collection):
+        spent.charge()
+        if _same(found, item, spent):
+            last = index
+    return last
+
+
+# -- walking -----------------------------------------------------------------------
+
+
+def flatten(collection: Iterable[Any]) -> Iterator[Any]:
+    charge = budget().charge
+    for item in collection:
+        charge()
+        if utils.is_iterable(item):
+            yield from flatten(item)
+        else:
+            yield item
+
+
+def generate(
+    engine: Any,
+    initial: Any,
+    predicate: Function,
+    producer: Function,
+    selector: Function | None = None,
+    decycle: bool = False,
+) -> Iterator[Any]:
+    spent = budget()
+    seen = set()
+    while predicate(initial):
+        spent.charge()
+        if decycle:
+            spent.hashes(initial)
+            if initial in seen:
+                break
+            seen.add(initial)
+        yield initial if selector is None else selector(initial)
+        initial = producer(initial)
+
+
+def generate_many(
+    engine: Any,
+    initial: Any,
+    producer: Function,
+    selector: Function | None = None,
+    decycle: bool = False,
+    depth_first: bool = False,
+) -> Iterator[Any]:
+    spent = budget()
+    seen = set()
+    queue = deque([initial])
+    while queue:
+        spent.charge()
+        item = queue.popleft()
+        if decycle:
+            spent.hashes(item)
+            if item in seen:
+                continue
+            seen.add(item)
+        yield item if selector is None else selector(item)
+        produced = producer(item)
+        if hasattr(produced, "__len__"):
+            spent.charge(len(produced))
+        before = len(queue)
+        queue.extend(produced)
+        spent.items(len(queue))
+        if depth_first:
+            queue.rotate(len(queue) - before)
+
+
+class Ordering(queries.OrderingIterable):  # type: ignore[misc]
+    """``orderBy``: each key is computed once; keys that are all numbers or all
+    strings are compared by Python, which orders them as YAQL does."""
+
+    def do_sort(self) -> None:
+        spent = budget()
+        items = list(self.collection)
+        spent.items(len(items))
+        for selector, ascending in reversed(self.order):
+            keyed = [(selector(item), item) for item in items]
+            spent.charge(len(keyed))
+            if _alike([key for key, _item in keyed]):
+                keyed.sort(key=_first, reverse=not ascending)
+            else:
+                order = cmp_to_key(self._compare)
+                keyed.sort(key=lambda pair: order(pair[0]), reverse=not ascending)
+            items = [item for _key, item in keyed]
+        self.sorted = items
+
+    def _compare(self, left: Any, right: Any) -> int:
+        if self.operator_lt(left, right):
+            return -1
+        return 1 if self.operator_gt(left, right) else 0
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def _alike(keys: list[Any]) -> bool:
+    kinds = {type(key) for key in keys}
+    if kinds == {str}:
+        return True
+    return kinds <= {int, float} and all(key == key for key in keys)
+
+
+def order_by(
+    collection: Iterable[Any],
+    selector: Function,
+    operator_lt: Function,
+    operator_gt: Function,
+) -> Ordering:
+    ordering = Ordering(collection, operator_lt, operator_gt)
+    ordering.append_field(selector, True)
+    return ordering
+
+
+def order_by_descending(
+    collection: Iterable[Any],
+    selector: Function,
+    operator_lt: Function,
+    operator_gt: Function,
+) -> Ordering:
+    ordering = Ordering(collection, operator_lt, operator_gt)
+    ordering.append_field(selector, False)
+    return ordering
+
+
+# -- text --------------------------------------------------------------------------
+
+
+def join(sequence: Iterable[Any], separator: str, str_delegate: Function) -> str:
+    spent = budget()
+    size = 0
+    pieces = []
+    for item in sequence:
+        piece = str_delegate(item)
+        size += len(piece) + len(separator)
+        spent.charge()
+        spent.bytes(size)
+        pieces.append(piece)
+    return separator.join(pieces)
+
+
+def join_of(separator: str, sequence: Iterable[Any], str_delegate: Function) -> str:
+    return join(sequence, separator, str_delegate)
+
+
+def replace(string: str, old: str, new: str, count: int = -1) -> str:
+    times = string.count(old) if count < 0 else min(count, string.count(old))
+    budget().bytes(len(string) + times * max(0, len(new) - len(old)))
+    return string.replace(old, new, count)
+
+
+def replace_with_dict(
+    string: str, str_func: Function, replacements: Mapping[Any, Any], count: int = -1
+) -> str:
+    charge = budget().charge
+    for key, value in replacements.items():
+        charge(1 + len(string) // 256)
+        string = replace(string, str_func(key), str_func(value), count)
+    return string
+
+
+REPLACEMENTS: Final[dict[tuple[str, str], Function]] = {
+    ("collections", "to_set"): to_set,
+    ("collections", "dict__"): dict_from_pairs,
+    ("collections", "to_dict"): to_dict,
+    ("collections", "delete_keys"): delete_keys,
+    ("collections", "delete_keys_seq"): delete_keys_seq,
+    ("collections", "in_"): is_in,
+    ("collections", "contains"): contains,
+    ("collections", "contains_value"): contains_value,
+    ("collections", "flatten"): flatten,
+    ("queries", "distinct"): distinct,
+    ("queries", "group_by"): group_by,
+    ("queries", "merge_with"): merge_with,
+    ("queries", "index_of"): index_of,
+    ("queries", "last_index_of"): last_index_of,
+    ("queries", "generate"): generate,
+    ("queries", "generate_many"): generate_many,
+    ("queries", "order_by"): order_by,
+    ("queries", "order_by_descending"): order_by_descending,
+    ("strings", "join"): join,
+    ("strings", "join_"): join_of,
+    ("strings", "replace"): replace,
+    ("strings", "replace_with_dict"): replace_with_dict,
+}
+
+
+# -- guards ------------------------------------------------------------------------
+
+
+def _pieces(
+    spent: Budget, string: str, separator: str | None = None, max_splits: int = -1
+) -> None:
+    pieces = string.count(separator) if separator else len(string) // 2
+    if max_splits >= 0:
+        pieces = min(pieces, max_splits)
+    spent.bytes(pieces * _BYTES_PER_PIECE)
+
+
+def _power(spent: Budget, a: Any, b: Any, c: Any = None) -> None:
+    if c is None and isinstance(a, int) and isinstance(b, int) and b > 0:
+        spent.bits((abs(a) - 1).bit_length() * b)
+
+
+def _shift(spent: Budget, value: int, bits_number: int) -> None:
+    if bits_number > 0:
+        spent.bits(value.bit_length() + bits_number)
+
+
+def _digits(spent: Budget, number: Any, ndigits: int = 0) -> None:
+    if abs(ndigits) > MAX_DIGITS:
+        raise Refused(f"numbers are rounded to at most {MAX_DIGITS} digits")
+
+
+def _date_text(spent: Budget, *texts: Any) -> None:
+    for text in texts:
+        if isinstance(text, str) and len(text) > MAX_DATE_TEXT:
+            raise Refused(
+                f"a date-time or its format has more than {MAX_DATE_TEXT} characters"
+            )
+
+
+def _date_format(spent: Budget, dt: datetime, format__: str) -> None:
+    _date_text(spent, format__)
+
+
+def _both(spent: Budget, left: Any, right: Any) -> None:
+    spent.weigh(left)
+    spent.weigh(right)
+
+
+def _list_times(spent: Budget, left: Any, right: int, engine: Any) -> None:
+    spent.bytes(8 * len(left) * right)
+
+
+def _times_list(spent: Budget, left: int, right: Any, engine: Any) -> None:
+    spent.bytes(8 * len(right) * left)
+
+
+def _text_times(spent: Budget, left: str, right: int, engine: Any) -> None:
+    spent.bytes(len(left) * right)
+
+
+def _times_text(spent: Budget, left: int, right: str, engine: Any) -> None:
+    spent.bytes(len(right) * left)
+
+
+def _rules(spent: Budget, *args: Any) -> None:
+    for rule in args:
+        if isinstance(rule, utils.MappingRule):
+            spent.hashes(rule.source)
+
+
+def _key(spent: Budget, d: Any, key: Any, *default: Any) -> None:
+    spent.hashes(key)
+
+
+def _key_to_set(spent: Budget, engine: Any, d: Any, key: Any, value: Any) -> None:
+    spent.hashes(key)
+
+
+def _members(spent: Budget, s: Any, *values: Any) -> None:
+    for value in values:
+        spent.hashes(value)
+
+
+def _texts(spent: Budget, *args: str) -> None:
+    spent.bytes(sum(map(len, args)))
+
+
+def _characters(spent: Budget, string: str) -> None:
+    spent.bytes(8 * len(string))
+
+
+GUARDS: Final[dict[tuple[str, str], Callable[..., object]]] = {
+    ("common", "eq"): _both,
+    ("common", "neq"): _both,
+    ("collections", "list_by_int"): _list_times,
+    ("collections", "int_by_list"): _times_list,
+    ("collections", "dict_"): _rules,
+    ("collections", "dict_set"): _key_to_set,
+    ("collections", "dict_set_many_inline"): _rules,
+    ("collections", "dict_indexer"): _key,
+    ("collections", "dict_indexer_with_default"): _key,
+    ("collections", "dict_get"): _key,
+    ("collections", "contains_key"): _key,
+    ("collections", "set_add"): _members,
+    ("collections", "set_remove"): _members,
+    ("strings", "concat"): _texts,
+    ("strings", "str_"): Budget.prints,
+    ("strings", "split"): _pieces,
+    ("strings", "right_split"): _pieces,
+    ("strings", "to_char_array"): _characters,
+    ("strings", "string_by_int"): _text_times,
+    ("strings", "int_by_string"): _times_text,
+    ("math", "pow_"): _power,
+    ("math", "shift_bits_left"): _shift,
+    ("math", "round_"): _digits,
+    ("date_time", "datetime_from_string"): _date_text,
+    ("date_time", "format_"): _date_format,
+}
