@@ -1,23 +1,13 @@
 """The one place where YAML is read and written (SEC-03, SEC-04).
 
-The dialect (spec/language.md § 1) is YAML 1.1 without anchors and aliases:
-``&``, ``*`` and ``@`` are ordinary characters that a plain scalar may begin
-with. The C scanner knows no such dialect, so it is shown stand-ins for these
-three characters, one for one, and never learns that they were there; what it
-returns is translated back. So an alias cannot exist, positions stay true and
-every text is read at the speed of the C scanner.
-
-Nodes are composed here, from events, without recursion: bytes, nodes and
-depth are limited before anything looks at the content, and every node keeps
-its place. Only plain data is ever constructed: an unknown tag is a fault.
-
-The three steps are ``compose`` (text → nodes), ``construct`` (nodes → data)
-and, for those who need no positions, ``load_yaml`` (text → data).
+Only plain data is ever constructed: an unknown tag is a fault, an alias does
+not exist in the dialect (``yaml_nodes``). The steps are ``compose`` (text →
+nodes), ``construct`` (nodes → data) and, for those who need no positions,
+``load_yaml`` (text → data); ``dump_yaml`` is the way back.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -26,238 +16,44 @@ import yaml
 from yaml.constructor import SafeConstructor
 
 from mistral.errors import ExpressionFault
+from mistral.expressions.yaml_nodes import (
+    LIMITS,
+    STANDARD,
+    STRING,
+    Limits,
+    MappingNode,
+    Node,
+    SequenceNode,
+    YamlFault,
+    compose,
+    is_mapping,
+    is_sequence,
+)
 
-_SCANNER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+__all__ = [
+    "LIMITS",
+    "Duplicate",
+    "Limits",
+    "Node",
+    "YamlFault",
+    "compose",
+    "construct",
+    "dump_yaml",
+    "entries",
+    "is_mapping",
+    "is_sequence",
+    "load_yaml",
+]
+
 _PAINTER: Final[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-_UNPRINTABLE: Final = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
-_TAB_AFTER_COLON: Final = re.compile(r"\s*: *\t")
-_ANCHORED: Final = re.compile(r"&\S+ (?:[\[{]|- |-$)")
-
-_ORDINARY: Final = "&*@"
-_PRIVATE_USE: Final = range(0xE000, 0xF900)
+_MERGE: Final = STANDARD + "merge"
+_VALUE: Final = STANDARD + "value"
+_TYPED: Final = frozenset({STANDARD + "int", STANDARD + "float"})
 
 NUMBER_CHARACTERS: Final = 1_000
 """A longer plain number is refused: Python's own limit for decimal text is
 4,300 digits, and base-60 numbers of any length cost quadratic time."""
-
-_STANDARD: Final = "tag:yaml.org,2002:"
-_MERGE: Final = _STANDARD + "merge"
-_VALUE: Final = _STANDARD + "value"
-_STRING: Final = _STANDARD + "str"
-_TYPED: Final = frozenset({_STANDARD + "int", _STANDARD + "float"})
-
-
-class YamlFault(ValueError):
-    """The text is not one document of the dialect (V-01).
-
-    Lines and columns count from 1; the message holds nothing of the text.
-    """
-
-    def __init__(self, message: str, line: int, column: int) -> None:
-        super().__init__(f"{message} (line {line}, column {column})")
-        self.message = message
-        self.line = line
-        self.column = column
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a text may cost. The size is that of the storage (§ 1.1); the
-    nodes of a workflow of about 20,000 tasks fit; depth is Q02."""
-
-    bytes: int = 16 * 1024 * 1024
-    nodes: int = 250_000
-    depth: int = 200
-
-
-LIMITS: Final = Limits()
-
-
-class Node:
-    """A scalar, sequence or mapping, and where it stands.
-
-    ``scalar`` is the text of a scalar, None for collections. ``children`` are
-    the items of a sequence, or keys and values in turn. ``start`` and ``end``
-    are marks of the scanner: ``index``, ``line``, ``column`` from 0.
-    """
-
-    __slots__ = ("children", "end", "flow", "scalar", "start", "tag")
-
-    def __init__(self, tag: str, start: Any) -> None:
-        self.tag = tag
-        self.start = start
-        self.end = start
-        self.scalar: str | None = None
-        self.children: list[Node] = []
-        self.flow = False
-
-    def pairs(self) -> Iterator[tuple[Node, Node]]:
-        """(key, value) of a mapping, in the order of the text."""
-        children = iter(self.children)
-        return zip(children, children, strict=True)
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Line and column, from 1."""
-        return self.start.line + 1, self.start.column + 1
-
-    def fault(self, message: str) -> YamlFault:
-        return YamlFault(message, *self.place)
-
-
-class _MappingNode(Node):
-    __slots__ = ()
-
-
-class _SequenceNode(Node):
-    __slots__ = ()
-
-
-def is_mapping(node: Node) -> bool:
-    return isinstance(node, _MappingNode)
-
-
-def is_sequence(node: Node) -> bool:
-    return isinstance(node, _SequenceNode)
-
-
-def compose(text: str, limits: Limits = LIMITS) -> Node | None:
-    """The tree of the one document in the text; None if it is empty.
-
-    :raises YamlFault: syntax, a second document, a limit passed.
-    """
-    text = text.removeprefix("\ufeff")
-    _check_characters(text, limits)
-    shown, real = _hide_ordinary(text)
-    try:
-        root = _tree(yaml.parse(shown, Loader=_SCANNER), real, limits)
-    except yaml.MarkedYAMLError as error:
-        raise _syntax_fault(error) from None
-    except yaml.YAMLError:
-        raise YamlFault("the text cannot be read as YAML", 1, 1) from None
-    if root is not None and "\t" in text:
-        _refuse_tabs_after_colons(text, root)
-    return root
-
-
-def _check_characters(text: str, limits: Limits) -> None:
-    if len(text) <= limits.bytes:
-        found = _UNPRINTABLE.search(text)
-        if found:
-            line = text.count("\n", 0, found.start()) + 1
-            column = found.start() - text.rfind("\n", 0, found.start())
-            code = f"U+{ord(found.group()):04X}"
-            raise YamlFault(f"the character {code} is not allowed", line, column)
-        if len(text) * 4 <= limits.bytes or len(text.encode()) <= limits.bytes:
-            return
-    raise YamlFault(f"the text is longer than {limits.bytes} bytes", 1, 1)
-
-
-def _hide_ordinary(text: str) -> tuple[str, dict[int, str]]:
-    """The text with stand-ins, and the table that translates back."""
-    present = [character for character in _ORDINARY if character in text]
-    if not present:
-        return text, {}
-    unused = (chr(code) for code in _PRIVATE_USE if chr(code) not in text)
-    there = dict(zip(map(ord, present), unused, strict=False))
-    if len(there) < len(present):
-        raise YamlFault("the text uses every character of private use", 1, 1)
-    return text.translate(there), {ord(v): chr(k) for k, v in there.items()}
-
-
-def _syntax_fault(error: yaml.MarkedYAMLError) -> YamlFault:
-    mark = error.problem_mark or error.context_mark
-    parts = [part for part in (error.context, error.problem) if part]
-    place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    return YamlFault(", ".join(parts) or "YAML syntax", *place)
-
-
-def _tree(events: Iterator[Any], real: dict[int, str], limits: Limits) -> Node | None:
-    root: Node | None = None
-    documents = 0
-    nodes = 0
-    open_nodes: list[Node] = []
-    for event in events:
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            node = _scalar(event, real)
-        elif kind in _COLLECTIONS:
-            node_class, default = _COLLECTIONS[kind]
-            node = node_class(_explicit(event, default), event.start_mark)
-            node.flow = bool(event.flow_style)
-        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            open_nodes.pop().end = event.end_mark
-            continue
-        elif kind is yaml.DocumentStartEvent:
-            documents += 1
-            if documents > 1:
-                mark = event.start_mark
-                message = "a second document begins here; only one is allowed"
-                raise YamlFault(message, mark.line + 1, mark.column + 1)
-            continue
-        else:
-            continue
-        nodes += 1
-        if nodes > limits.nodes:
-            raise node.fault(f"the document has more than {limits.nodes} nodes")
-        if open_nodes:
-            open_nodes[-1].children.append(node)
-        else:
-            root = node
-        if node.scalar is None:
-            open_nodes.append(node)
-            if len(open_nodes) > limits.depth:
-                raise node.fault(f"nested deeper than {limits.depth} levels")
-    return root
-
-
-_COLLECTIONS: Final[dict[Any, tuple[type[Node], str]]] = {
-    yaml.MappingStartEvent: (_MappingNode, _STANDARD + "map"),
-    yaml.SequenceStartEvent: (_SequenceNode, _STANDARD + "seq"),
-}
-
-
-def _explicit(event: Any, default: str) -> str:
-    return default if event.tag in (None, "!") else str(event.tag)
-
-
-_RESOLVERS: Final[Mapping[Any, Any]] = yaml.SafeLoader.yaml_implicit_resolvers
-
-
-def _scalar(event: Any, real: dict[int, str]) -> Node:
-    node = Node("", event.start_mark)
-    node.end = event.end_mark
-    value: str = event.value
-    if real:
-        value = value.translate(real)
-    node.scalar = value
-    if event.tag not in (None, "!"):
-        node.tag = event.tag
-        return node
-    node.tag = _STRING
-    if event.implicit[0]:
-        for tag, pattern in _RESOLVERS.get(value[:1], ()):
-            if pattern.match(value):
-                node.tag = tag
-                break
-        if value[:1] == "&" and _ANCHORED.match(value):
-            # Read on as plain text this would silently become a string.
-            raise node.fault("anchors are disabled; none may precede a collection")
-    return node
-
-
-def _refuse_tabs_after_colons(text: str, root: Node) -> None:
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if is_mapping(node):
-            for key, _ in node.pairs():
-                if _TAB_AFTER_COLON.match(text, key.end.index):
-                    raise key.fault("a tab must not follow the ':' of this key")
-        waiting.extend(child for child in node.children if child.scalar is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,11 +82,11 @@ class _Construction:
     def mapping(self, node: Node) -> dict[Any, Any]:
         data: dict[Any, Any] = {}
         first_seen: dict[Any, Node] = {}
-        for source in (*reversed(list(merged(node))), node):
+        for source in (*reversed(list(_merged(node))), node):
             for key_node, value in source.pairs():
                 if _is_merge(key_node):
                     continue
-                key = self._key(key_node)
+                key = _key(key_node)
                 self.path.append(key)
                 if source is node:
                     if key in first_seen:
@@ -322,23 +118,22 @@ class _Construction:
     def unordered(self, node: Node) -> set[Any]:
         return set(self.mapping(node))
 
-    def _key(self, node: Node) -> Any:
-        if node.scalar is None:
-            hint = ""
-            if is_mapping(node) and node.flow:
-                # LINT-05: how an unquoted {{ x }} arrives here.
-                hint = "; a Jinja expression must be quoted"
-            raise node.fault("a list or mapping cannot be a key" + hint)
-        if node.tag == _VALUE:
-            return node.scalar
-        return self.make(node)
+
+def _key(node: Node) -> Any:
+    if node.scalar is None:
+        hint = ""
+        if is_mapping(node) and node.flow:
+            # LINT-05: how an unquoted {{ x }} arrives here.
+            hint = "; a Jinja expression must be quoted"
+        raise node.fault("a list or mapping cannot be a key" + hint)
+    return node.scalar if node.tag == _VALUE else _plain_value(node, node.scalar)
 
 
 def _is_merge(key: Node) -> bool:
     return key.tag == _MERGE
 
 
-def merged(node: Node) -> Iterator[Node]:
+def _merged(node: Node) -> Iterator[Node]:
     """The mappings that ``<<`` brings into this one, the strongest first.
 
     :raises YamlFault: something else than mappings is merged.
@@ -351,7 +146,21 @@ def merged(node: Node) -> Iterator[Node]:
             if not is_mapping(source):
                 raise source.fault("'<<' takes a mapping or a list of mappings")
             yield source
-            yield from merged(source)
+            yield from _merged(source)
+
+
+def entries(node: Node) -> dict[Any, tuple[Node, Node]]:
+    """(key, value) of the entries that count in a mapping, by their keys:
+    merged ones included, of equal keys the last.
+
+    :raises YamlFault: as ``construct``.
+    """
+    return {
+        _key(key): (key, value)
+        for source in (*reversed(list(_merged(node))), node)
+        for key, value in source.pairs()
+        if not _is_merge(key)
+    }
 
 
 def _unknown_tag(node: Node) -> YamlFault:
@@ -375,29 +184,29 @@ def _by_library(make: Callable[[yaml.ScalarNode], Any]) -> Callable[[str], Any]:
 
 
 _SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
-    _STRING: str,
-    _STANDARD + "null": lambda text: None,
-    _STANDARD + "bool": lambda text: _BOOLEANS[text.lower()],
-    _STANDARD + "int": _by_library(_SAFE.construct_yaml_int),
-    _STANDARD + "float": _by_library(_SAFE.construct_yaml_float),
-    _STANDARD + "timestamp": _by_library(_SAFE.construct_yaml_timestamp),
-    _STANDARD + "binary": _by_library(_SAFE.construct_yaml_binary),
+    STRING: str,
+    STANDARD + "null": lambda text: None,
+    STANDARD + "bool": lambda text: _BOOLEANS[text.lower()],
+    STANDARD + "int": _by_library(_SAFE.construct_yaml_int),
+    STANDARD + "float": _by_library(_SAFE.construct_yaml_float),
+    STANDARD + "timestamp": _by_library(_SAFE.construct_yaml_timestamp),
+    STANDARD + "binary": _by_library(_SAFE.construct_yaml_binary),
 }
 
 _Maker = Callable[[_Construction, Node], Any]
 
 _MAKERS: Final[Mapping[tuple[type[Node], str], _Maker]] = {
-    (_MappingNode, _STANDARD + "map"): _Construction.mapping,
-    (_MappingNode, _STANDARD + "set"): _Construction.unordered,
-    (_SequenceNode, _STANDARD + "seq"): _Construction.sequence,
-    (_SequenceNode, _STANDARD + "omap"): _Construction.pairs,
-    (_SequenceNode, _STANDARD + "pairs"): _Construction.pairs,
+    (MappingNode, STANDARD + "map"): _Construction.mapping,
+    (MappingNode, STANDARD + "set"): _Construction.unordered,
+    (SequenceNode, STANDARD + "seq"): _Construction.sequence,
+    (SequenceNode, STANDARD + "omap"): _Construction.pairs,
+    (SequenceNode, STANDARD + "pairs"): _Construction.pairs,
 }
 
 
 def _plain_value(node: Node, text: str) -> Any:
     tag = node.tag
-    if tag == _STRING:
+    if tag == STRING:
         return text
     if tag == _VALUE:
         raise node.fault("a plain '=' has no meaning here: quote it")
@@ -411,7 +220,7 @@ def _plain_value(node: Node, text: str) -> Any:
     try:
         return make(text)
     except (ValueError, KeyError, AttributeError, IndexError, OverflowError):
-        kind = tag.removeprefix(_STANDARD)
+        kind = tag.removeprefix(STANDARD)
         raise node.fault(f"this is not a value of the type '{kind}'") from None
     except yaml.YAMLError:
         raise node.fault("this is not base64 text") from None

@@ -35,6 +35,10 @@ _HARMLESS: Final = " \t\r\n,()"
 NESTING: Final = 200
 """A deeper JSON list stays a string, as anything that is not JSON."""
 
+SIGNS: Final = 10_000
+"""More ``=`` outside of values are refused: each costs a look around it, and
+the longest text that may be uploaded holds millions."""
+
 
 class Ignored(NamedTuple):
     """A piece of text that has no effect; ``cut`` when it was the rest of a
@@ -55,7 +59,8 @@ class Call(NamedTuple):
 def parse_inline(text: str) -> Call:
     """The name, the parameters and what was ignored (§ 10.1).
 
-    :raises DefinitionFault: V-11, there are blanks but no name in front.
+    :raises DefinitionFault: V-11, there are blanks but no name in front;
+        SEC-03, far too many parameters.
     """
     if " " not in text:
         return Call(text, {}, ())
@@ -174,11 +179,15 @@ class _Scan:
     # it a text of many openings would be searched to its end from each.
     closings: dict[str, int] = field(default_factory=dict)
     last_brackets: dict[int, int] = field(default_factory=dict)
+    signs: int = 0
 
     def next_parameter(self) -> tuple[str, Any, int, int] | None:
         """Key, value, start, end."""
         sign = self.text.find("=", self.position)
         while sign >= 0:
+            self.signs += 1
+            if self.signs > SIGNS:
+                raise _fault("SEC-03", f"more than {SIGNS} '=' outside of values")
             start = sign
             while start > self.position and _KEY_BEFORE.match(self.text, start - 1):
                 start -= 1

@@ -29,6 +29,7 @@ from mistral.lang.actions import build_action, check_action
 from mistral.lang.embedded import Expressions
 from mistral.lang.inline import Call, Ignored, is_target, parse_inline, parse_target
 from mistral.lang.shapes import Findings, Path
+from mistral.lang.slices import member_texts
 from mistral.lang.specs import ActionSpec, WorkbookSpec, WorkflowSpec
 from mistral.lang.text import Document, checksum, read, rewrite, to_json
 from mistral.lang.workflows import build_workflow, check_workflow
@@ -358,17 +359,15 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
         tags=tuple(sound.get("tags", ())),
         body=to_json(data),
     )
+    of_workflows = member_texts(document, "workflows")
+    of_actions = member_texts(document, "actions")
     return ParsedWorkbook(
         spec,
         document.text,
         tuple(
-            ParsedWorkflow(member, document.slice("workflows", key), None)
-            for key, member in workflows.items()
+            ParsedWorkflow(w, of_workflows[key], None) for key, w in workflows.items()
         ),
-        tuple(
-            ParsedAction(member, document.slice("actions", key), None)
-            for key, member in actions.items()
-        ),
+        tuple(ParsedAction(a, of_actions[key], None) for key, a in actions.items()),
     )
 
 

@@ -16,16 +16,17 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, Final
 
 Path = tuple[Any, ...]
 Shape = Callable[["Findings", Path, Any], bool]
 
-SUGGESTIONS: Final = 20
-"""Looking for a similar name costs a pass over all names; the first faults
-of a document deserve it."""
-
-SUGGESTED_CHARACTERS: Final = 255
+SUGGESTIONS: Final = 10
+SUGGESTED_CHARACTERS: Final = 40
+COMPARED_NAMES: Final = 300
+"""Looking for a similar name is quadratic in its length and linear in the
+names: only the first faults of a document get one, within these bounds."""
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -66,7 +67,8 @@ class Findings:
         self.suggestions += 1
         if self.suggestions > SUGGESTIONS or len(word) > SUGGESTED_CHARACTERS:
             return ""
-        names = [name for name in known if len(name) <= SUGGESTED_CHARACTERS]
+        alike = (name for name in known if abs(len(name) - len(word)) <= 3)
+        names = list(islice(alike, COMPARED_NAMES))
         near = get_close_matches(word, names, n=1)
         return f"; did you mean '{near[0]}'?" if near else ""
 
@@ -78,7 +80,8 @@ def path_text(path: Path) -> str:
         if isinstance(step, int) and not isinstance(step, bool):
             text += f"[{step}]"
         else:
-            text += f".{step}" if text else str(step)
+            name = shortened(str(step), 255)
+            text += f".{name}" if text else name
     return text
 
 
@@ -297,9 +300,9 @@ def fields(
     return sound
 
 
-def shortened(word: str) -> str:
+def shortened(word: str, characters: int = 80) -> str:
     """A word of the author's for a message, not longer than a line."""
-    return word if len(word) <= 80 else f"{word[:80]}…"
+    return word if len(word) <= characters else f"{word[:characters]}…"
 
 
 def quoted(words: Collection[str]) -> str:

@@ -1,8 +1,7 @@
-"""The document around the language: its data, its places, pieces of its text.
+"""The document around the language: its data, and the places of what is in it.
 
 Built on the dialect of ``mistral.expressions.yaml_text``. Everything above
-works with plain data and with paths; here a path becomes a line and column,
-and a member of a workbook a piece of text.
+works with plain data and with paths; here a path becomes a line and column.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -24,9 +23,9 @@ from mistral.expressions.yaml_text import (
     compose,
     construct,
     dump_yaml,
+    entries,
     is_mapping,
     is_sequence,
-    merged,
 )
 from mistral.lang.shapes import Finding, Path, path_text
 
@@ -42,6 +41,8 @@ class Document:
     root: Node | None
     data: Mapping[Any, Any]
     duplicates: tuple[Duplicate, ...]
+    # Entries by key of the mappings that a path led through so far.
+    indexes: dict[int, dict[Any, tuple[Node, Node]]] = field(default_factory=dict)
 
     def place(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
         """Line and column of what a path leads to, or of the nearest thing
@@ -51,7 +52,7 @@ class Document:
         for position, step in enumerate(path):
             if node is None:
                 break
-            key, node = _child(node, step)
+            key, node = self.entry(node, step)
             if node is not None:
                 is_last = position == len(path) - 1
                 place = key.place if key and is_last and at_key else node.place
@@ -71,84 +72,16 @@ class Document:
             problems.append(Problem(f"and {len(findings) - MESSAGES} more"))
         return tuple(problems)
 
-    def slice(self, section: str, member: str) -> str:
-        """The text of one member of a workbook, cut out by its indentation.
-
-        Where that cannot be done (a flow mapping) the member is written anew.
-        """
-        cut = self._cut(section, member)
-        body = self.data[section][member]
-        if cut is None or _data_of(cut) != {member: body}:
-            return dump_yaml({member: body}, sort_keys=False)
-        return cut
-
-    def _cut(self, section: str, member: str) -> str | None:
-        if self.root is None:
-            return None
-        _, parent = _child(self.root, section)
-        if parent is None or parent.flow:
-            return None
-        key, value = _child(parent, member)
-        if key is None or value is None:
-            return None
-        later = [
-            other.start.line
-            for other, _ in parent.pairs()
-            if other.start.line > key.start.line
-        ]
-        is_block = not value.flow and value.scalar is None
-        end = value.end.line if is_block else value.end.line + 1
-        if is_block and value.end.column > key.start.column:
-            # The text ends inside the value, without a line break.
-            end += 1
-        if later:
-            end = min(later)
-        return _dedented(self.text, key.start.line, end, key.start.column)
-
-
-def _data_of(text: str) -> Any:
-    try:
-        return construct(compose(text))[0]
-    except YamlFault:
-        return None
-
-
-def _dedented(text: str, start: int, end: int, indent: int) -> str:
-    """Lines without their indentation, without what trails behind them."""
-    lines = text.removeprefix("\ufeff").splitlines(keepends=True)[start:end]
-    while lines and _is_outside(lines[-1], indent):
-        lines.pop()
-    blank = " " * indent
-    return "".join(
-        line[indent:] if line.startswith(blank) else line.lstrip(" ") for line in lines
-    )
-
-
-def _is_outside(line: str, indent: int) -> bool:
-    bare = line.lstrip(" ")
-    if not bare.strip():
-        return True
-    return bare.startswith("#") and len(line) - len(bare) <= indent
-
-
-def _child(node: Node, step: Any) -> tuple[Node | None, Node | None]:
-    """(key, value) of the entry that counts; (None, None) without one."""
-    if is_sequence(node):
-        if isinstance(step, int) and 0 <= step < len(node.children):
-            return None, node.children[step]
-    elif is_mapping(node):
-        for source in (node, *merged(node)):
-            for key, value in reversed(list(source.pairs())):
-                if key.scalar is not None and _is_key(key, step):
-                    return key, value
-    return None, None
-
-
-def _is_key(key: Node, step: Any) -> bool:
-    if isinstance(step, str):
-        return key.scalar == step
-    made = construct(key)[0]
-    return type(made) is type(step) and bool(made == step)
+    def entry(self, node: Node, step: Any) -> tuple[Node | None, Node | None]:
+        """(key, value) of the entry that counts; (None, None) without one."""
+        if is_sequence(node):
+            if isinstance(step, int) and 0 <= step < len(node.children):
+                return None, node.children[step]
+        elif is_mapping(node):
+            if id(node) not in self.indexes:
+                self.indexes[id(node)] = entries(node)
+            return self.indexes[id(node)].get(step, (None, None))
+        return None, None
 
 
 def read(text: str, limits: Limits = LIMITS) -> Document:
