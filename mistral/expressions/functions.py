@@ -30,6 +30,9 @@ ENTRY_POINTS: Final = "mistral.expression.functions"
 _BYTES_PER_NODE: Final = 64
 _CHARACTERS_PER_STEP: Final = 16
 
+_STEPS_PER_YAML_NODE: Final = 8
+"""YAML is read and written in Python, ten microseconds for each node."""
+
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
 
@@ -111,7 +114,7 @@ def uuid(view: View) -> str:
 
 
 def json_parse(view: View, data: str) -> Any:
-    _afford_parsing(data)
+    _afford_parsing(data, 1)
     try:
         return json.loads(data)
     except json.JSONDecodeError as error:
@@ -130,31 +133,31 @@ def json_dump(view: View, data: Any) -> str:
 
 
 def yaml_parse(view: View, data: str) -> Any:
-    _afford_parsing(data)
+    _afford_parsing(data, _STEPS_PER_YAML_NODE)
     return load_yaml(data)
 
 
 def yaml_dump(view: View, data: Any) -> str:
-    text = dump_yaml(_plain(data))
+    plain = _plain(data)
+    budget().charge(_STEPS_PER_YAML_NODE * budget().weigh(plain))
+    text = dump_yaml(plain)
     budget().bytes(len(text))
     return text
 
 
-def _afford_parsing(data: Any) -> None:
+def _afford_parsing(data: Any, steps_per_node: int) -> None:
     """Every node of a text begins after one of a few characters."""
     if not isinstance(data, str):
         raise Refused(f"expected a string, found a value of type '{kind_of(data)}'")
     spent = budget()
     spent.charge(1 + len(data) // _CHARACTERS_PER_STEP)
     nodes = sum(map(data.count, "[{,:\n"))
-    spent.bytes(nodes * _BYTES_PER_NODE)
+    spent.made(nodes * _BYTES_PER_NODE)
+    spent.charge(nodes * steps_per_node)
 
 
 def _plain(data: Any) -> Any:
-    spent = budget()
-    plain = storable_result(data, spent)
-    spent.weigh(plain)
-    return plain
+    return storable_result(data, budget())
 
 
 def random_fraction(view: View) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import Template, TemplateError, pass_context
@@ -28,6 +27,7 @@ from jinja2.utils import Cycler, Joiner, Namespace, generate_lorem_ipsum, missin
 from markupsafe import Markup
 
 from mistral.expressions import functions, jinja_filters, jinja_methods, jinja_syntax
+from mistral.expressions.cache import TextCache
 from mistral.expressions.facts import View
 from mistral.expressions.faults import Refused, evaluation_fault, syntax_fault
 from mistral.expressions.jinja_compile import (
@@ -41,9 +41,6 @@ from mistral.expressions.jinja_format import format_text, printf
 from mistral.expressions.limits import Budget, budget
 from mistral.expressions.recognition import JINJA
 from mistral.expressions.values import kind_of, storable_result
-
-CACHED_TEMPLATES: Final = 1_024
-CACHED_CHARACTERS: Final = 1_024
 
 MAX_RANGE: Final = 100_000
 """As Jinja's own sandbox (§ 25)."""
@@ -194,7 +191,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
                 raise Refused("methods that change a value are called by name here")
         if kwargs and name not in _NAMED_ARGUMENTS:
             raise Refused("method {name} takes no named arguments here", name)
-        jinja_methods.check(owner, name, args, spent)
+        jinja_methods.check(owner, name, args, kwargs, spent)
         return method(*args, **kwargs)
 
 
@@ -337,6 +334,7 @@ def _concat(pieces: Iterable[str]) -> str:
         spent.charge()
         spent.bytes(size)
         found.append(piece)
+    spent.made(size)
     return "".join(found)
 
 
@@ -383,7 +381,7 @@ class Jinja:
             environment.globals[name] = _own(name, function)
             environment.filters[name] = _own_filter(function)
         self._environment = environment
-        self._cached = lru_cache(maxsize=CACHED_TEMPLATES)(self._compile)
+        self._cached = TextCache(self._compile)
 
     @property
     def names(self) -> frozenset[str]:
@@ -403,8 +401,7 @@ class Jinja:
     def evaluate(self, text: str, view: View) -> Any:
         """The value of a sole expression, or the rendered text."""
         try:
-            known = self._cached if len(text) <= CACHED_CHARACTERS else self._compile
-            compiled = known(text)
+            compiled = self._cached(text)
             context = self._context(compiled, view)
             output = compiled.template.root_render_func(context)
             if not compiled.whole:

@@ -73,6 +73,16 @@ class _Counting(NodeTransformer):
         parts = self._made(nodes.Tuple, node, node.nodes, "load")
         return self._filter(parts, "#concat")
 
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        bounds = [
+            bound or self._made(nodes.Const, node, None)
+            for bound in (node.arg.start, node.arg.stop, node.arg.step)
+        ]
+        return self._filter(node.node, "#slice", bounds)
+
     def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
         self.generic_visit(node)
         if not isinstance(node.key, nodes.Const):

@@ -208,9 +208,9 @@ def settled(result: Any, spent: Budget) -> Any:
     if isinstance(result, int):
         spent.number(result)
     elif isinstance(result, str | bytes):
-        spent.bytes(len(result))
+        spent.made(len(result))
     elif isinstance(result, list | tuple | dict | set):
-        spent.bytes(8 * len(result))
+        spent.made(8 * len(result))
     elif isinstance(result, Iterator):
         return _listed(result, spent)
     return result
@@ -407,8 +407,14 @@ def _as_key(context: Context, value: Any) -> Any:
 def _concatenated(context: Context, parts: tuple[Any, ...]) -> str:
     spent = budget()
     texts = [text_of(part, spent) for part in parts]
-    spent.bytes(sum(map(len, texts)))
+    spent.made(sum(map(len, texts)))
     return "".join(texts)
+
+
+@pass_context
+def _sliced(context: Context, value: Any, *bounds: Any) -> Any:
+    spent = budget()
+    return settled(taken(value, spent)[slice(*bounds)], spent)
 
 
 INTERNAL_FILTERS: Final[dict[str, Callable[..., Any]]] = {
@@ -417,6 +423,7 @@ INTERNAL_FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "#weigh": _weighed,
     "#key": _as_key,
     "#concat": _concatenated,
+    "#slice": _sliced,
 }
 """What the compiler puts in; no template can spell these names."""
 

@@ -83,12 +83,18 @@ def is_allowed(owner: Any, name: str) -> bool:
     return any(name in names for kind, names in ALLOWED if isinstance(owner, kind))
 
 
-def check(owner: Any, name: str, args: tuple[Any, ...], spent: Budget) -> None:
-    """Before ``owner.name(*args)``.
+def check(
+    owner: Any,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    spent: Budget,
+) -> None:
+    """Before ``owner.name(*args, **kwargs)``.
 
     :raises Refused: it would be too large.
     """
-    for value in (owner, *args):
+    for value in (owner, *args, *kwargs.values()):
         if isinstance(value, str):
             spent.charge(len(value) // 256)
         elif isinstance(value, list | tuple | Mapping | set | frozenset):
@@ -98,7 +104,7 @@ def check(owner: Any, name: str, args: tuple[Any, ...], spent: Budget) -> None:
     kind = str if isinstance(owner, str) else type(owner)
     guard = GUARDS.get((kind, name))
     if guard is not None:
-        guard(spent, owner, *args)
+        guard(spent, owner, *args, **kwargs)
 
 
 def _padded(spent: Budget, owner: str, width: int = 0, *fill: Any) -> None:
@@ -131,17 +137,15 @@ def _translated(spent: Budget, owner: str, table: Any = None) -> None:
     spent.bytes(len(owner) * longest)
 
 
-def _pieces(
-    spent: Budget, owner: str, separator: Any = None, maxsplit: int = -1
-) -> None:
-    if isinstance(separator, str) and separator:
-        pieces = owner.count(separator)
+def _pieces(spent: Budget, owner: str, sep: Any = None, maxsplit: int = -1) -> None:
+    if isinstance(sep, str) and sep:
+        pieces = owner.count(sep)
     else:
         pieces = len(owner) // 2
     spent.bytes(56 * (pieces if maxsplit < 0 else min(maxsplit, pieces)))
 
 
-def _lines(spent: Budget, owner: str, *keep: Any) -> None:
+def _lines(spent: Budget, owner: str, keepends: bool = False) -> None:
     spent.bytes(56 * owner.count("\n"))
 
 
@@ -161,7 +165,7 @@ def _extended(spent: Budget, owner: list[Any], values: Any = ()) -> None:
     spent.charge(len(values) // 16)
 
 
-def _sorted(spent: Budget, owner: list[Any]) -> None:
+def _sorted(spent: Budget, owner: list[Any], reverse: bool = False) -> None:
     spent.charge(2 * spent.weigh(owner))
 
 

@@ -14,8 +14,8 @@ from mistral.errors import ExpressionFault
 from mistral.expressions.faults import syntax_fault
 from mistral.expressions.recognition import JINJA
 
-MAX_TEMPLATE_CHARACTERS: Final = 262_144
-"""Parsing and compiling cost some microseconds per character."""
+MAX_TEMPLATE_CHARACTERS: Final = 65_536
+"""Parsing and compiling cost up to six microseconds per character."""
 
 SYNTAX: Final = {
     "trim_blocks": True,

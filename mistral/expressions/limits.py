@@ -35,6 +35,8 @@ _MAX_INTEGER: Final = 1 << MAX_INTEGER_BITS
 
 _STEPS_BETWEEN_CLOCK_READINGS: Final = 256
 
+_BYTES_PER_STEP: Final = 128
+
 _BIG_HASH_BITS: Final = 60
 """Python hashes integers modulo 2**61 - 1, so only larger ones can be made to
 collide."""
@@ -106,6 +108,12 @@ class Budget:
         """Refuse a value of so many bytes."""
         if count > self.max_bytes:
             raise LimitExceeded(f"a value is larger than {self.max_bytes} bytes")
+
+    def made(self, size: int) -> None:
+        """A value of so many bytes was made. What one evaluation makes in all
+        stays below ``max_steps`` times 128 bytes."""
+        self.bytes(size)
+        self.charge(size // _BYTES_PER_STEP)
 
     def number(self, value: float) -> None:
         """Refuse integers that cannot be printed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 from yaql.language import (  # type: ignore[import-untyped]
@@ -18,6 +17,7 @@ from yaql.language import (  # type: ignore[import-untyped]
 from yaql.standard_library import date_time  # type: ignore[import-untyped]
 
 from mistral.expressions import functions, yaql_syntax
+from mistral.expressions.cache import TextCache
 from mistral.expressions.facts import View
 from mistral.expressions.faults import Refused, evaluation_fault
 from mistral.expressions.limits import Budget, budget
@@ -26,11 +26,6 @@ from mistral.expressions.settings import ExpressionSettings
 from mistral.expressions.values import Form, native_result, storable_result, to_yaql
 from mistral.expressions.yaql_library import budgeted, standard_layers
 from mistral.expressions.yaql_runtime import NO_VALUE, StepContext
-
-CACHED_STATEMENTS: Final = 2_048
-CACHED_CHARACTERS: Final = 1_024
-"""A parsed expression takes some thirty times its text: the cache stays below
-a hundred megabytes whatever people write."""
 
 Root = Callable[[], StepContext]
 """Makes, or has made, the context in which ``$`` is the view's data."""
@@ -69,7 +64,7 @@ class Yaql:
             sets=settings.convert_sets_to_lists,
             max_items=limit,
         )
-        self._cached = lru_cache(maxsize=CACHED_STATEMENTS)(self._parse)
+        self._cached = TextCache(self._parse)
 
     @property
     def names(self) -> frozenset[str]:
@@ -106,8 +101,7 @@ class Yaql:
         root: Root,
         convert: Callable[[Any, Budget, Form], Any],
     ) -> Any:
-        known = self._cached if len(text) <= CACHED_CHARACTERS else self._parse
-        tree, path = known(text)
+        tree, path = self._cached(text)
         spent = budget()
         try:
             if path is not None:

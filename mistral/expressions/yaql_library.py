@@ -24,15 +24,16 @@ from mistral.expressions import yaql_regex, yaql_replacements
 from mistral.expressions.faults import Refused
 from mistral.expressions.limits import budget
 from mistral.expressions.regex import Regex
-from mistral.expressions.yaql_runtime import Replayed, Stream
+from mistral.expressions.yaql_runtime import Memory, Stream
 
 _REPLACEMENTS: Final = yaql_replacements.REPLACEMENTS | yaql_regex.REPLACEMENTS
 
 _FROM_THE_VIEW: Final = frozenset({"now", "random_", "random__"})
 """They ask the machine; ``functions.py`` has those that ask the run's facts."""
 
-_ALREADY_BUDGETED: Final = frozenset({Stream, Replayed})
+_ALREADY_BUDGETED: Final = frozenset({Stream, Memory})
 _SIZED: Final = (collections.abc.Sequence, Mapping, collections.abc.Set)
+_MADE: Final = (tuple, list, dict, frozenset)
 _PATTERN: Final = type(re.compile(""))
 
 
@@ -120,13 +121,11 @@ def budgeted(
         if kind is int:
             spent.number(result)
         elif kind is str:
-            spent.bytes(len(result))
-        elif isinstance(result, _SIZED):
-            spent.bytes(8 * len(result))
+            spent.made(len(result))
+        elif isinstance(result, _MADE):
+            spent.made(8 * len(result))
         elif isinstance(result, Iterator) and kind not in _ALREADY_BUDGETED:
-            if iter(result) is result:
-                return Stream(result, limit, spent)
-            return Replayed(result, limit, spent)
+            return Stream(result, limit, spent)
         return result
 
     return call

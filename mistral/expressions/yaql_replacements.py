@@ -18,6 +18,7 @@ from yaql.standard_library import queries  # type: ignore[import-untyped]
 
 from mistral.expressions.faults import Refused
 from mistral.expressions.limits import Budget, budget
+from mistral.expressions.yaql_runtime import remembered
 
 Function = Callable[..., Any]
 
@@ -255,6 +256,42 @@ def generate_many(
             queue.rotate(len(queue) - before)
 
 
+def memorize(collection: Iterable[Any], engine: Any) -> Any:
+    return remembered(collection, budget())
+
+
+def default_if_empty(
+    engine: Any, collection: Iterable[Any], default: Iterable[Any]
+) -> Iterable[Any]:
+    kept = remembered(collection, budget())
+    for _item in kept:
+        return kept  # type: ignore[no-any-return]
+    return default
+
+
+def join_collections(
+    engine: Any,
+    collection1: Iterable[Any],
+    collection2: Iterable[Any],
+    predicate: Function,
+    selector: Function,
+) -> Iterator[Any]:
+    spent = budget()
+    others = remembered(collection2, spent)
+    for item in collection1:
+        for other in others:
+            spent.charge()
+            if predicate(item, other):
+                yield selector(item, other)
+
+
+def assert_(engine: Any, obj: Any, condition: Function, message: str) -> Any:
+    kept = remembered(obj, budget())
+    if not condition(kept):
+        raise AssertionError(message)
+    return kept
+
+
 class Ordering(queries.OrderingIterable):  # type: ignore[misc]
     """``orderBy``: each key is computed once; keys that are all numbers or all
     strings are compared by Python, which orders them as YAQL does."""
@@ -359,8 +396,11 @@ REPLACEMENTS: Final[dict[tuple[str, str], Function]] = {
     ("collections", "contains"): contains,
     ("collections", "contains_value"): contains_value,
     ("collections", "flatten"): flatten,
+    ("queries", "default_if_empty"): default_if_empty,
     ("queries", "distinct"): distinct,
     ("queries", "group_by"): group_by,
+    ("queries", "join"): join_collections,
+    ("queries", "memorize"): memorize,
     ("queries", "merge_with"): merge_with,
     ("queries", "index_of"): index_of,
     ("queries", "last_index_of"): last_index_of,
@@ -372,6 +412,7 @@ REPLACEMENTS: Final[dict[tuple[str, str], Function]] = {
     ("strings", "join_"): join_of,
     ("strings", "replace"): replace,
     ("strings", "replace_with_dict"): replace_with_dict,
+    ("system", "assert__"): assert_,
 }
 
 

@@ -61,22 +61,42 @@ class Stream:
         return item
 
 
-class Replayed:
-    """A lazy sequence that may be walked more than once (``memorize``)."""
+class Memory:
+    """A lazy sequence that remembers, so that it can be walked again."""
 
-    __slots__ = ("_budget", "_limit", "_source")
+    __slots__ = ("_budget", "_items", "_source", "_turn")
 
-    def __init__(self, source: Iterator[Any], limit: int, budget: Budget) -> None:
+    def __init__(self, source: Iterator[Any], budget: Budget) -> None:
         self._source = source
-        self._limit = limit
         self._budget = budget
+        self._items: list[Any] = []
+        self._turn: Iterator[Any] | None = None
 
-    def __iter__(self) -> Stream:
-        return Stream(iter(self._source), self._limit, self._budget)
+    def __iter__(self) -> Iterator[Any]:
+        position = 0
+        while True:
+            if position == len(self._items):
+                try:
+                    item = next(self._source)
+                except StopIteration:
+                    return
+                self._items.append(item)
+                self._budget.items(len(self._items))
+            self._budget.charge()
+            yield self._items[position]
+            position += 1
 
     def __next__(self) -> Any:
-        self._budget.charge()
-        return next(self._source)
+        if self._turn is None:
+            self._turn = iter(self)
+        return next(self._turn)
+
+
+def remembered(collection: Any, budget: Budget) -> Any:
+    """The collection, walkable more than once (``memorize``)."""
+    if isinstance(collection, Iterator) and not isinstance(collection, Memory):
+        return Memory(collection, budget)
+    return collection
 
 
 class Unsuitable(Refused, exceptions.NoMatchingFunctionException):  # type: ignore[misc]
