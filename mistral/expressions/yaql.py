@@ -25,7 +25,8 @@ from mistral.expressions.recognition import YAQL
 from mistral.expressions.settings import ExpressionSettings
 from mistral.expressions.values import Form, native_result, storable_result, to_yaql
 from mistral.expressions.yaql_library import budgeted, standard_layers
-from mistral.expressions.yaql_runtime import NO_VALUE, StepContext
+from mistral.expressions.yaql_operators import NO_VALUE
+from mistral.expressions.yaql_runtime import StepContext
 
 Root = Callable[[], StepContext]
 """Makes, or has made, the context in which ``$`` is the view's data."""

@@ -24,7 +24,8 @@ from mistral.expressions import yaql_regex, yaql_replacements
 from mistral.expressions.faults import Refused
 from mistral.expressions.limits import budget
 from mistral.expressions.regex import Regex
-from mistral.expressions.yaql_runtime import Memory, Stream
+from mistral.expressions.yaql_guards import GUARDS
+from mistral.expressions.yaql_streams import Memory, Stream
 
 _REPLACEMENTS: Final = yaql_replacements.REPLACEMENTS | yaql_regex.REPLACEMENTS
 
@@ -84,9 +85,7 @@ def _adapt(definition: Any, limit: int) -> Any:
     adapted = definition.clone()
     payload = definition.payload
     key = (payload.__module__.rpartition(".")[2], payload.__name__)
-    adapted.payload = budgeted(
-        _REPLACEMENTS.get(key, payload), yaql_replacements.GUARDS.get(key), limit
-    )
+    adapted.payload = budgeted(_REPLACEMENTS.get(key, payload), GUARDS.get(key), limit)
     for parameter in adapted.parameters.values():
         kind = parameter.value_type
         if type(kind) is yaqltypes.Iterable:
