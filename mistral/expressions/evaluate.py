@@ -43,31 +43,39 @@ CACHED_CHARACTERS = 4_096
 """Longer texts are parsed anew: they are rare, and a cache of them is big."""
 
 
-def check(text: str, languages: Collection[str] = LANGUAGES) -> None:
+def check(
+    text: str,
+    languages: Collection[str] = LANGUAGES,
+    *,
+    keyword_operator: str = "=>",
+    allow_delegates: bool = False,
+) -> None:
     """Refuse a text whose expressions cannot work (§ 21.6). Syntax only: names
     are not looked up. A text without expressions passes.
 
     :param languages: those that the operator allows.
+    :param keyword_operator: as in :class:`ExpressionSettings`, like the next.
     :raises ExpressionFault: V-16 (both languages), V-17 (syntax, with the
         position in the expression), V-18 (language disabled).
     """
     if "<%" not in text and "{{" not in text and "{%" not in text:
         return
     allowed = tuple(name for name in LANGUAGES if name in languages)
-    if len(text) > CACHED_CHARACTERS:
-        _check(text, allowed)
-    else:
-        _check_once(text, allowed)
+    known = _check_once if len(text) <= CACHED_CHARACTERS else _check
+    known(text, allowed, keyword_operator, allow_delegates)
 
 
-def _check(text: str, allowed: tuple[str, ...]) -> None:
+def _check(
+    text: str, allowed: tuple[str, ...], keyword_operator: str, allow_delegates: bool
+) -> None:
     yaql, jinja = yaql_pairs(text), has_jinja(text)
     if yaql and jinja:
         raise ExpressionFault(f"YAQL and Jinja are mixed in '{shown(text)}'")
     if yaql:
         require_language(YAQL, text, allowed)
+        engine = yaql_syntax.engine(keyword_operator, allow_delegates)
         for start, end in yaql:
-            yaql_syntax.parse(text[start + 2 : end - 2], yaql_syntax.engine())
+            yaql_syntax.parse(text[start + 2 : end - 2], engine)
     elif jinja:
         require_language(JINJA, text, allowed)
         jinja_syntax.parse(text, _syntax_environment())

@@ -191,10 +191,6 @@ class Jinja:
         names = (*self._environment.filters, *self._environment.tests)
         return frozenset(name for name in names if not name.startswith("#"))
 
-    def check(self, text: str) -> None:
-        """:raises ExpressionFault: V-17."""
-        jinja_syntax.parse(text, self._environment)
-
     def evaluate(self, text: str, view: View) -> Any:
         """The value of a sole expression, or the rendered text."""
         try:

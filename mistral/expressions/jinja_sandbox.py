@@ -106,6 +106,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
             ImmutableSandboxedEnvironment, self
         ).is_safe_attribute(obj, attr, value)
 
+    def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """``map('name')``: by a computed name, so not one of ours."""
+        if name.startswith("#"):
+            raise Refused("there is no filter {name}", name)
+        return super().call_filter(name, *args, **kwargs)
+
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """``str.format`` stays what it is; call() does it safely."""
         return None

@@ -42,6 +42,9 @@ class Regex:
         self.groups = int(self._compiled.groups)
         self.names: dict[str, int] = self._compiled.groupindex
 
+    def __repr__(self) -> str:
+        return "<regex>"
+
     def search(self, text: str) -> Any:
         """The first match or None."""
         self._afford(text)

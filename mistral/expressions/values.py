@@ -213,6 +213,8 @@ class _Copier:
 
     def _key(self, key: Any, depth: int) -> Any:
         key = self.copy(key, depth)
+        if isinstance(key, list | dict | set):
+            raise Unstorable("has a list or mapping as a key")
         if not self._stored or type(key) is str:
             return key
         if key is None or isinstance(key, bool):

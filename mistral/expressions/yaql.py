@@ -78,7 +78,7 @@ class Yaql:
         return frozenset(found)
 
     def _parse(self, text: str) -> tuple[Any, Path | None]:
-        tree = yaql_syntax.parse(text, self._engine).expression
+        tree = yaql_syntax.parse(text, self._engine)
         return tree, None if self._engine.options["yaql.iterableDicts"] else _path(tree)
 
     def value(self, text: str, view: View, root: Root) -> Any:

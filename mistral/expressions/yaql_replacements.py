@@ -285,6 +285,9 @@ class Ordering(queries.OrderingIterable):  # type: ignore[misc]
     """``orderBy``: each key is computed once; keys that are all numbers or all
     strings are compared by Python, which orders them as YAQL does."""
 
+    def __repr__(self) -> str:
+        return "<sequence>"
+
     def do_sort(self) -> None:
         spent = budget()
         items = list(self.collection)

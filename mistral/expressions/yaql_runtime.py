@@ -57,6 +57,9 @@ class StepContext(contexts.ContextBase):  # type: ignore[misc]
             self.overloads = parent_context.overloads
             self.defines = False
 
+    def __repr__(self) -> str:
+        return "<context>"
+
     def create_child_context(self) -> StepContext:
         return StepContext(self)
 

@@ -26,6 +26,9 @@ class Stream:
     def __iter__(self) -> Stream:
         return self
 
+    def __repr__(self) -> str:
+        return "<sequence>"
+
     def __next__(self) -> Any:
         item = self._next()
         self._budget.charge()
@@ -59,6 +62,9 @@ class Memory:
             self._budget.charge()
             yield self._items[position]
             position += 1
+
+    def __repr__(self) -> str:
+        return "<sequence>"
 
     def __next__(self) -> Any:
         if self._turn is None:

@@ -38,8 +38,8 @@ def engine(
     return factory.create(dict(options))
 
 
-def parse(text: str, parser: YaqlEngine) -> Any:
-    """A ``yaql`` statement.
+def parse(text: str, using: YaqlEngine) -> Any:
+    """The tree of an expression.
 
     :param text: what stands between the delimiters.
     :raises ExpressionFault: not YAQL; carries the position within ``text``.
@@ -50,19 +50,26 @@ def parse(text: str, parser: YaqlEngine) -> Any:
             f"this one has {len(text)}"
         )
     try:
-        return parser(text)
+        # a lexer has a position: each parse, and so each thread, needs its own
+        return using.parser.parse(text, lexer=using.lexer.clone())
     except YaqlLexicalException as error:
         cause = f"illegal character {error.value!r}"
         raise syntax_fault(YAQL, text, cause, error.position) from None
     except YaqlGrammarException as error:
-        if error.position is None:
-            raise syntax_fault(
-                YAQL, text, "unexpected end of expression", len(text)
-            ) from None
-        cause = f"unexpected {str(error.value)!r}"
-        raise syntax_fault(YAQL, text, cause, error.position) from None
+        cause, position = _diagnosis(text, error)
+        raise syntax_fault(YAQL, text, cause, position) from None
     except RecursionError:
         raise syntax_fault(YAQL, text, "nested too deeply", None) from None
     except (ValueError, UnicodeError, TypeError):
         # int() of thousands of digits, broken \N{...} and \U escapes
         raise syntax_fault(YAQL, text, "malformed literal", None) from None
+
+
+def _diagnosis(text: str, error: YaqlGrammarException) -> tuple[str, int]:
+    if error.position is None:
+        return "unexpected end of expression", len(text)
+    cause = f"unexpected {str(error.value)!r}"
+    if error.value == "=" and text[error.position - 1] == "=":
+        # LINT-09
+        cause += " (equality is written '=')"
+    return cause, error.position
