@@ -12,7 +12,7 @@ from mistral.errors import ExpressionFault
 from mistral.expressions import jinja_syntax, yaql_syntax
 from mistral.expressions.facts import View
 from mistral.expressions.faults import evaluation_fault, shown
-from mistral.expressions.functions import FUNCTIONS, load_functions
+from mistral.expressions.functions import FUNCTIONS, LookupFailed, load_functions
 from mistral.expressions.jinja import Jinja
 from mistral.expressions.limits import Budget, LimitExceeded, budget, spending
 from mistral.expressions.recognition import (
@@ -146,9 +146,14 @@ class Evaluator:
 
         :raises ExpressionFault: names the place in the tree, the expression
             and the cause, never values (Q56).
+
+        What the facts raise (other than ExpressionFault) passes through.
         """
         with spending(Budget(self.settings, self._monotonic)):
-            return _Walk(self, self._yaql, self._jinja, view).value(tree, "")
+            try:
+                return _Walk(self, self._yaql, self._jinja, view).value(tree, "")
+            except LookupFailed as failure:
+                raise failure.error from None
 
 
 class _Walk:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -36,19 +37,43 @@ _STEPS_PER_YAML_NODE: Final = 8
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
 
-def facts_of(view: View) -> Facts:
-    """:raises Refused: where nothing can be looked up."""
+class LookupFailed(BaseException):
+    """The facts failed, by nobody's fault who writes expressions (a database
+    is away): no part of a language may take it for an error of the text.
+
+    :param error: what the facts raised; the evaluator raises it again.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+@contextmanager
+def asking(view: View) -> Iterator[Facts]:
+    """The facts, for one question.
+
+    :raises Refused: where nothing can be looked up.
+    :raises LookupFailed: the facts failed.
+    """
     if view.facts is None:
         raise Refused("this function has nothing to look at here")
-    return view.facts
+    try:
+        yield view.facts
+    except ExpressionFault:
+        raise
+    except Exception as error:
+        raise LookupFailed(error) from error
 
 
 def env(view: View) -> Any:
-    return facts_of(view).env()
+    with asking(view) as facts:
+        return facts.env()
 
 
 def execution(view: View) -> Any:
-    return facts_of(view).execution()
+    with asking(view) as facts:
+        return facts.execution()
 
 
 def executions(
@@ -59,13 +84,10 @@ def executions(
     from_time: Any = None,
     to_time: Any = None,
 ) -> Any:
-    found = facts_of(view).executions(
-        id=id,
-        root_execution_id=root_execution_id,
-        state=state,
-        from_time=_time("from_time", from_time),
-        to_time=_time("to_time", to_time),
-    )
+    after = _time("from_time", from_time)
+    before = _time("to_time", to_time)
+    with asking(view) as facts:
+        found = facts.executions(id, root_execution_id, state, after, before)
     budget().charge(len(found))
     return found
 
@@ -85,7 +107,8 @@ def _time(name: str, value: Any) -> datetime | None:
 
 
 def task(view: View, task_name: str | None = None) -> Any:
-    return facts_of(view).task(task_name)
+    with asking(view) as facts:
+        return facts.task(task_name)
 
 
 def tasks(
@@ -95,22 +118,26 @@ def tasks(
     state: str | None = None,
     flat: bool = False,
 ) -> Any:
-    found = facts_of(view).tasks(
-        workflow_execution_id=workflow_execution_id,
-        recursive=recursive,
-        state=state,
-        flat=flat,
-    )
+    with asking(view) as facts:
+        found = facts.tasks(workflow_execution_id, recursive, state, flat)
     budget().charge(len(found))
     return found
 
 
 def global_(view: View, var_name: str) -> Any:
-    return facts_of(view).global_variable(var_name)
+    with asking(view) as facts:
+        return facts.global_variable(var_name)
 
 
 def uuid(view: View) -> str:
-    return facts_of(view).uuid()
+    with asking(view) as facts:
+        return facts.uuid()
+
+
+def now(view: View) -> datetime:
+    """The time of the turn, UTC."""
+    with asking(view) as facts:
+        return facts.now().replace(tzinfo=UTC)
 
 
 def json_parse(view: View, data: str) -> Any:

@@ -157,7 +157,7 @@ def _follow(path: Path, view: View) -> Any:
     elif view.facts is None:
         return _NOT_FOUND
     else:
-        found = view.facts.task(start)
+        found = functions.task(view, start)
     for key in keys:
         if type(found) is not dict and not isinstance(found, Mapping):
             return _NOT_FOUND
@@ -214,7 +214,7 @@ def _foreign_payload(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _now(view: View, offset: timedelta = utils.NO_VALUE) -> Any:
     zone = UTC if offset is utils.NO_VALUE else date_time._get_tz(offset)
-    return functions.facts_of(view).now().replace(tzinfo=UTC).astimezone(zone)
+    return functions.now(view).astimezone(zone)
 
 
 def _random(view: View) -> float:

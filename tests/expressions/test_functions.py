@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fakes import MemoryFacts
 
-from mistral.errors import ExpressionFault
+from mistral.errors import ExpressionFault, Unavailable
 from mistral.expressions.evaluate import Evaluator, load_functions
 from mistral.expressions.facts import View
 
@@ -203,3 +203,34 @@ def test_names_for_lint(evaluator: Evaluator) -> None:
     assert {"task", "range", "default", "defined", "tojson"} <= evaluator.jinja_names
     assert "lambda" not in evaluator.yaql_names
     assert not any(name.startswith("#") for name in evaluator.jinja_names)
+
+
+class AwayFacts(MemoryFacts):
+    """Facts whose database is away."""
+
+    def task(self, name: str | None) -> Any:
+        raise Unavailable("the database is away")
+
+    def env(self) -> Any:
+        raise KeyError("env")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<% task(a) %>",
+        "<% task(a).result + 1 %>",
+        "<% [1].groupBy($, $, task(a)) %>",
+        "{{ task('a') }}",
+        "x{{ task('a')|default(1) }}",
+        "{{ _|task('a') }}",
+    ],
+)
+def test_failures_of_the_facts_are_not_the_author_s(
+    evaluator: Evaluator, text: str
+) -> None:
+    """DESIGN § 6: a turn whose database is away is repeated, the run is not failed."""
+    with pytest.raises(Unavailable):
+        evaluator.evaluate(text, View({}, AwayFacts()))
+    with pytest.raises(KeyError):
+        evaluator.evaluate("{{ env() }}", View({}, AwayFacts()))
