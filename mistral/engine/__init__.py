@@ -1,1 +1,1 @@
-
+"""The engine: the only writer of executions."""

@@ -1,1 +1,1 @@
-
+"""The law: decides what an event means, and reaches for nothing."""

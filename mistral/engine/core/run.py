@@ -1,0 +1,382 @@
+"""The loaded part of one workflow execution, as plain typed objects.
+
+A ``Run`` is its header and those tasks and actions that events concern. Rules
+change it in place and then somebody asks for ``changes()``. Values inside
+(dicts, lists) are replaced, never changed, so that a change is seen.
+
+``Facts`` is the read-only port through which rules fetch what is not loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Protocol
+
+from mistral.engine.core.states import COMPLETED, may_move
+from mistral.errors import Bug, TransitionRefused, WorkflowFault
+from mistral.expressions.facts import View
+from mistral.lang.specs import ActionSpec, WorkflowSpec
+from mistral.messages import State
+
+STATE_INFO_LIMIT: Final = 65_500
+"""Characters of ``state_info`` that are kept (ENG-021)."""
+
+
+class TaskFault(WorkflowFault):
+    """Fails one task in the ordinary way: retry and ``on-error`` apply
+    (spec/engine.md § 2.8). Other faults of the author end the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Settings of the engine that decisions depend on.
+
+    :param field_limit: bytes of JSON of one input, output or published set;
+        negative: unlimited.
+    :param large_value: bytes from which a value is stored once per run.
+    :param page: items that one turn opens.
+    :param steps: tasks that one turn finishes by itself.
+    """
+
+    merge_strategy: str = "replace"
+    versioning: bool = True
+    field_limit: int = 1024 * 1024
+    inline_actions: bool = True
+    large_value: int = 4096
+    page: int = 500
+    steps: int = 500
+
+
+class Descriptor(Protocol):
+    """What the core asks of an action (``actions.registry.Descriptor``)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_sync(self) -> bool | None: ...
+    @property
+    def inline(self) -> Any: ...
+
+
+class Facts(Protocol):
+    """Read-only look-ups; rows are mappings of column → value.
+
+    Rows of the run itself may be older than what is loaded: rules take them
+    through ``Run.adopt``, which prefers the loaded object.
+    """
+
+    rules: Rules
+
+    def evaluate(self, tree: Any, view: View) -> Any: ...
+    def uuid(self) -> str: ...
+    def spec(self, spec_id: str) -> WorkflowSpec: ...
+    def workflow(
+        self, id: str | None, name: str | None, namespace: str, project_id: str
+    ) -> Mapping[str, Any] | None: ...
+    def environment(self, name: str, project_id: str) -> Mapping[str, Any] | None: ...
+    def adhoc(
+        self, name: str, namespace: str, project_id: str
+    ) -> ActionSpec | None: ...
+    def action(self, name: str, namespace: str) -> Descriptor | None: ...
+    def check_input(
+        self, descriptor: Descriptor, given: Mapping[str, Any]
+    ) -> None: ...
+    def header(self, run_id: str) -> Mapping[str, Any] | None: ...
+    def tasks(
+        self,
+        run_id: str,
+        *,
+        ids: Iterable[str] | None = None,
+        names: Iterable[str] | None = None,
+        states: Iterable[str] | None = None,
+        processed: bool | None = None,
+        has_next: bool | None = None,
+    ) -> Sequence[Mapping[str, Any]]: ...
+    def actions(
+        self,
+        run_id: str,
+        *,
+        ids: Iterable[str] | None = None,
+        task_ids: Iterable[str] | None = None,
+    ) -> Sequence[Mapping[str, Any]]: ...
+    def children(self, task_ids: Iterable[str]) -> Sequence[Mapping[str, Any]]: ...
+    def arrivals(self, join_id: str) -> Sequence[Mapping[str, Any]]: ...
+    def document(self, run_id: str, document_id: str) -> Any: ...
+    def executions(
+        self, project_id: str, **filters: Any
+    ) -> Sequence[Mapping[str, Any]]: ...
+
+
+class Row:
+    """One row: columns that the API shows, and what only the engine needs."""
+
+    kind: ClassVar[str]
+    COLUMNS: ClassVar[tuple[str, ...]]
+    INTERNAL: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, **values: Any) -> None:
+        for name in self.COLUMNS:
+            setattr(self, name, values.get(name))
+        internals = values.get("internals") or {}
+        for name, default in self.INTERNAL.items():
+            setattr(self, name, values.get(name, internals.get(name, default)))
+        self._loaded: dict[str, Any] | None = None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Any:
+        loaded = cls(**row)
+        loaded._loaded = loaded._values()
+        return loaded
+
+    def _values(self) -> dict[str, Any]:
+        found = {name: getattr(self, name) for name in self.COLUMNS}
+        found["internals"] = {
+            name: value
+            for name, default in self.INTERNAL.items()
+            if (value := getattr(self, name)) != default
+        }
+        return found
+
+    @property
+    def is_new(self) -> bool:
+        return self._loaded is None
+
+    @property
+    def completed(self) -> bool:
+        return self.state in COMPLETED
+
+    def changes(self, now: datetime) -> dict[str, Any] | None:
+        """The whole row when it is new; id and changed columns; None if none."""
+        values = self._values()
+        if self._loaded is None:
+            return values
+        changed = {
+            name: value
+            for name, value in values.items()
+            if value is not self._loaded[name] and value != self._loaded[name]
+        }
+        if not changed:
+            return None
+        changed["updated_at"] = now
+        changed["id"] = values["id"]
+        return changed
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+
+class Task(Row):
+    """A task execution."""
+
+    kind = "task"
+    COLUMNS = (
+        "id", "workflow_execution_id", "seq", "project_id", "name", "type",
+        "workflow_name", "workflow_namespace", "workflow_id", "tags", "state",
+        "state_info", "processed", "in_context", "published", "next_tasks",
+        "has_next_tasks", "error_handled", "unique_key", "runtime_context",
+        "started_at", "finished_at", "created_at", "updated_at",
+    )  # fmt: skip
+    INTERNAL: ClassVar[Mapping[str, Any]] = {
+        # Number of starts: timers and children of an earlier one are void.
+        "epoch": 0,
+        # Publication counts of the inbound context, by path (§ 2.10).
+        "versions": None,
+        "published_versions": None,
+        # with-items: how many, next to open, open, ended badly, collection.
+        "total": None,
+        "cursor": 0,
+        "open": 0,
+        "done": 0,
+        "failed": 0,
+        "items": None,
+        # Indexes to run, when not all (rerun without reset).
+        "chosen": None,
+        # Only without reset: what a rerun keeps.
+        "keep": False,
+        # wait-after: the state and text to come back to.
+        "outcome": None,
+        "waited": False,
+        # A timer came while the run was paused.
+        "ready": False,
+        # What a task held back is to do when it goes on: "begin" or "launch".
+        "step": None,
+        # Commands behind a ``pause`` of this task's clause.
+        "rest": None,
+        # A time-out ends the task for good (ENG-156).
+        "expired": False,
+        # Joins: round, who arrived and who cannot any more.
+        "round": 1,
+        "arrived": 0,
+        "dead": 0,
+        "ran": False,
+        # Joins that wait for what this task leads to.
+        "watchers": None,
+        # The state before the end of the run closed this task.
+        "closed_from": None,
+    }
+
+
+class Action(Row):
+    """An action execution."""
+
+    kind = "action"
+    COLUMNS = (
+        "id", "task_execution_id", "workflow_execution_id", "project_id", "name",
+        "workflow_name", "workflow_namespace", "description", "tags", "state",
+        "state_info", "input", "output", "accepted", "is_sync", "item_index",
+        "attempt", "started_by", "executor_id", "started_at", "last_heartbeat",
+        "created_at", "updated_at",
+    )  # fmt: skip
+    INTERNAL: ClassVar[Mapping[str, Any]] = {
+        "epoch": 0,
+        "safe_rerun": False,
+        # The offer as it is made again when the executor is lost.
+        "call": None,
+        # ``output`` trees of ad-hoc actions, innermost first.
+        "outputs": (),
+    }
+
+
+class Run(Row):
+    """The header of a workflow execution, and what is loaded of it."""
+
+    kind = "workflow"
+    COLUMNS = (
+        "id", "project_id", "scope", "workflow_id", "workflow_name",
+        "workflow_namespace", "spec_id", "description", "tags", "state",
+        "state_info", "input", "params", "context", "output", "accepted",
+        "task_execution_id", "root_execution_id", "version", "created_at",
+        "updated_at",
+    )  # fmt: skip
+    INTERNAL: ClassVar[Mapping[str, Any]] = {
+        # Ids are derived from the seed and a counter, so a replay makes the same.
+        "seed": "",
+        "made": 0,
+        "task_seq": 0,
+        "history_seq": 0,
+        # Tasks that are not completed.
+        "open": 0,
+        # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
+        "parent": None,
+        "workbook": None,
+        # Context of who started it, without secrets.
+        "security": None,
+    }
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+        self.spec: WorkflowSpec = None  # type: ignore[assignment]
+        self.standalone = False
+        self.deleted = False
+        self.tasks: dict[str, Task] = {}
+        self.actions: dict[str, Action] = {}
+        self.arrivals: list[dict[str, Any]] = []
+        self.documents: dict[str, Any] = {}
+        self.settled_offers: list[str] = []
+        self.transitions: list[list[Any]] = []
+        # Finished tasks whose follow-ups are to be decided in this turn.
+        self.todo: list[Task] = []
+
+    @classmethod
+    def alone(cls, action: Action | None, action_id: str) -> Run:
+        """The stand-alone action's own header."""
+        run = cls(id=action_id)
+        run.standalone = True
+        if action is not None:
+            run.actions[action.id] = action
+        return run
+
+    def new_id(self) -> str:
+        """A fresh id in the form of a UUID, from the run's seed."""
+        self.made += 1
+        text = hashlib.blake2b(
+            f"{self.seed}:{self.made}".encode(), digest_size=16
+        ).hexdigest()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def adopt(self, rows: Iterable[Mapping[str, Any]]) -> list[Task]:
+        """Tasks for rows; one that is loaded already wins over its row."""
+        found = []
+        for row in rows:
+            task = self.tasks.get(row["id"])
+            if task is None:
+                task = self.tasks[row["id"]] = Task.from_row(row)
+            found.append(task)
+        return found
+
+    def adopt_actions(self, rows: Iterable[Mapping[str, Any]]) -> list[Action]:
+        found = []
+        for row in rows:
+            action = self.actions.get(row["id"])
+            if action is None:
+                action = self.actions[row["id"]] = Action.from_row(row)
+            found.append(action)
+        return found
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a turn writes for one run; rows are dicts of column → value."""
+
+    header: dict[str, Any] | None = None
+    new_header: dict[str, Any] | None = None
+    new_tasks: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    new_actions: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    arrivals: list[dict[str, Any]] = field(default_factory=list)
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    settled_offers: list[str] = field(default_factory=list)
+
+
+def changes(run: Run, now: datetime) -> Changes:
+    """All that the rules changed since the run was loaded."""
+    found = Changes(arrivals=run.arrivals, settled_offers=run.settled_offers)
+    for task in run.tasks.values():
+        row = task.changes(now)
+        if row is not None:
+            (found.new_tasks if task.is_new else found.tasks).append(row)
+    for action in run.actions.values():
+        row = action.changes(now)
+        if row is not None:
+            (found.new_actions if action.is_new else found.actions).append(row)
+    found.documents = [
+        {"workflow_execution_id": run.id, "id": id, "body": body}
+        for id, body in run.documents.items()
+    ]
+    if run.standalone:
+        return found
+    if run.is_new:
+        found.new_header = run.changes(now)
+    else:
+        run.version += 1
+        found.header = run.changes(now)
+    return found
+
+
+def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
+    """Change a state: the only place that does.
+
+    :raises TransitionRefused: a run cannot make this move (a request's fault).
+    :raises Bug: a task or action cannot (ours).
+    """
+    start = thing.state
+    if not may_move(thing.kind, start, to):
+        if thing.kind == "workflow":
+            raise TransitionRefused(
+                f"Can't change workflow execution state from {start} to {to}. "
+                f"[workflow={run.workflow_name}, execution_id={run.id}]"
+            )
+        raise Bug(f"{thing.kind} {thing.id} cannot go from {start} to {to}")
+    if isinstance(thing, Task):
+        run.open += (to not in COMPLETED) - (start not in COMPLETED)
+    thing.state = State(to).value
+    if info is not None and len(info) > STATE_INFO_LIMIT:
+        info = info[:STATE_INFO_LIMIT]
+    thing.state_info = info
+    name = thing.workflow_name if isinstance(thing, Run) else thing.name
+    if start != to:
+        run.transitions.append([thing.kind, thing.id, name, start, thing.state])
