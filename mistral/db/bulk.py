@@ -1,0 +1,335 @@
+"""Statements for whole sets of rows: their number does not grow with the set.
+
+``rows`` (the engine's), ``outbox``, ``history`` and ``requests`` are written
+with these. How a set travels differs: PostgreSQL takes one array per column
+(one text for any number of rows, so it stays prepared), MariaDB and MySQL a
+list of values, SQLite runs a prepared statement per row inside the process.
+Very large sets are cut into chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.sql.dml import Insert
+
+from mistral.errors import Bug
+
+Row = Mapping[str, Any]
+
+_IDS_A_STATEMENT: Final = 5_000
+_ROWS_A_STATEMENT: Final = 1_000
+# Far below the smallest ``max_allowed_packet`` in use (16 MiB; 4 bytes a
+# character and escapes counted), yet few statements.
+_CHARACTERS_A_STATEMENT: Final = 1_000_000
+
+
+def select_among(
+    connection: Connection,
+    statement: Select[Any],
+    key: ColumnElement[Any],
+    values: Collection[Any],
+) -> list[RowMapping]:
+    """Rows of ``statement`` whose ``key`` is one of ``values``."""
+    found: list[RowMapping] = []
+    for chunk in _chunks(values):
+        narrowed = statement.where(among(connection, key))
+        found.extend(connection.execute(narrowed, {"among": chunk}).mappings())
+    return found
+
+
+def fetch(
+    connection: Connection,
+    table: Table,
+    key: str | Column[Any],
+    values: Collection[Any],
+    *where: ColumnElement[bool],
+    columns: Sequence[Column[Any]] = (),
+) -> list[RowMapping]:
+    """Rows whose column is one of ``values``, in the order of their creation
+    (``seq`` where the table has it) or else of their primary key.
+
+    :param where: more conditions.
+    :param columns: all if none is named.
+    """
+    if not values:
+        return []
+    wanted = table.c[key] if isinstance(key, str) else key
+    order = [table.c.seq] if "seq" in table.c else []
+    statement = select(*(columns or table.c)).where(*where)
+    statement = statement.order_by(*order, *table.primary_key)
+    return select_among(connection, statement, wanted, values)
+
+
+def lock(
+    connection: Connection,
+    table: Table,
+    ids: Collection[str],
+    columns: Sequence[Column[Any]] = (),
+    *,
+    skip_locked: bool = False,
+) -> list[RowMapping]:
+    """Lock the rows with these ids in the order of the ids, and read them.
+
+    :param skip_locked: leave out what somebody else holds instead of waiting.
+        SQLite has one writer at a time: there is nothing to lock or to skip.
+    """
+    if not ids:
+        return []
+    statement = forced(select(*(columns or table.c)), table, "PRIMARY")
+    statement = statement.order_by(table.c.id)
+    statement = statement.with_for_update(skip_locked=skip_locked)
+    return select_among(connection, statement, table.c.id, sorted(ids))
+
+
+def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows; a column that a row does not name gets its default or NULL."""
+    _insert(connection, table, rows, missing_only=False)
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """As :func:`insert_many`; rows whose key is there already are left out."""
+    _insert(connection, table, rows, missing_only=True)
+
+
+def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Write the named columns of rows found by their ``id``.
+
+    :param rows: each with ``id``; rows that name the same columns share a
+        statement.
+    :returns: how many rows were there.
+    """
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        names = tuple(sorted(row.keys() - {"id"}))
+        if names:
+            alike.setdefault(names, []).append(row)
+    found = 0
+    for names, group in alike.items():
+        _check_names(table, names)
+        found += sum(_update(connection, table, names, part) for part in _parts(group))
+    return found
+
+
+def delete_ids(connection: Connection, table: Table, ids: Collection[str]) -> int:
+    """Delete rows by id; answers how many were there."""
+    statement = delete(table).where(among(connection, table.c.id))
+    return sum(
+        connection.execute(statement, {"among": chunk}).rowcount
+        for chunk in _chunks(sorted(ids))
+    )
+
+
+def among(connection: Connection, key: ColumnElement[Any]) -> ColumnElement[bool]:
+    """``key`` is in the list that is bound as ``among``."""
+    if connection.dialect.name == "postgresql":
+        kind = postgresql.ARRAY(key.type, dimensions=1)
+        return key == any_(bindparam("among", type_=kind))
+    return key.in_(bindparam("among", expanding=True))
+
+
+def forced(statement: Select[Any], table: Table, index: str) -> Select[Any]:
+    """MariaDB and MySQL: use this index. A scan of a small table would stop at
+    the locks of neighbours that are not asked for."""
+    for name in ("mysql", "mariadb"):
+        statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
+    return statement
+
+
+# -- Inserts ------------------------------------------------------------------
+
+
+def _insert(
+    connection: Connection, table: Table, rows: Sequence[Row], *, missing_only: bool
+) -> None:
+    if not rows:
+        return
+    defaults = _defaults(table)
+    for row in rows:
+        _check_names(table, row.keys())
+    if connection.dialect.name == "postgresql":
+        statement = _postgresql_insert(table, missing_only)
+        for part in _parts(rows):
+            arrays = {
+                _bound(name): [row.get(name, default) for row in part]
+                for name, default in defaults.items()
+            }
+            connection.execute(statement, arrays)
+        return
+    statement = _plain_insert(connection.dialect.name, table, missing_only)
+    connection.execute(statement, [{**defaults, **row} for row in rows])
+
+
+@cache
+def _defaults(table: Table) -> dict[str, Any]:
+    return {
+        column.name: column.default.arg if column.default is not None else None
+        for column in table.columns
+    }
+
+
+@cache
+def _plain_insert(dialect: str, table: Table, missing_only: bool) -> Insert:
+    if not missing_only:
+        return insert(table)
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key))
+    return mysql.insert(table).on_duplicate_key_update({key.name: key})
+
+
+@cache
+def _postgresql_insert(table: Table, missing_only: bool) -> Insert:
+    names = tuple(table.c.keys())
+    statement = postgresql.insert(table).from_select(
+        names, select(_arrays(table, names)), include_defaults=False
+    )
+    return statement.on_conflict_do_nothing() if missing_only else statement
+
+
+# -- Updates ------------------------------------------------------------------
+
+
+def _update(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]
+) -> int:
+    dialect = connection.dialect
+    if dialect.name == "postgresql":
+        arrays = {_bound(name): [row[name] for row in rows] for name in ("id", *names)}
+        return connection.execute(_postgresql_update(table, names), arrays).rowcount
+    if dialect.name == "sqlite":
+        bound = [{_bound(name): value for name, value in row.items()} for row in rows]
+        return connection.execute(_plain_update(table, names), bound).rowcount
+    return _mysql_update(connection, table, names, rows)
+
+
+@cache
+def _postgresql_update(table: Table, names: tuple[str, ...]) -> Any:
+    given = _arrays(table, ("id", *names))
+    return (
+        update(table)
+        .values({name: given.c[name] for name in names})
+        .where(table.c.id == given.c.id)
+    )
+
+
+@cache
+def _plain_update(table: Table, names: tuple[str, ...]) -> Any:
+    return (
+        update(table)
+        .values({name: bindparam(_bound(name)) for name in names})
+        .where(table.c.id == bindparam(_bound("id")))
+    )
+
+
+def _mysql_update(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]
+) -> int:
+    # A joined list of values; there is no multi-row UPDATE and the driver sends
+    # an executemany row by row.
+    text, first, more, processors = _mysql_parts(connection.dialect, table, names)
+    given = " UNION ALL ".join(chain((first,), [more] * (len(rows) - 1)))
+    values = [
+        process(row[name]) if process is not None else row[name]
+        for row in rows
+        for name, process in processors
+    ]
+    return connection.exec_driver_sql(text % given, tuple(values)).rowcount
+
+
+@cache
+def _mysql_parts(
+    dialect: Dialect, table: Table, names: tuple[str, ...]
+) -> tuple[str, str, str, list[tuple[str, Callable[[Any], Any] | None]]]:
+    quote = dialect.identifier_preparer.quote
+    held = quote(table.name)
+    sets = ", ".join(f"{held}.{quote(name)} = given.{quote(name)}" for name in names)
+    text = f"UPDATE {held} JOIN (%s) given ON {held}.id = given.id SET {sets}"
+    every = ("id", *names)
+    first = "SELECT " + ", ".join(f"%s AS {quote(name)}" for name in every)
+    more = "SELECT " + ", ".join(["%s"] * len(every))
+    processors = [
+        (name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
+        for name in every
+    ]
+    return text, first, more, processors
+
+
+# -- Parts --------------------------------------------------------------------
+
+
+def _arrays(table: Table, names: tuple[str, ...]) -> Any:
+    """A derived table out of one bound array per column."""
+    bound = [
+        bindparam(
+            _bound(name), type_=postgresql.ARRAY(table.c[name].type, dimensions=1)
+        )
+        for name in names
+    ]
+    columns = [column(name, table.c[name].type) for name in names]
+    return func.unnest(*bound).table_valued(*columns, name="given").render_derived()
+
+
+def _bound(name: str) -> str:
+    # A name of its own: the name of a column would be taken for its value.
+    return f"b_{name}"
+
+
+def _check_names(table: Table, names: Collection[str]) -> None:
+    unknown = [name for name in names if name not in table.c]
+    if unknown:
+        raise Bug(f"Table {table.name} has no columns {', '.join(sorted(unknown))}.")
+
+
+def _chunks(values: Collection[Any]) -> Iterator[list[Any]]:
+    listed = list(values)
+    for start in range(0, len(listed), _IDS_A_STATEMENT):
+        yield listed[start : start + _IDS_A_STATEMENT]
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """``rows`` cut by number and, roughly, by size."""
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        weight = _weight(row)
+        full = len(part) == _ROWS_A_STATEMENT or size + weight > _CHARACTERS_A_STATEMENT
+        if part and full:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += weight
+    if part:
+        yield part
+
+
+def _weight(value: Any) -> int:
+    """Characters of text inside a value: a lower bound of its size as JSON."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_weight, value.values())) + sum(map(_weight, value))
+    if isinstance(value, list | tuple):
+        return len(value) + sum(map(_weight, value))
+    return 4

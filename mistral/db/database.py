@@ -1,0 +1,308 @@
+"""One database behind one face: connections, transactions, its clock, its moods.
+
+The three families differ in how they begin, lock and fail; this is the only
+file that knows. Nobody outside ``mistral/db`` asks which one is behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, func, select
+from sqlalchemy.engine import URL, Dialect, make_url
+
+from mistral.clock import Clock, SystemClock
+from mistral.db import migrations
+from mistral.errors import ServiceError, StaleSchema, Unavailable
+
+READ_COMMITTED: Final = "READ COMMITTED"
+
+_DRIVERS: Final = {
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "sqlite": "sqlite+pysqlite",
+}
+# SKIP LOCKED decides: older servers make two engines wait for each other.
+_OLDEST: Final = {
+    "PostgreSQL": (13,),
+    "MariaDB": (10, 6),
+    "MySQL": (8, 0, 1),
+    # Upserts and window functions of the listings.
+    "SQLite": (3, 35),
+}
+_READS: Final = "mistral_reads"
+
+# Serialization failures, deadlocks, lock time-outs; connections that are gone,
+# refused or too many; a server that starts, stops or has become a standby.
+_RETRYABLE_SQLSTATES: Final = frozenset(
+    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "25006")
+)
+_RETRYABLE_MYSQL: Final = frozenset(
+    (1020, 1205, 1213)
+    + (1040, 1042, 1047, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1184, 1203)
+    + (1290, 1792, 1836, 1927, 3101, 4031)
+    + (2002, 2003, 2006, 2013, 2014, 2055)
+)
+# SQLITE_BUSY and SQLITE_LOCKED; extended codes carry them in the low byte.
+_RETRYABLE_SQLITE: Final = frozenset((5, 6))
+
+
+class Database:
+    """Connections to one database, whose kind the URL says.
+
+    :param url: as SQLAlchemy writes it. A bare ``postgresql://`` means
+        psycopg 3, a bare ``mysql://`` or ``mariadb://`` PyMySQL. SQLite needs a
+        file.
+    :param clock: replaces the database's clock as a whole (tests).
+    :param pool_size: connections kept open.
+    :param max_overflow: more that may be opened under load.
+    :param pool_timeout: seconds to wait for a free connection.
+    :param busy_timeout: SQLite: seconds to wait for another writer.
+    :param isolation: ``READ COMMITTED`` but for tests that show that
+        ``REPEATABLE READ`` does no harm. SQLite knows one level only.
+    :raises ServiceError: the URL names a database that is not supported. What
+        the server itself is refused for (too old, another isolation) is raised
+        at the first connection.
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        clock: Clock | None = None,
+        pool_size: int = 10,
+        max_overflow: int = 20,
+        pool_timeout: float = 30.0,
+        pool_recycle: float = 3600.0,
+        busy_timeout: float = 30.0,
+        isolation: str = READ_COMMITTED,
+        echo: bool = False,
+    ) -> None:
+        self.url = _with_driver(make_url(url))
+        self._clock = clock
+        self._busy_timeout = busy_timeout
+        self._isolation = isolation
+        # SQLite has one writer at a time. Waiting for it on a lock costs
+        # nothing; waiting inside SQLite means polling with sleeps.
+        self._writer = threading.Lock() if self.is_sqlite else None
+        arguments: dict[str, Any] = {"echo": echo, "pool_recycle": pool_recycle}
+        arguments.update(
+            pool_size=pool_size, max_overflow=max_overflow, pool_timeout=pool_timeout
+        )
+        if not self.is_sqlite:
+            arguments.update(isolation_level=isolation, pool_pre_ping=True)
+        self.engine: Engine = create_engine(self.url, **arguments)
+        event.listen(self.engine, "connect", self._connected)
+        if self.is_sqlite:
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file that one process has to itself."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction that commits if the block is left cleanly and is rolled
+        back otherwise.
+
+        :raises Unavailable: SQLite: another writer did not end in time.
+        """
+        if self._writer is None:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        if not self._writer.acquire(timeout=self._busy_timeout):
+            raise Unavailable("The database is busy with another writer.")
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reads; whatever it may have changed is rolled back."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(**{_READS: True})
+
+    def now(self, connection: Connection) -> datetime:
+        """UTC by the database's clock, without tzinfo, microseconds.
+
+        Locks come before it in a transaction: under REPEATABLE READ the first
+        statement decides what the transaction sees.
+        """
+        if self._clock is not None:
+            return self._clock.now()
+        if self.is_sqlite:
+            # The file has no clock but this machine's.
+            return SystemClock().now()
+        if self.engine.dialect.name == "postgresql":
+            return connection.scalar(_POSTGRESQL_NOW)
+        return connection.scalar(_MYSQL_NOW)
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Whether the same transaction may succeed when it is run again: it was
+        chosen as a victim, waited too long, or its connection was lost."""
+        if isinstance(error, Unavailable):
+            return True
+        if isinstance(error, exc.TimeoutError):
+            return True
+        if not isinstance(error, exc.DBAPIError):
+            return False
+        if error.connection_invalidated:
+            return True
+        return _is_retryable_cause(error.orig)
+
+    def check_schema(self) -> None:
+        """Compare the schema's version with the one that this code is for.
+
+        :raises StaleSchema: says both and what to do.
+        """
+        with self.read() as connection:
+            found = migrations.current(connection)
+        wanted = migrations.head()
+        if found == wanted:
+            return
+        if found is None:
+            raise StaleSchema(
+                f"The database {self.shown} has no tables yet (wanted: version"
+                f" {wanted}). Run `mistral-db-manage upgrade head`."
+            )
+        if migrations.knows(found):
+            raise StaleSchema(
+                f"The database {self.shown} has schema version {found}, but this"
+                f" release needs {wanted}. Run `mistral-db-manage upgrade head`."
+            )
+        raise StaleSchema(
+            f"The database {self.shown} has schema version {found}, which this"
+            f" release (version {wanted}) does not know: a newer release made it."
+            " Install that release, or go back with its `mistral-db-manage"
+            f" downgrade {wanted}`; `mistral-db-manage upgrade head` of this"
+            " release cannot help."
+        )
+
+    def create_or_upgrade(self) -> None:
+        """Bring a fresh or older database to the version of this release."""
+        with self.begin() as connection:
+            migrations.upgrade(connection)
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def dispose(self) -> None:
+        """Close the connections that nobody uses."""
+        self.engine.dispose()
+
+    def _connected(self, connection: Any, record: Any) -> None:
+        dialect = self.engine.dialect
+        cursor = connection.cursor()
+        try:
+            for statement in self._settings(dialect):
+                cursor.execute(statement)
+        finally:
+            cursor.close()
+        refusal = too_old(product(dialect), dialect.server_version_info or ())
+        if refusal:
+            raise ServiceError(refusal)
+        if self.is_sqlite:
+            # Transactions begin when we say so, not when the driver thinks.
+            connection.isolation_level = None
+            return
+        found = dialect.get_isolation_level(connection)
+        if found != self._isolation:
+            raise ServiceError(
+                f"The database {self.shown} gives isolation level {found} although"
+                f" {self._isolation} was asked for."
+            )
+        # A rollback would take the settings back.
+        connection.commit()
+
+    def _settings(self, dialect: Dialect) -> tuple[str, ...]:
+        if self.is_sqlite:
+            return (
+                f"PRAGMA busy_timeout = {int(self._busy_timeout * 1000)}",
+                "PRAGMA journal_mode = WAL",
+                "PRAGMA synchronous = NORMAL",
+                "PRAGMA foreign_keys = ON",
+            )
+        if dialect.name == "postgresql":
+            return ("SET TIME ZONE 'UTC'",)
+        return (
+            "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+            "SET SESSION time_zone = '+00:00',"
+            # What does not fit is an error, not cut.
+            " sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+        )
+
+
+_POSTGRESQL_NOW: Final = select(func.timezone("UTC", func.clock_timestamp()))
+_MYSQL_NOW: Final = select(func.utc_timestamp(6))
+
+
+def product(dialect: Dialect) -> str:
+    """Name of the server behind a dialect that has connected once."""
+    if dialect.name == "postgresql":
+        return "PostgreSQL"
+    if dialect.name == "sqlite":
+        return "SQLite"
+    return "MariaDB" if getattr(dialect, "is_mariadb", False) else "MySQL"
+
+
+def too_old(name: str, version: tuple[Any, ...]) -> str | None:
+    """Why this server is refused, or None.
+
+    :param name: as :func:`product` gives it.
+    """
+    numbers = tuple(part for part in version if isinstance(part, int))
+    oldest = _OLDEST[name]
+    if numbers >= oldest:
+        return None
+    found = ".".join(map(str, numbers)) or "of an unknown version"
+    return f"{name} {found} is too old: {'.'.join(map(str, oldest))} is needed."
+
+
+def _with_driver(url: URL) -> URL:
+    backend = url.get_backend_name()
+    if backend not in _DRIVERS:
+        raise ServiceError(
+            f"The database {backend!r} is not supported: use sqlite, postgresql,"
+            " mysql or mariadb."
+        )
+    if "+" not in url.drivername:
+        url = url.set(drivername=_DRIVERS[backend])
+    if backend == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ServiceError(
+            "An SQLite database needs a file: each connection would see a memory"
+            " of its own."
+        )
+    return url
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later cannot wait for a writer;
+    # so it takes the write lock at once unless it only reads.
+    reads = connection.get_execution_options().get(_READS)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _is_retryable_cause(cause: BaseException | None) -> bool:
+    code = getattr(cause, "sqlite_errorcode", None)
+    if code is not None:
+        return code & 0xFF in _RETRYABLE_SQLITE
+    if hasattr(cause, "sqlstate"):
+        sqlstate = cause.sqlstate
+        if sqlstate is None:
+            # psycopg's own: no server spoke, the connection could not be used.
+            return type(cause).__name__ in ("OperationalError", "ConnectionTimeout")
+        return sqlstate in _RETRYABLE_SQLSTATES or sqlstate.startswith("08")
+    number = cause.args[0] if cause is not None and cause.args else None
+    return number in _RETRYABLE_MYSQL

@@ -1,0 +1,135 @@
+"""All that must happen after a commit: one row each, with a date and a lease.
+
+A lease keeps others from doing the same work twice; it never makes anything
+right. What makes it right is that a turn locks the rows that it consumes and
+drops the events whose rows are gone (DESIGN § 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy.engine import RowMapping
+
+from mistral.db import bulk
+from mistral.db.models import outbox
+
+OFFER: Final = "CallAction"
+
+_FIRST_DELAY: Final = 30.0
+_LONGEST_DELAY: Final = 600.0
+
+
+def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write effects: rows with the columns of ``models.outbox``."""
+    bulk.insert_many(connection, outbox, rows)
+
+
+def claim_due(
+    connection: Connection,
+    now: datetime,
+    owner: str,
+    lease_seconds: float,
+    limit: int,
+) -> list[RowMapping]:
+    """Take a lease on rows that are due and that nobody holds, oldest first.
+
+    :param now: by the database's clock.
+    :param owner: name of the process, for ``lease_owner``.
+    :returns: at most ``limit`` rows as they were before. Rows that another
+        process is just claiming are passed over, not waited for.
+    """
+    due = connection.execute(_DUE, {"now": now, "most": limit}).mappings().all()
+    if due:
+        until = now + timedelta(seconds=lease_seconds)
+        connection.execute(
+            _lease(connection),
+            {
+                "among": sorted(row["id"] for row in due),
+                "new_owner": owner,
+                "new_until": until,
+            },
+        )
+    return list(due)
+
+
+def lock(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Lock rows in the order of their ids; which are still there?
+
+    Comes after the locks of the headers. A row that is gone was consumed by
+    another turn: its event is dropped.
+    """
+    return {row["id"] for row in bulk.lock(connection, outbox, ids, [outbox.c.id])}
+
+
+def remove(connection: Connection, ids: Collection[str]) -> int:
+    """Remove what is done; answers how many rows were still there."""
+    return bulk.delete_ids(connection, outbox, ids)
+
+
+def resend_later(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
+) -> None:
+    """Note that offers were sent: the next time is in 30 s, then 60 s, … 10 min.
+
+    Gives the lease back. Rows that are gone (claimed meanwhile) or that a turn
+    is just consuming stay as they are.
+
+    :param rows: with ``id`` and ``attempts`` as they were read.
+    """
+    free = bulk.lock(
+        connection,
+        outbox,
+        [row["id"] for row in rows],
+        [outbox.c.id, outbox.c.attempts],
+        skip_locked=True,
+    )
+    bulk.update_many(
+        connection,
+        outbox,
+        [
+            {
+                "id": row["id"],
+                "due_at": now + timedelta(seconds=_delay(row["attempts"])),
+                "attempts": row["attempts"] + 1,
+                "lease_owner": None,
+                "lease_until": None,
+            }
+            for row in free
+        ],
+    )
+
+
+def offers_of(connection: Connection, action_ids: Collection[str]) -> list[RowMapping]:
+    """The offers of these actions. Locking them is left to :func:`lock`: their
+    headers are locked already."""
+    return bulk.fetch(
+        connection, outbox, outbox.c.action_id, action_ids, outbox.c.kind == OFFER
+    )
+
+
+def _delay(attempts: int) -> float:
+    return min(_FIRST_DELAY * 2 ** min(attempts, 10), _LONGEST_DELAY)
+
+
+_DUE: Final = (
+    bulk.forced(select(outbox), outbox, "ix_outbox_due_at")
+    .where(outbox.c.due_at <= bindparam("now"))
+    .where(
+        or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= bindparam("now"))
+    )
+    .order_by(outbox.c.due_at, outbox.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _lease(connection: Connection) -> Any:
+    return (
+        update(outbox)
+        .where(bulk.among(connection, outbox.c.id))
+        .values(lease_owner=bindparam("new_owner"), lease_until=bindparam("new_until"))
+    )
