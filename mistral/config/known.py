@@ -1,0 +1,82 @@
+"""Options that operators' files may hold and that set nothing here.
+
+They are not mistakes, so they are accepted, and the log says why they have no
+effect (DESIGN § 7).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_OUTBOX = "timers are rows of the outbox, which needs no scheduler"
+_FIXED = "there is only one kind"
+_LATER = "this version has no such part"
+
+INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
+    ("DEFAULT", "workflow_trace_log_name"): "history rows are the trace",
+    ("DEFAULT", "scheduler_type"): _OUTBOX,
+    ("DEFAULT", "js_implementation"): "scripts run in QuickJS; see [javascript]",
+    ("DEFAULT", "expiration_token_duration"): "it never had one",
+    ("engine", "engine"): _FIXED,
+    ("engine", "version"): "messages carry their version themselves",
+    ("engine", "memory_limit_mb"): "every evaluation has a budget of its own",
+    ("engine", "execution_integrity_check_delay"): "the normal path repairs",
+    ("engine", "execution_integrity_check_batch_size"): "the normal path repairs",
+    ("engine", "action_definition_cache_time"): "definitions are cached by version",
+    ("engine", "start_subworkflows_via_rpc"): "sub-workflows start by events",
+    ("executor", "type"): "actions run in executors, whatever process holds them",
+    ("executor", "version"): "messages carry their version themselves",
+    ("scheduler", "fixed_delay"): _OUTBOX,
+    ("scheduler", "random_delay"): _OUTBOX,
+    ("scheduler", "batch_size"): _OUTBOX,
+    ("scheduler", "in_memory_workers"): _OUTBOX,
+    ("scheduler", "captured_job_timeout"): _OUTBOX,
+    ("scheduler", "pickup_job_after"): _OUTBOX,
+    ("cron_trigger", "enabled"): _LATER,
+    ("cron_trigger", "execution_interval"): _OUTBOX,
+    ("cron_trigger", "run_in_api"): _OUTBOX,
+    ("event_engine", "host"): _LATER,
+    ("event_engine", "listener_pool_name"): _LATER,
+    ("event_engine", "topic"): _LATER,
+    ("event_engine", "event_definitions_cfg_file"): _LATER,
+    ("notifier", "type"): _LATER,
+    ("notifier", "host"): _LATER,
+    ("notifier", "topic"): _LATER,
+    ("notifier", "notify"): _LATER,
+    ("execution_expiration_policy", "evaluation_interval"): _LATER,
+    ("execution_expiration_policy", "older_than"): _LATER,
+    ("execution_expiration_policy", "max_finished_executions"): _LATER,
+    ("execution_expiration_policy", "batch_size"): _LATER,
+    ("execution_expiration_policy", "ignored_states"): _LATER,
+    ("action_heartbeat", "batch_size"): "liveness is one row per executor",
+    ("context_versioning", "enabled"): "contexts hold references to values",
+    ("context_versioning", "hash_version_keys"): "contexts hold references to values",
+    ("pecan", "root"): _FIXED,
+    ("pecan", "modules"): _FIXED,
+    ("pecan", "debug"): "no answer ever carries a trace",
+    ("keycloak_oidc", "auth_url"): _LATER,
+    ("keycloak_oidc", "certfile"): _LATER,
+    ("keycloak_oidc", "keyfile"): _LATER,
+    ("keycloak_oidc", "cafile"): _LATER,
+    ("keycloak_oidc", "keycloak_iss"): _LATER,
+    ("keycloak_oidc", "insecure"): _LATER,
+    ("keycloak_oidc", "user_info_endpoint_url"): _LATER,
+    ("keycloak_oidc", "public_cert_url"): _LATER,
+}
+"""(group, option) → why it has no effect."""
+
+LIBRARY_GROUPS: Final = (
+    "oslo_*",
+    "keystone",
+    "keystone_authtoken",
+    "cors",
+    "profiler",
+    "ssl",
+    "service_user",
+    "healthcheck",
+)
+"""Shell patterns of groups that belong to libraries."""
+
+LIBRARIES: Final = ("oslo.log", "oslo.messaging")
+"""Entry points ``oslo.config.opts`` that name options of ``[DEFAULT]`` and other
+groups beside ours."""
