@@ -1,1 +1,1 @@
-
+"""``mistralctl``: the service from a terminal. It speaks REST only."""

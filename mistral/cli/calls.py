@@ -1,0 +1,94 @@
+"""Calls that are more than one request: upload, validate, find a failed task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mistral import errors
+from mistral.cli.rest import Service, decoded
+from mistral.cli.texts import Definition
+
+
+def validate(service: Service, definition: Definition) -> dict[str, Any]:
+    """``{"file", "kind", "valid", "error"}``."""
+    answer = service.post_text(definition.kind, "validate", text=definition.text)
+    return {
+        "file": str(definition.path),
+        "kind": definition.kind,
+        "valid": answer["valid"],
+        "error": answer.get("error"),
+    }
+
+
+def upload(
+    service: Service, definition: Definition, namespace: str, public: bool
+) -> list[dict[str, Any]]:
+    """Creates what the file defines, or updates it where it exists already.
+
+    :return: ``{"kind", "name", "done", "id"}`` of each thing stored.
+    :raises Conflict: some of a file's members exist and others do not; the
+        service takes them all together or none.
+    """
+    query = {"namespace": namespace, "scope": "public" if public else ""}
+    try:
+        answer = service.post_text(definition.kind, text=definition.text, **query)
+        done = "created"
+    except errors.Conflict as conflict:
+        try:
+            answer = service.put_text(definition.kind, text=definition.text, **query)
+        except errors.NotFound as missing:
+            raise errors.Conflict(
+                f"{definition.path}: some of it exists and some does not, and one"
+                f" file is stored as a whole: {conflict.message} {missing.message}"
+                " Put what is new into a file of its own."
+            ) from missing
+        done = "updated"
+    except errors.BadRequest as refusal:
+        raise errors.BadRequest(f"{definition.path}: {refusal.message}") from refusal
+    stored = answer.get(definition.kind, [answer])
+    kind = definition.kind.removesuffix("s")
+    return [
+        {"kind": kind, "name": member["name"], "done": done, "id": member["id"]}
+        for member in stored
+    ]
+
+
+def startable(definition: Definition, wanted: str | None) -> str:
+    """The name under which the file's workflow is started.
+
+    :raises BadRequest: it has none, or not this one.
+    """
+    names = definition.workflows
+    if not names:
+        raise errors.BadRequest(f"{definition.path} defines no workflow to run")
+    if wanted is None:
+        return names[0]
+    for name in names:
+        if wanted in (name, name.rpartition(".")[2]):
+            return name
+    raise errors.BadRequest(
+        f"{definition.path} has no workflow '{wanted}', only {', '.join(names)}"
+    )
+
+
+def failed_task(service: Service, given: str, name: str | None) -> dict[str, Any]:
+    """The task with the id ``given``, or the failed one of that execution.
+
+    :raises NotFound: neither a task nor an execution, or nothing failed there.
+    :raises BadRequest: several tasks failed and ``name`` does not choose one.
+    """
+    try:
+        return decoded(service.get("tasks", given))
+    except (errors.NotFound, errors.BadRequest):
+        pass
+    failed = [
+        task
+        for task in service.all("tasks", "executions", given, "tasks", state="ERROR")
+        if name in (None, task["name"])
+    ]
+    if not failed:
+        raise errors.NotFound(f"no failed task in the execution {given}")
+    if len(failed) > 1:
+        names = ", ".join(f"{task['name']} ({task['id']})" for task in failed)
+        raise errors.BadRequest(f"several tasks failed, name one: {names}")
+    return failed[0]
