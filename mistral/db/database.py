@@ -63,6 +63,7 @@ class Database:
     :param pool_size: connections kept open.
     :param max_overflow: more that may be opened under load.
     :param pool_timeout: seconds to wait for a free connection.
+    :param pool_recycle: seconds after which a connection is opened anew.
     :param busy_timeout: SQLite: seconds to wait for another writer.
     :param isolation: ``READ COMMITTED`` but for tests that show that
         ``REPEATABLE READ`` does no harm. SQLite knows one level only.
@@ -82,7 +83,6 @@ class Database:
         pool_recycle: float = 3600.0,
         busy_timeout: float = 30.0,
         isolation: str = READ_COMMITTED,
-        echo: bool = False,
     ) -> None:
         self.url = _with_driver(make_url(url))
         self._clock = clock
@@ -91,10 +91,14 @@ class Database:
         # SQLite has one writer at a time. Waiting for it on a lock costs
         # nothing; waiting inside SQLite means polling with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
-        arguments: dict[str, Any] = {"echo": echo, "pool_recycle": pool_recycle}
-        arguments.update(
-            pool_size=pool_size, max_overflow=max_overflow, pool_timeout=pool_timeout
-        )
+        arguments: dict[str, Any] = {
+            # Errors carry no values of workflows (SEC-08).
+            "hide_parameters": True,
+            "pool_size": pool_size,
+            "max_overflow": max_overflow,
+            "pool_timeout": pool_timeout,
+            "pool_recycle": pool_recycle,
+        }
         if not self.is_sqlite:
             arguments.update(isolation_level=isolation, pool_pre_ping=True)
         self.engine: Engine = create_engine(self.url, **arguments)
@@ -159,6 +163,18 @@ class Database:
         if error.connection_invalidated:
             return True
         return _is_retryable_cause(error.orig)
+
+    def is_duplicate(self, error: BaseException) -> bool:
+        """Whether a key was there already: somebody created the same thing."""
+        if not isinstance(error, exc.IntegrityError):
+            return False
+        cause = error.orig
+        # SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
+        if getattr(cause, "sqlite_errorcode", None) in (1555, 2067):
+            return True
+        if getattr(cause, "sqlstate", None) == "23505":
+            return True
+        return bool(cause is not None and cause.args and cause.args[0] == 1062)
 
     def check_schema(self) -> None:
         """Compare the schema's version with the one that this code is for.

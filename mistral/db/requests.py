@@ -1,0 +1,38 @@
+"""Answers by request id: a request that is repeated gets the first answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete
+from sqlalchemy.exc import IntegrityError
+
+from mistral.db import bulk
+from mistral.db.models import handled
+from mistral.errors import Unavailable
+
+
+def find(connection: Connection, request_ids: Collection[str]) -> dict[str, Any]:
+    """The answers that are stored, by request id."""
+    found = bulk.fetch(connection, handled, handled.c.request_id, request_ids)
+    return {row["request_id"]: row["answer"] for row in found}
+
+
+def keep(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store answers: ``request_id``, ``answer``, ``at``.
+
+    :raises Unavailable: another turn answered one of the requests at the same
+        moment. The transaction must be rolled back; run again, it finds that
+        answer.
+    """
+    try:
+        bulk.insert_many(connection, handled, rows)
+    except IntegrityError as error:
+        raise Unavailable("A request was answered by another turn.") from error
+
+
+def expire(connection: Connection, before: datetime) -> int:
+    """Forget answers older than ``before``; answers how many."""
+    return connection.execute(delete(handled).where(handled.c.at < before)).rowcount
