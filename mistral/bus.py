@@ -1,0 +1,412 @@
+"""Messages between processes: call, send, serve, listen.
+
+Two ways to deliver, because a broker offers two:
+
+* ``call`` / ``serve``: a request with an answer. The message is acknowledged
+  when it arrives, so a server that dies answers nothing and the caller asks
+  again (requests may be repeated: each carries an id).
+* ``send`` / ``listen``: delivered at least once. ``send`` returns when the
+  broker has accepted the message; it is acknowledged after the listener has
+  returned, and waits when nobody listens.
+
+Topics come from the class of the message unless they are given. Both
+transports (RabbitMQ, and ``memory://`` within one process) keep one contract;
+``tests/test_bus.py`` runs on each. No other file imports oslo.messaging.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import oslo_messaging
+from oslo_config import cfg
+from oslo_messaging._metrics import client as metrics
+from oslo_messaging._tracing import client as tracing
+
+from mistral.errors import Bug, MistralError, Unavailable, from_wire, to_wire
+from mistral.messages import (
+    ActionFinished,
+    ActionTurnedAsync,
+    CallAction,
+    Message,
+    Notify,
+    decode,
+    encode,
+)
+from mistral.service import Service
+
+LOG = logging.getLogger(__name__)
+
+EXCHANGE: Final = "mistral"
+_EVENT_TYPE: Final = "mistral.message"
+
+_FAILURES: Final = (
+    oslo_messaging.MessagingException,
+    oslo_messaging.MessageUndeliverable,
+    OSError,
+)
+
+Handler = Callable[[Message], Any]
+"""Answers a request with JSON, or raises a ``MistralError``."""
+
+OnMessage = Callable[[Message], bool | None]
+"""Takes a message in. ``False`` hands it back to the broker (it comes again,
+here or elsewhere); whatever else is returned acknowledges it."""
+
+
+class Subscription:
+    """What ``serve`` and ``listen`` give: a way to end them."""
+
+    def __init__(self, server: Any, release: threading.Event) -> None:
+        self._server = server
+        self._release = release
+        self._lock = threading.Lock()
+        self._quiet = False
+        self._ended = False
+
+    def quiet(self) -> None:
+        """Take no more messages; those that were taken go on."""
+        with self._lock:
+            if not self._quiet:
+                self._quiet = True
+                self._server.stop()
+
+    def stop(self) -> None:
+        """``quiet``, then wait until all that was taken is done."""
+        self.quiet()
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._release.set()
+                self._server.wait()
+
+
+class Bus(Service):
+    """All that one process says and hears.
+
+    :param transport_url: ``rabbit://…`` or ``memory://``.
+    :param engine_topic: where requests go; results to ``<engine_topic>.results``.
+    :param executor_topic: where offers go.
+    :param notifier_topic: where notifications for publishers go.
+    :param server_name: name of this process among those that serve a topic.
+    :param call_timeout: seconds that ``call`` waits for an answer.
+    :param rpc_threads: requests that one ``serve`` handles at the same time.
+    :param retry: further attempts to reach the broker before a ``call`` or
+        ``send`` gives up; their pauses grow (1, 3, 5… seconds).
+    :param quorum_queues: RabbitMQ's replicated queues, for a cluster of brokers.
+    :param conf: a loaded ``ConfigOpts`` whose ``[oslo_messaging_rabbit]`` counts;
+        by default the library's defaults.
+    """
+
+    def __init__(
+        self,
+        transport_url: str,
+        *,
+        engine_topic: str = "mistral_engine",
+        executor_topic: str = "mistral_executor",
+        notifier_topic: str = "mistral_notifier",
+        server_name: str = "mistral",
+        call_timeout: float = 60.0,
+        rpc_threads: int = 64,
+        retry: int = 2,
+        quorum_queues: bool = False,
+        conf: Any = None,
+    ) -> None:
+        super().__init__("bus")
+        self.engine_topic = engine_topic
+        self.results_topic = f"{engine_topic}.results"
+        self.executor_topic = executor_topic
+        self.run_now_topic = f"{executor_topic}.now"
+        self.notifier_topic = notifier_topic
+        self._url = transport_url
+        self._server_name = server_name
+        self._call_timeout = call_timeout
+        self._rpc_threads = rpc_threads
+        self._retry = retry
+        self._quorum_queues = quorum_queues
+        self._conf = _with_options(conf if conf is not None else _defaults())
+        self._send_topics: Mapping[type[Message], str] = {
+            CallAction: executor_topic,
+            Notify: notifier_topic,
+            ActionFinished: self.results_topic,
+            ActionTurnedAsync: self.results_topic,
+        }
+        self._call_topics: Mapping[type[Message], str] = {
+            CallAction: self.run_now_topic,
+        }
+        self._guard = threading.Lock()
+        self._clients: dict[str, Any] = {}
+        self._rpc: Any = None
+        self._outgoing: Any = None
+        self._incoming: list[Any] = []
+        self._subscriptions: list[Subscription] = []
+
+    # -- Speaking -------------------------------------------------------------
+
+    def call(
+        self,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        topic: str | None = None,
+        target: str | None = None,
+    ) -> Any:
+        """Ask and wait for the answer.
+
+        :param timeout: seconds; by default ``call_timeout``.
+        :param topic: by default ``<executor_topic>.now`` for a ``CallAction``,
+            the engine's topic for everything else.
+        :param target: a group of servers of that topic.
+        :returns: the handler's answer, JSON values.
+        :raises MistralError: the one that the handler raised.
+        :raises Unavailable: no server, no broker, or no answer in time. Whether
+            the request was heard is unknown: repeat it with the same id.
+        """
+        topic = topic or self._call_topics.get(type(message), self.engine_topic)
+        client = self._client(_grouped(topic, target))
+        wait = self._call_timeout if timeout is None else timeout
+        try:
+            answer = client.prepare(timeout=wait).call(
+                {}, "handle", message=encode(message)
+            )
+        except _FAILURES as error:
+            raise Unavailable(f"No answer from {topic}: {_reason(error)}") from error
+        if "error" in answer:
+            raise from_wire(answer["error"])
+        return answer["answer"]
+
+    def send(
+        self,
+        message: Message,
+        *,
+        topic: str | None = None,
+        target: str | None = None,
+    ) -> None:
+        """Hand a message to the broker; it is delivered at least once.
+
+        :param topic: by default by the class (offers to executors, results to
+            engines, notifications to notifiers). A ``Batch`` has no default.
+        :param target: a group of listeners of that topic.
+        :raises Unavailable: the broker has not confirmed it. It may have it.
+        """
+        topic = topic or self._send_topics.get(type(message))
+        if topic is None:
+            raise Bug(f"A {type(message).__name__} needs a topic")
+        wire = {
+            "publisher_id": self._server_name,
+            "event_type": _EVENT_TYPE,
+            "priority": "INFO",
+            "payload": encode(message),
+        }
+        place = oslo_messaging.Target(
+            exchange=EXCHANGE, topic=f"{_grouped(topic, target)}.info"
+        )
+        try:
+            # The library's Notifier logs a failed send and returns as if it had
+            # succeeded; who sends here must know, so its transport is used.
+            self._sender()._send_notification(
+                place, {}, wire, version=2.0, retry=self._retry
+            )
+        except _FAILURES as error:
+            raise Unavailable(f"Not sent to {topic}: {_reason(error)}") from error
+
+    # -- Hearing --------------------------------------------------------------
+
+    def serve(self, topic: str, handler: Handler) -> Subscription:
+        """Answer the requests to ``topic``, up to ``rpc_threads`` at once.
+
+        A ``MistralError`` of the handler is raised at the caller; any other
+        error is logged here and a ``Bug`` there.
+        """
+        server = oslo_messaging.get_rpc_server(
+            self._rpc_transport(),
+            oslo_messaging.Target(
+                exchange=EXCHANGE, topic=topic, server=self._server_name
+            ),
+            [_Requests(handler)],
+        )
+        return self._begin(server, self._rpc_threads, threading.Event())
+
+    def listen(
+        self, topic: str, on_message: OnMessage, *, prefetch: int = 64
+    ) -> Subscription:
+        """Take the messages that were sent to ``topic``.
+
+        Each is acknowledged when ``on_message`` returned something else than
+        ``False``. Raising ``Unavailable`` hands it back after the error's
+        ``retry_after``; any other error is logged and the message acknowledged,
+        as it would come back without end.
+
+        :param prefetch: messages taken and not yet acknowledged; as many
+            threads may wait in ``on_message``.
+        """
+        transport = oslo_messaging.get_notification_transport(
+            self._conf, url=self._parsed(prefetch)
+        )
+        with self._guard:
+            self._incoming.append(transport)
+        release = threading.Event()
+        server = oslo_messaging.get_notification_listener(
+            transport,
+            [oslo_messaging.Target(exchange=EXCHANGE, topic=topic)],
+            [_Messages(on_message, release)],
+            allow_requeue=True,
+        )
+        return self._begin(server, prefetch, release)
+
+    def _begin(
+        self, server: Any, threads: int, release: threading.Event
+    ) -> Subscription:
+        subscription = Subscription(server, release)
+        with self._guard:
+            self._subscriptions.append(subscription)
+        server.start(override_pool_size=threads)
+        return subscription
+
+    # -- Life -----------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._rpc_transport()
+        self._sender()
+
+    def _stop(self) -> None:
+        with self._guard:
+            subscriptions = self._subscriptions[::-1]
+            self._subscriptions.clear()
+        for subscription in subscriptions:
+            subscription.stop()
+        with self._guard:
+            transports = [self._outgoing, self._rpc, *self._incoming]
+            self._outgoing = self._rpc = None
+            self._incoming.clear()
+            self._clients.clear()
+        for transport in transports:
+            if transport is not None:
+                transport.cleanup()
+
+    def _rpc_transport(self) -> Any:
+        with self._guard:
+            if self._rpc is None:
+                self._check_open()
+                self._rpc = oslo_messaging.get_rpc_transport(
+                    self._conf, url=self._parsed(self._rpc_threads)
+                )
+            return self._rpc
+
+    def _sender(self) -> Any:
+        with self._guard:
+            if self._outgoing is None:
+                self._check_open()
+                self._outgoing = oslo_messaging.get_notification_transport(
+                    self._conf, url=self._parsed(0)
+                )
+            return self._outgoing
+
+    def _check_open(self) -> None:
+        if self.ended.is_set():
+            raise Unavailable("This process is stopping")
+
+    def _client(self, topic: str) -> Any:
+        transport = self._rpc_transport()
+        with self._guard:
+            client = self._clients.get(topic)
+            if client is None:
+                client = self._clients[topic] = oslo_messaging.get_rpc_client(
+                    transport,
+                    oslo_messaging.Target(exchange=EXCHANGE, topic=topic),
+                    retry=self._retry,
+                    # a topic that nobody ever served is told at once
+                    transport_options=oslo_messaging.TransportOptions(
+                        at_least_once=True
+                    ),
+                )
+            return client
+
+    def _parsed(self, prefetch: int) -> Any:
+        """The transport's URL with what this connection needs in its query."""
+        url = oslo_messaging.TransportURL.parse(self._conf, self._url)
+        if url.transport.startswith("memory"):
+            url.query["prefetch"] = str(prefetch)
+            return url
+        url.query["rabbit_qos_prefetch_count"] = str(prefetch)
+        if self._quorum_queues:
+            url.query["rabbit_quorum_queue"] = "true"
+            url.query["amqp_durable_queues"] = "true"
+        return url
+
+
+class _Requests:
+    """Endpoint of ``serve``; its one method is the RPC method."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    def handle(self, ctxt: object, message: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {"answer": self._handler(_read(message))}
+        except MistralError as error:
+            return {"error": to_wire(error)}
+        except Exception:
+            LOG.exception("A %s could not be handled", message.get("kind"))
+            return {"error": to_wire(Bug("The request could not be handled"))}
+
+
+class _Messages:
+    """Endpoint of ``listen``; the method's name is the priority."""
+
+    def __init__(self, on_message: OnMessage, release: threading.Event) -> None:
+        self._on_message = on_message
+        self._release = release
+
+    def info(
+        self,
+        ctxt: object,
+        publisher_id: str,
+        event_type: str,
+        payload: Mapping[str, Any],
+        metadata: object,
+    ) -> str:
+        back: str = oslo_messaging.NotificationResult.REQUEUE
+        done: str = oslo_messaging.NotificationResult.HANDLED
+        try:
+            return back if self._on_message(_read(payload)) is False else done
+        except Unavailable as error:
+            self._release.wait(error.retry_after)
+            return back
+        except Exception:
+            LOG.exception("A %s was dropped", payload.get("kind"))
+            return done
+
+
+def _read(wire: Mapping[str, Any]) -> Message:
+    try:
+        return decode(wire)
+    except KeyError:
+        raise Bug(f"Messages of kind {wire.get('kind')} are unknown here") from None
+
+
+def _grouped(topic: str, target: str | None) -> str:
+    return f"{topic}.{target}" if target else topic
+
+
+def _reason(error: BaseException) -> str:
+    """The first line; the rest may repeat the message."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
+def _defaults() -> Any:
+    conf = cfg.ConfigOpts()
+    conf([], project="mistral", default_config_files=[], default_config_dirs=[])
+    return conf
+
+
+def _with_options(conf: Any) -> Any:
+    """The library reads two groups that it registers on its global
+    configuration only; ours is not global."""
+    conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
+    conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
+    return conf
