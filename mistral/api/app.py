@@ -1,0 +1,104 @@
+"""The API as one WSGI application, on one page.
+
+::
+
+    Edge (size, request id, HEAD)
+      └─ pecan: Root._route ─▶ ReadingHook (media types, who asks) ─▶ Resource.run
+                     errors of any of these ─▶ ErrorHook ─▶ JSON
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pecan
+from pecan.hooks import PecanHook
+from webob import Request, exc
+
+from mistral.api import auth, policy
+from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
+from mistral.api.rest import Call, Resource
+from mistral.api.services import Services
+from mistral.api.v2.root import Root
+from mistral.errors import ServiceError
+
+__all__ = ["MAX_BODY", "Services", "collections", "make_app"]
+
+MAX_BODY: Final = 32 * 1024 * 1024
+"""Bytes of a request: the longest definition and room around it (§ 6.5)."""
+
+
+class ReadingHook(PecanHook):  # type: ignore[misc]
+    """Makes the ``Call`` once the route is known (§ 2.3, steps 3 and 4)."""
+
+    def __init__(self, services: Services, identify: auth.Identify) -> None:
+        self._services = services
+        self._identify = identify
+
+    def before(self, state: Any) -> None:
+        request: Request = state.request
+        if not isinstance(request.context, dict) or "found" not in request.context:
+            return
+        media_type = (request.content_type or "").lower()
+        if media_type.endswith(("/xml", "+xml")):
+            raise exc.HTTPUnsupportedMediaType("XML is not supported; send JSON.")
+        _, route, _ = request.context["found"]
+        if not route.raw and not _takes_json(request):
+            raise exc.HTTPNotAcceptable("Only application/json is available.")
+        request.context["call"] = Call(
+            services=self._services,
+            context=self._identify(request.headers, request.environ[REQUEST_ID]),
+            method=request.method,
+            host_url=request.application_url,
+            query=dict(request.GET),
+            body=request.environ[BODY],
+            media_type=media_type,
+            charset=request.content_type and request.charset or "utf-8",
+        )
+
+
+def _takes_json(request: Request) -> bool:
+    if not request.headers.get("Accept"):
+        return True
+    return bool(request.accept.acceptable_offers(["application/json"]))
+
+
+def collections() -> dict[str, Resource]:
+    """What there is below ``/v2``."""
+    return {}
+
+
+def make_app(
+    services: Services,
+    *,
+    identify: auth.Identify | None = None,
+    max_body: int = MAX_BODY,
+) -> WsgiApp:
+    """The application.
+
+    :param identify: who asks; default: authentication is off, everybody is the
+        administrator of the one project.
+    :raises ServiceError: authentication is on and nothing identifies callers.
+    """
+    settings = services.settings
+    if identify is None:
+        if settings.pecan.auth_enable:
+            raise ServiceError(
+                "[pecan] auth_enable is true, but this API has no authenticating"
+                " middleware; set it to false."
+            )
+        identify = auth.everybody
+    found = collections()
+    policy.check_routes(
+        route.rule for resource in found.values() for route in resource.routes
+    )
+    root = Root(found, health=settings.healthcheck.enabled)
+    app = pecan.make_app(
+        root,
+        hooks=[ReadingHook(services, identify), ErrorHook()],
+        use_context_locals=False,
+        force_canonical=False,
+        guess_content_type_from_ext=False,
+        debug=False,
+    )
+    return Edge(app, max_body=max_body, new_id=services.new_id)

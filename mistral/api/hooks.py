@@ -1,0 +1,182 @@
+"""The edges of a request: its size on the way in, its errors on the way out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import sqlalchemy.exc
+from pecan.hooks import PecanHook
+from webob import Response, exc
+
+from mistral import errors
+from mistral.context import current_request_id
+
+LOG = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER: Final = "X-Openstack-Request-Id"
+BODY: Final = "mistral.body"
+"""Environ key of the whole body, read once within the limit."""
+REQUEST_ID: Final = "mistral.request_id"
+
+_STATUSES: Final[tuple[tuple[type[errors.MistralError], int], ...]] = (
+    (errors.Unauthorized, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.Locked, 423),
+    (errors.CallerError, 400),
+    (errors.AuthorError, 400),
+    (errors.Unavailable, 503),
+)
+# Clients read the reason of these from a header (§ 2.1).
+_REASON_IN_HEADER: Final = frozenset({401, 415, 423})
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def fault(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """The one shape of errors (§ 2.1, Q-09)."""
+    body = {
+        "faultcode": "Client" if status < 500 else "Server",
+        "faultstring": message,
+        "debuginfo": None,
+    }
+    response = Response(
+        status=status,
+        body=json.dumps(body).encode(),
+        content_type="application/json",
+        charset="UTF-8",
+    )
+    if status in _REASON_IN_HEADER:
+        reason = message.replace("\n", " ").replace("\r", " ")
+        response.headers["Server-Error-Message"] = reason.encode(
+            "ascii", "backslashreplace"
+        ).decode()
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Keystone"
+    for name, value in (headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+def _answer_to(error: Exception, request_id: str) -> Response:
+    if isinstance(error, exc.HTTPException):
+        kept = {}
+        if "Allow" in error.headers:
+            kept["Allow"] = error.headers["Allow"]
+        return fault(error.status_int, error.detail or error.title, kept)
+    if isinstance(error, errors.MistralError):
+        for cls, status in _STATUSES:
+            if isinstance(error, cls):
+                kept = {}
+                if isinstance(error, errors.Unavailable):
+                    kept["Retry-After"] = str(max(1, round(error.retry_after)))
+                return fault(status, error.message, kept)
+    if isinstance(error, sqlalchemy.exc.DataError):
+        # A value that this database cannot hold; its text stays in the log
+        # only (SEC-27).
+        LOG.warning("The database refused a value", exc_info=error)
+        return fault(400, "A value is too long or out of range.")
+    LOG.error("Request %s failed", request_id, exc_info=error)
+    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.TimeoutError):
+        message = f"The database is not available, request {request_id}."
+        return fault(503, message, {"Retry-After": "5"})
+    return fault(500, f"Internal error, request {request_id}.")
+
+
+class ErrorHook(PecanHook):  # type: ignore[misc]
+    """Every error becomes JSON with ``faultstring``; none shows a trace or
+    SQL (SEC-17, SEC-27)."""
+
+    def on_error(self, state: Any, error: Exception) -> Response | None:
+        if isinstance(error, exc.HTTPException) and error.status_int < 400:
+            return None
+        return _answer_to(error, state.request.environ[REQUEST_ID])
+
+
+def _is_text(environ: dict[str, Any]) -> bool:
+    """Whether path and query are UTF-8 (WSGI hands them over as Latin-1)."""
+    query = unquote_to_bytes(environ.get("QUERY_STRING", ""))
+    try:
+        environ.get("PATH_INFO", "").encode("latin-1").decode()
+        query.decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+class Edge:
+    """WSGI around everything: request id, size of the body, HEAD, OPTIONS.
+
+    :param max_body: bytes; a longer body is refused with 413 (§ 6.5).
+    """
+
+    def __init__(
+        self, app: WsgiApp, *, max_body: int, new_id: Callable[[], str]
+    ) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._new_id = new_id
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        request_id = f"req-{self._new_id()}"
+        token = current_request_id.set(request_id)
+        try:
+            return self._answer(environ, start_response, request_id)
+        finally:
+            current_request_id.reset(token)
+
+    def _answer(
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        request_id: str,
+    ) -> Iterable[bytes]:
+        def start(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Any:
+            headers = [*headers, (REQUEST_ID_HEADER, request_id)]
+            return start_response(status, headers, exc_info)
+
+        environ[REQUEST_ID] = request_id
+        if not _is_text(environ):
+            return fault(400, "The path or query is not UTF-8 text.")(environ, start)
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            start("200 OK", [("Content-Length", "0")])
+            return [b""]
+        body = self._read(environ)
+        if body is None:
+            message = f"The body is longer than {self._max_body} bytes."
+            return fault(413, message)(environ, start)
+        environ[BODY] = body
+        # Pecan would look for parameters in the body of raw uploads.
+        environ["wsgi.input"] = BytesIO()
+        environ["CONTENT_LENGTH"] = "0"
+        if method != "HEAD":
+            return self._app(environ, start)
+        environ["REQUEST_METHOD"] = "GET"
+        for _ in self._app(environ, start):
+            pass
+        return [b""]
+
+    def _read(self, environ: dict[str, Any]) -> bytes | None:
+        """The body; None if it is too long."""
+        declared = environ.get("CONTENT_LENGTH") or ""
+        stream = environ["wsgi.input"]
+        if declared.isdigit():
+            length = int(declared)
+            if length > self._max_body:
+                return None
+            return bytes(stream.read(length)) if length else b""
+        if not environ.get("wsgi.input_terminated"):
+            return b""
+        body = bytes(stream.read(self._max_body + 1))
+        return None if len(body) > self._max_body else body

@@ -1,0 +1,29 @@
+"""What the controllers work with; put together in ``cmd/compose.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mistral.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The world of the API, all of it passed in.
+
+    :param database: ``db.database.Database``; read freely, written only for
+        what the API owns (definitions, environments, members).
+    :param bus: ``bus.Bus``; every change of an execution goes through it.
+    :param registry: ``actions.registry.Registry``; descriptors, never classes.
+    :param settings: ``config.Settings``.
+    :param new_id: makes ids of rows and requests (UUID text).
+    """
+
+    database: Any
+    bus: Any
+    registry: Any
+    settings: Any
+    clock: Clock
+    new_id: Callable[[], str]
