@@ -49,7 +49,6 @@ INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
     ("execution_expiration_policy", "batch_size"): _LATER,
     ("execution_expiration_policy", "ignored_states"): _LATER,
     ("action_heartbeat", "batch_size"): "liveness is one row per executor",
-    ("context_versioning", "enabled"): "contexts hold references to values",
     ("context_versioning", "hash_version_keys"): "contexts hold references to values",
     ("pecan", "root"): _FIXED,
     ("pecan", "modules"): _FIXED,

@@ -135,6 +135,12 @@ class EngineSettings:
         "dictionaries are merged.",
         choices=("replace", "merge"),
     )
+    context_versioning: bool = option(
+        True,
+        "Keep versions of published values, by which joins merge their branches.",
+        group="context_versioning",
+        name="enabled",
+    )
     secret_key: tuple[str, ...] = option(
         (),
         "Keys that encrypt secrets in rows and messages, the current one first, "
