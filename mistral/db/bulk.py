@@ -9,7 +9,7 @@ Very large sets are cut into chunks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final
@@ -184,8 +184,7 @@ def _insert(
 @cache
 def _defaults(table: Table) -> dict[str, Any]:
     return {
-        column.name: column.default.arg if column.default is not None else None
-        for column in table.columns
+        column.name: getattr(column.default, "arg", None) for column in table.columns
     }
 
 
@@ -261,7 +260,7 @@ def _mysql_update(
 @cache
 def _mysql_parts(
     dialect: Dialect, table: Table, names: tuple[str, ...]
-) -> tuple[str, str, str, list[tuple[str, Callable[[Any], Any] | None]]]:
+) -> tuple[str, str, str, list[tuple[str, Any]]]:
     quote = dialect.identifier_preparer.quote
     held = quote(table.name)
     sets = ", ".join(f"{held}.{quote(name)} = given.{quote(name)}" for name in names)

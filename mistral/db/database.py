@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, exc, func, select
-from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 
 from mistral.clock import Clock, SystemClock
 from mistral.db import migrations
@@ -103,6 +104,7 @@ class Database:
             arguments.update(isolation_level=isolation, pool_pre_ping=True)
         self.engine: Engine = create_engine(self.url, **arguments)
         event.listen(self.engine, "connect", self._connected)
+        event.listen(self.engine, "handle_error", _drop_details)
         if self.is_sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
 
@@ -147,9 +149,10 @@ class Database:
         if self.is_sqlite:
             # The file has no clock but this machine's.
             return SystemClock().now()
-        if self.engine.dialect.name == "postgresql":
-            return connection.scalar(_POSTGRESQL_NOW)
-        return connection.scalar(_MYSQL_NOW)
+        postgresql = self.engine.dialect.name == "postgresql"
+        asked = _POSTGRESQL_NOW if postgresql else _MYSQL_NOW
+        now: datetime = connection.execute(asked).scalar_one()
+        return now
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was
@@ -303,6 +306,16 @@ def _with_driver(url: URL) -> URL:
     return url
 
 
+def _drop_details(context: ExceptionContext) -> None:
+    # PostgreSQL shows the whole row that it refuses (SEC-08).
+    cause, error = context.original_exception, context.sqlalchemy_exception
+    if error is None or not isinstance(cause, psycopg.Error):
+        return
+    if cause.diag.message_detail:
+        cause.args = (cause.diag.message_primary,)
+        error.args = (f"({type(cause).__name__}) {cause.diag.message_primary}",)
+
+
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later cannot wait for a writer;
     # so it takes the write lock at once unless it only reads.
@@ -314,11 +327,11 @@ def _is_retryable_cause(cause: BaseException | None) -> bool:
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in _RETRYABLE_SQLITE
-    if hasattr(cause, "sqlstate"):
+    if isinstance(cause, psycopg.Error):
         sqlstate = cause.sqlstate
         if sqlstate is None:
-            # psycopg's own: no server spoke, the connection could not be used.
-            return type(cause).__name__ in ("OperationalError", "ConnectionTimeout")
+            # No server spoke: the connection could not be used.
+            return isinstance(cause, psycopg.OperationalError)
         return sqlstate in _RETRYABLE_SQLSTATES or sqlstate.startswith("08")
     number = cause.args[0] if cause is not None and cause.args else None
     return number in _RETRYABLE_MYSQL

@@ -112,7 +112,7 @@ def offers_of(connection: Connection, action_ids: Collection[str]) -> list[RowMa
 
 
 def _delay(attempts: int) -> float:
-    return min(_FIRST_DELAY * 2 ** min(attempts, 10), _LONGEST_DELAY)
+    return min(_FIRST_DELAY * float(2 ** min(attempts, 10)), _LONGEST_DELAY)
 
 
 _DUE: Final = (

@@ -1,0 +1,330 @@
+"""Connections, transactions and moods of the three databases (DESIGN § 5)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+from fakes import FakeClock
+from sqlalchemy import URL, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from mistral.db import rows
+from mistral.db.database import Database, too_old
+from mistral.db.models import workflow_executions, workflows
+from mistral.errors import ServiceError, Unavailable
+
+SERVERS = [
+    pytest.param("postgresql", marks=pytest.mark.services),
+    pytest.param("mariadb", marks=pytest.mark.services),
+]
+
+
+def test_what_is_left_cleanly_stays(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    with database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+    with database.read() as connection:
+        assert connection.scalars(select(workflow_executions.c.id)).all() == ["r1"]
+
+
+def test_what_fails_leaves_nothing(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    with pytest.raises(ZeroDivisionError), database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.scalars(select(workflow_executions.c.id)).all() == []
+
+
+def test_reading_changes_nothing(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    with database.read() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+    with database.read() as connection:
+        assert connection.scalars(select(workflow_executions.c.id)).all() == []
+
+
+def test_the_clock_is_utc_with_microseconds(database: Database) -> None:
+    with database.begin() as connection:
+        first, second = database.now(connection), database.now(connection)
+    assert first.tzinfo is None
+    assert first <= second
+    away = datetime.now(UTC).replace(tzinfo=None) - first
+    assert abs(away) < timedelta(minutes=1)
+
+
+def test_another_clock_replaces_the_databases(
+    open_database: Callable[..., Database],
+) -> None:
+    clock = FakeClock()
+    database = open_database("sqlite", clock=clock)
+    clock.advance(5)
+    with database.begin() as connection:
+        assert database.now(connection) == clock.now()
+
+
+def test_moments_keep_their_microseconds(
+    database: Database, run_row: Callable[..., Any], noon: datetime
+) -> None:
+    with database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+    with database.read() as connection:
+        assert connection.scalar(select(workflow_executions.c.created_at)) == noon
+
+
+def test_names_are_case_sensitive(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    given = [run_row(id, workflow_name=id) for id in ("a", "A", "ä", "Ä")]
+    with database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, given)
+    with database.read() as connection:
+        names = workflow_executions.c.workflow_name
+        found = connection.scalars(select(names).where(names == "A")).all()
+    assert found == ["A"]
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_every_connection_has_the_isolation_that_was_asked_for(
+    open_database: Callable[..., Database], kind: str, isolation: str
+) -> None:
+    database = open_database(kind, isolation=isolation)
+    with database.begin() as connection:
+        assert connection.get_isolation_level() == isolation
+
+
+def test_a_file_keeps_its_promises(
+    open_database: Callable[..., Database],
+) -> None:
+    database = open_database("sqlite")
+    assert database.engine.dialect.name == "sqlite"
+    with database.read() as connection:
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert connection.scalar(text("PRAGMA synchronous")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "fine"),
+    [
+        ("PostgreSQL", (13, 0), True),
+        ("PostgreSQL", (12, 22), False),
+        ("MariaDB", (10, 6, 0), True),
+        ("MariaDB", (10, 5, 29), False),
+        ("MySQL", (8, 0, 1), True),
+        ("MySQL", (8, 0, 0), False),
+        ("MySQL", (5, 7, 44, "log"), False),
+        ("MySQL", (), False),
+    ],
+)
+def test_old_servers_are_refused_by_name(
+    name: str, version: tuple[Any, ...], fine: bool
+) -> None:
+    refusal = too_old(name, version)
+    if fine:
+        assert refusal is None
+    else:
+        assert refusal is not None and refusal.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgresql://u@h/d", "postgresql+psycopg"),
+        ("postgresql+psycopg://u@h/d", "postgresql+psycopg"),
+        ("mysql://u@h/d", "mysql+pymysql"),
+        ("mariadb://u@h/d", "mariadb+pymysql"),
+        ("sqlite:////tmp/x.db", "sqlite+pysqlite"),
+    ],
+)
+def test_bare_urls_get_our_drivers(given: str, used: str) -> None:
+    assert Database(given).url.drivername == used
+
+
+@pytest.mark.parametrize("url", ["oracle://h/d", "sqlite://", "sqlite:///:memory:"])
+def test_databases_that_cannot_serve_are_refused(url: str) -> None:
+    with pytest.raises(ServiceError):
+        Database(url)
+
+
+def test_the_shown_url_hides_the_password() -> None:
+    assert "secret" not in Database("postgresql://u:secret@h/d").shown
+
+
+def test_a_broken_statement_is_not_tried_again(database: Database) -> None:
+    with pytest.raises(DBAPIError) as caught, database.begin() as connection:
+        connection.execute(text("SELECT * FROM no_such_table"))
+    assert not database.is_retryable(caught.value)
+
+
+def test_a_duplicate_is_told_from_other_faults(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    with pytest.raises(IntegrityError) as caught, database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+        rows.insert_many(connection, workflow_executions, [run_row("r1")])
+    assert database.is_duplicate(caught.value)
+    assert not database.is_retryable(caught.value)
+    with pytest.raises(IntegrityError) as caught, database.begin() as connection:
+        missing = run_row("r2") | {"state": None}
+        rows.insert_many(connection, workflow_executions, [missing])
+    assert not database.is_duplicate(caught.value)
+
+
+def test_errors_carry_no_values(
+    database: Database, run_row: Callable[..., Any]
+) -> None:
+    """SEC-08."""
+    with pytest.raises(DBAPIError) as caught, database.begin() as connection:
+        broken = run_row("r1", input={"password": "hunter2"}) | {"state": None}
+        rows.insert_many(connection, workflow_executions, [broken])
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [1020, 1205, 1213, 2006, 2013])
+def test_conflicts_and_lost_connections_of_mariadb_are_tried_again(number: int) -> None:
+    database = Database("mysql://u@h/d")
+    error = DBAPIError("UPDATE", None, pymysql.err.OperationalError(number, "text"))
+    assert database.is_retryable(error)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@127.0.0.1:1/d", "mysql://u@127.0.0.1:1/d"]
+)
+def test_a_server_that_is_away_is_tried_again(url: str) -> None:
+    database = Database(url)
+    with pytest.raises(DBAPIError) as caught, database.begin():
+        pass
+    assert database.is_retryable(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kill"),
+    [
+        pytest.param(
+            "postgresql",
+            "SELECT pg_terminate_backend(:id)",
+            marks=pytest.mark.services,
+        ),
+        pytest.param("mariadb", "KILL :id", marks=pytest.mark.services),
+    ],
+)
+def test_a_lost_connection_is_tried_again(
+    open_database: Callable[..., Database], kind: str, kill: str
+) -> None:
+    database = open_database(kind)
+    own = {"postgresql": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}
+    with pytest.raises(DBAPIError) as caught, database.begin() as victim:
+        number = victim.scalar(text(own[kind]))
+        with database.begin() as killer:
+            killer.execute(text(kill), {"id": number})
+        victim.execute(text("SELECT 1"))
+    assert database.is_retryable(caught.value)
+    with database.begin() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_the_victim_of_a_deadlock_is_tried_again(
+    open_database: Callable[..., Database],
+    run_row: Callable[..., Any],
+    kind: str,
+    isolation: str,
+) -> None:
+    database = open_database(kind, isolation=isolation)
+    with database.begin() as connection:
+        given = [run_row("a"), run_row("b")]
+        rows.insert_many(connection, workflow_executions, given)
+    both = threading.Barrier(2)
+    errors: list[BaseException] = []
+
+    def lock(first: str, second: str) -> None:
+        try:
+            with database.begin() as connection:
+                rows.lock_headers(connection, [first], skip_locked=False)
+                both.wait(30)
+                rows.lock_headers(connection, [second], skip_locked=False)
+        except DBAPIError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=lock, args=pair) for pair in ("ab", "ba")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(errors) == 1
+    assert database.is_retryable(errors[0])
+
+
+@pytest.mark.services
+def test_a_stale_snapshot_of_postgresql_is_tried_again(
+    open_database: Callable[..., Database], run_row: Callable[..., Any]
+) -> None:
+    database = open_database("postgresql", isolation="REPEATABLE READ")
+    with database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+    change = [{"id": "a", "version": 1}]
+    with pytest.raises(DBAPIError) as caught, database.begin() as late:
+        late.execute(text("SELECT 1"))
+        late.execute(select(workflow_executions.c.id)).all()
+        with database.begin() as early:
+            rows.update_many(early, workflow_executions, change)
+        rows.lock_headers(late, ["a"], skip_locked=False)
+    assert database.is_retryable(caught.value)
+
+
+def test_sqlite_has_one_writer_and_says_so_when_it_takes_too_long(
+    open_database: Callable[..., Database],
+) -> None:
+    database = open_database("sqlite", busy_timeout=0.01)
+    other = open_database("sqlite", busy_timeout=0.01)
+    with database.begin():
+        with pytest.raises(Unavailable) as mine, database.begin():
+            pass
+        with pytest.raises(DBAPIError) as others, other.begin():
+            pass
+        # Readers are not held up.
+        with database.read() as connection:
+            assert connection.scalars(select(workflows.c.id)).all() == []
+    assert database.is_retryable(mine.value)
+    assert other.is_retryable(others.value)
+
+
+def test_sqlite_readers_keep_what_they_began_with(
+    open_database: Callable[..., Database], run_row: Callable[..., Any]
+) -> None:
+    database = open_database("sqlite")
+    ids = select(workflow_executions.c.id)
+    with database.read() as reader:
+        assert reader.scalars(ids).all() == []
+        with database.begin() as writer:
+            rows.insert_many(writer, workflow_executions, [run_row("a")])
+        assert reader.scalars(ids).all() == []
+
+
+@pytest.mark.services
+def test_a_text_that_does_not_fit_is_refused_and_not_cut(
+    open_database: Callable[..., Database], run_row: Callable[..., Any]
+) -> None:
+    database = open_database("mariadb")
+    with pytest.raises(DBAPIError), database.begin() as connection:
+        long = run_row("a", workflow_name="x" * 256)
+        rows.insert_many(connection, workflow_executions, [long])
+
+
+def test_a_database_file_is_made(tmp_path: Path) -> None:
+    database = Database(URL.create("sqlite", database=str(tmp_path / "new.db")))
+    database.create_or_upgrade()
+    database.check_schema()
+    database.dispose()

@@ -1,0 +1,71 @@
+"""The versions of the schema lead to the tables of the models, and back."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, Column, Integer, MetaData, Table, inspect
+
+from mistral.db import migrations
+from mistral.db.database import Database
+from mistral.db.models import metadata
+from mistral.errors import StaleSchema
+
+
+def test_up_gives_the_tables_of_the_models_and_down_removes_them(
+    empty_url: URL,
+) -> None:
+    database = Database(empty_url)
+    database.create_or_upgrade()
+    with database.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert set(metadata.tables) < set(inspect(connection).get_table_names())
+    with database.begin() as connection:
+        migrations.downgrade(connection, "base")
+    with database.begin() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    database.create_or_upgrade()
+    database.create_or_upgrade()
+    database.check_schema()
+    database.dispose()
+
+
+def test_the_comparison_would_see_a_difference(empty_url: URL) -> None:
+    database = Database(empty_url)
+    database.create_or_upgrade()
+    other = MetaData()
+    Table("poison", other, Column("id", Integer, primary_key=True))
+    with database.begin() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, other) != []
+    database.dispose()
+
+
+def test_another_version_is_refused_with_what_to_do(empty_url: URL) -> None:
+    database = Database(empty_url)
+    with pytest.raises(StaleSchema, match=r"no tables yet.*mistral-db-manage upgrade"):
+        database.check_schema()
+    database.create_or_upgrade()
+    with database.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StaleSchema, match=r"9999.*newer release"):
+        database.check_schema()
+    database.dispose()
+
+
+def test_versions_import_nothing_of_the_project() -> None:
+    versions = sorted((migrations.HERE / "versions").glob("0*.py"))
+    assert versions
+    for version in versions:
+        for node in ast.walk(ast.parse(version.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            assert not [name for name in names if name.startswith("mistral")]

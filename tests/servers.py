@@ -1,0 +1,67 @@
+"""Fresh databases for tests, on every server that the service supports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
+
+KINDS = ("sqlite", "postgresql", "mariadb")
+
+_ADMIN = {
+    "postgresql": (
+        "TEST_POSTGRESQL_URL",
+        "postgresql+psycopg://postgres@127.0.0.1:5432/postgres",
+    ),
+    "mariadb": ("TEST_MARIADB_URL", "mariadb+pymysql://root@127.0.0.1:3306/"),
+}
+_CREATE = {
+    "postgresql": "CREATE DATABASE {name}",
+    "mariadb": "CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+}
+_DROP = {
+    "postgresql": "DROP DATABASE IF EXISTS {name} WITH (FORCE)",
+    "mariadb": "DROP DATABASE IF EXISTS {name}",
+}
+_numbers = count(1)
+
+
+class NoServer(Exception):
+    """The server does not answer."""
+
+
+@contextmanager
+def fresh_database(kind: str, directory: Path) -> Iterator[URL]:
+    """An empty database of its own, removed afterwards.
+
+    The name is unique for the process and its place among pytest's workers.
+
+    :param kind: one of ``KINDS``.
+    :param directory: where a SQLite file may lie.
+    :raises NoServer: says which server is missing.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    name = f"mistral_test_{worker}_{os.getpid()}_{next(_numbers)}"
+    if kind == "sqlite":
+        yield make_url(f"sqlite:///{directory / name}.db")
+        return
+    variable, default = _ADMIN[kind]
+    admin = make_url(os.environ.get(variable, default))
+    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
+    try:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(_CREATE[kind].format(name=name))
+        except DBAPIError as error:
+            shown = admin.render_as_string(hide_password=True)
+            raise NoServer(f"{kind} does not answer at {shown}: {error.orig}") from None
+        yield admin.set(database=name)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(_DROP[kind].format(name=name))
+    finally:
+        engine.dispose()
