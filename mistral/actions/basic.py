@@ -116,23 +116,25 @@ def seconds_of(value: Any) -> float:
 
 # -- Inline: pure, instantaneous, finished by the engine's loop ---------------
 
-Inline = Callable[[Mapping[str, Any], str], "tuple[State, Any] | None"]
-"""``inline(input, action_id) → (SUCCESS | ERROR, result)``, where ``result`` is
-what ``output["result"]`` becomes. None: this input needs an executor. The input
-has passed ``Registry.check_input``."""
+Inline = Callable[..., "tuple[State, Any] | None"]
+"""``inline(input, action_id="") → (SUCCESS | ERROR, result)``, where ``result``
+is what ``output["result"]`` becomes. None: this input needs an executor. The
+input has passed ``Registry.check_input``."""
 
 
-def _noop(given: Mapping[str, Any], action_id: str) -> tuple[State, Any]:
+def _noop(given: Mapping[str, Any], action_id: str = "") -> tuple[State, Any]:
     return State.SUCCESS, None
 
 
-def _echo(given: Mapping[str, Any], action_id: str) -> tuple[State, Any] | None:
+def _echo(
+    given: Mapping[str, Any], action_id: str = ""
+) -> tuple[State, Any] | None:
     if seconds_of(given.get("delay", 0)) > 0:
         return None
     return State.SUCCESS, given["output"]
 
 
-def _fail(given: Mapping[str, Any], action_id: str) -> tuple[State, Any]:
+def _fail(given: Mapping[str, Any], action_id: str = "") -> tuple[State, Any]:
     data = given.get("error_data")
     return State.ERROR, data or raised_text(FailAction.NAME, action_id, FAIL_TEXT)
 

@@ -1,0 +1,153 @@
+"""Send one request under the egress policy, and read its answer under a cap.
+
+The guard sits where connections are made: urllib3 asks it for every connection, of
+redirects and to proxies as well, and keeps Host header and TLS server name of the
+URL while the socket goes to the checked address.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+import requests
+from mistral_lib.exceptions import ActionException
+from requests.adapters import HTTPAdapter
+from urllib3 import exceptions as urllib3_exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.connection import create_connection
+
+from mistral.actions.egress import Egress, EgressDenied
+
+MAX_REDIRECTS: Final = 10
+
+_CHUNK: Final = 64 * 1024
+
+
+class GuardedAdapter(HTTPAdapter):
+    """:param limit: most bytes of a body, after decoding; 0: no limit."""
+
+    def __init__(self, egress: Egress, limit: int) -> None:
+        self._egress = egress
+        self._limit = limit
+        self._pools = _guarded_pools(egress)
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if not proxy.lower().startswith(("http://", "https://")):
+            raise EgressDenied("Only http and https proxies are allowed.")
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+    def send(  # type: ignore[override]
+        self, request: requests.PreparedRequest, *args: Any, **kwargs: Any
+    ) -> requests.Response:
+        """One hop: judge its URL, connect, read the body under the cap."""
+        host = self._egress.check_url(request.url or "")
+        if kwargs.get("proxies"):
+            try:
+                self._egress.addresses(host, 0)
+            except OSError:
+                # Only the proxy can resolve it.
+                pass
+        kwargs["stream"] = True
+        response = super().send(request, *args, **kwargs)
+        try:
+            response._content = self._body(request, response)
+            response._content_consumed = True  # type: ignore[attr-defined]
+        finally:
+            response.close()
+        return response
+
+    def _body(
+        self, request: requests.PreparedRequest, response: requests.Response
+    ) -> bytes:
+        if request.method == "HEAD":
+            return b""
+        length = response.headers.get("Content-Length", "")
+        if self._limit and length.isdecimal() and int(length) > self._limit:
+            raise ActionException(
+                f"HTTP response is too large (Content-Length={length}, "
+                f"limit={self._limit} bytes)."
+            )
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if self._limit and len(body) > self._limit:
+                raise ActionException(
+                    f"HTTP response is too large (limit={self._limit} bytes)."
+                )
+        return bytes(body)
+
+
+def send(
+    egress: Egress, limit: int, request: requests.Request, **options: Any
+) -> requests.Response:
+    """The answer, its body read.
+
+    :param options: ``timeout``, ``allow_redirects``, ``proxies``, ``verify`` as
+        ``requests`` takes them. Nothing is taken from the environment (proxies,
+        ``.netrc``): it belongs to the operator.
+    :raises EgressDenied: the policy forbids it.
+    :raises ActionException: the body is above the limit.
+    :raises requests.RequestException: everything else.
+    """
+    with requests.Session() as session:
+        session.trust_env = False
+        session.max_redirects = MAX_REDIRECTS
+        adapter = GuardedAdapter(egress, limit)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session.send(session.prepare_request(request), **options)
+
+
+def _guarded_pools(egress: Egress) -> dict[str, type[HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(self, egress)
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connect(self, egress)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+    host, port = connection.host, connection.port
+    try:
+        addresses = egress.addresses(host, port)
+    except OSError as error:
+        raise urllib3_exceptions.NewConnectionError(
+            connection, f"Failed to resolve '{host}': {error}"
+        ) from error
+    failure: OSError | None = None
+    for address in addresses:
+        try:
+            return create_connection(
+                (address, port),
+                connection.timeout,
+                source_address=connection.source_address,
+                socket_options=connection.socket_options,
+            )
+        except OSError as error:
+            failure = error
+    if isinstance(failure, TimeoutError):
+        raise urllib3_exceptions.ConnectTimeoutError(
+            connection, f"Connection to {host} timed out."
+        ) from failure
+    raise urllib3_exceptions.NewConnectionError(
+        connection, f"Failed to establish a new connection: {failure}"
+    ) from failure
