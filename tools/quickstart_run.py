@@ -111,9 +111,9 @@ def stop_earlier() -> bool:
         return False
     running = []
     for line in notes.read_text().splitlines():
-        pid, _, birth = line.partition(" ")
-        if birth and _birth(int(pid)) == birth:
-            running.append((int(pid), birth))
+        number, _, birth = line.partition(" ")
+        if birth and _birth(int(number)) == birth:
+            running.append((int(number), birth))
     for pid, _ in reversed(running):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
@@ -159,9 +159,13 @@ def start_service(processes: Processes) -> str:
     port = free_port(FIRST_PORT)
     configuration = home / "mistral.conf"
     configuration.write_text(CONFIGURATION.format(port=port, home=home))
+    given = ("--config-file", str(configuration))
+    schema = [str(PROGRAMS / "mistral-db-manage"), *given, "upgrade", "head"]
+    if processes.start("mistral-db-manage", schema).wait(START_SECONDS):
+        log = (home / "mistral-db-manage.log").read_text()[-3000:]
+        raise Failed(f"the database could not be prepared:\n{log}")
     process = processes.start(
-        "mistral-server",
-        [str(PROGRAMS / "mistral-server"), "--config-file", str(configuration)],
+        "mistral-server", [str(PROGRAMS / "mistral-server"), *given]
     )
     url = f"http://127.0.0.1:{port}/v2"
     deadline = time.monotonic() + START_SECONDS

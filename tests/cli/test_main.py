@@ -1,0 +1,251 @@
+"""``mistralctl`` against a service that answers as told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ID = "0a1e5017-f4b0-4036-9098-66917812566e"
+TASK = "74f201dc-66d3-445b-879e-303c627f8022"
+FLOW = "version: '2.0'\n\nhello:\n  tasks:\n    t:\n      action: std.noop\n"
+
+
+def execution(state: str) -> dict[str, object]:
+    return {
+        "id": ID,
+        "workflow_name": "hello",
+        "state": state,
+        "state_info": None,
+        "input": '{"who": "Ada"}',
+        "output": '{"said": "Hello Ada"}',
+        "created_at": "2026-11-21 01:00:00",
+        "updated_at": "2026-11-21 01:00:05",
+    }
+
+
+def report(state: str, task_state: str) -> dict[str, object]:
+    times = {"created_at": "2026-11-21 01:00:00", "updated_at": "2026-11-21 01:01:05"}
+    return {
+        "statistics": {"total_tasks_count": 1, "error_tasks_count": 0},
+        "root_workflow_execution": {
+            "id": ID,
+            "name": "hello",
+            "state": state,
+            "state_info": None,
+            **times,
+            "task_executions": [
+                {
+                    "id": TASK,
+                    "name": "greet",
+                    "state": task_state,
+                    "state_info": "no [such] host" if task_state == "ERROR" else None,
+                    **times,
+                    "action_executions": [],
+                    "workflow_executions": [],
+                }
+            ],
+        },
+    }
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Path:
+    file = tmp_path / "hello.yaml"
+    file.write_text(FLOW)
+    return file
+
+
+def test_validate_says_what_is_wrong_and_fails(service, control, flow):
+    wrong = {"valid": False, "error": "hello.tasks: expected a mapping"}
+    service.on("POST", "/workflows/validate", (200, wrong))
+    result = control("validate", str(flow))
+    assert result.exit_code == 1
+    assert "hello.tasks: expected a mapping" in result.stdout
+    assert service.requests[0].body == FLOW
+
+
+def test_validate_of_a_valid_file_succeeds(service, control, flow):
+    service.on("POST", "/workflows/validate", (200, {"valid": True}))
+    result = control("validate", str(flow), "-o", "json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)[0]["valid"] is True
+
+
+def test_upload_creates(service, control, flow):
+    stored = {"workflows": [{"id": ID, "name": "hello"}]}
+    service.on("POST", "/workflows", (201, stored))
+    result = control("upload", str(flow), "--namespace", "n", "--public")
+    assert result.exit_code == 0
+    assert "created" in result.stdout
+    assert service.requests[0].query == {"namespace": "n", "scope": "public"}
+
+
+def test_upload_updates_what_exists(service, control, flow):
+    service.on("POST", "/workflows", (409, {"faultstring": "hello exists"}))
+    service.on("PUT", "/workflows", (200, {"workflows": [{"id": ID, "name": "hello"}]}))
+    result = control("upload", str(flow))
+    assert result.exit_code == 0
+    assert "updated" in result.stdout
+
+
+def test_a_refusal_is_one_line_without_a_traceback(service, control, flow):
+    service.on("POST", "/workflows", (400, {"faultstring": "line 3: no tasks"}))
+    result = control("upload", str(flow))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr == f"mistralctl: {flow}: line 3: no tasks\n"
+
+
+def test_no_service_is_said_plainly(control, service):
+    result = control("executions", "--url", "http://127.0.0.1:1/v2")
+    assert result.exit_code == 1
+    assert "is mistral-server running?" in result.stderr
+
+
+def test_an_answer_that_is_not_json_is_said_plainly(service, control):
+    service.on("GET", "/executions", (200, b"<html>a proxy</html>"))
+    result = control("executions")
+    assert result.exit_code == 1
+    assert "not JSON" in result.stderr
+
+
+def test_run_merges_inputs_and_keeps_types(service, control, tmp_path):
+    service.on("POST", "/executions", (201, execution("RUNNING")))
+    more = tmp_path / "more.json"
+    more.write_text('{"c": [1]}')
+    options = ("--input", "a=1", "--input", '{"b": null}', "--input", f"@{more}")
+    result = control("run", "hello", *options, "--input", "d=x=y", "--env", "prod")
+    assert result.exit_code == 0
+    sent = service.requests[0].json
+    assert sent["workflow_name"] == "hello"
+    assert sent["input"] == {"a": 1, "b": None, "c": [1], "d": "x=y"}
+    assert sent["params"] == {"env": "prod"}
+
+
+def test_run_of_a_file_uploads_it_first(service, control, flow):
+    stored = {"workflows": [{"id": ID, "name": "hello"}]}
+    service.on("POST", "/workflows", (201, stored))
+    service.on("POST", "/executions", (201, execution("RUNNING")))
+    assert control("run", str(flow)).exit_code == 0
+    assert [r.path for r in service.requests] == ["/workflows", "/executions"]
+    assert service.requests[1].json["workflow_name"] == "hello"
+
+
+def test_run_refuses_an_input_that_is_nothing_known(service, control):
+    result = control("run", "hello", "--input", "who")
+    assert result.exit_code == 1
+    assert "expected key=value" in result.stderr
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("SUCCESS", 0), ("ERROR", 1), ("CANCELLED", 1)]
+)
+def test_watch_follows_to_the_end(service, control, state, code):
+    service.on(
+        "GET",
+        f"/executions/{ID}/report",
+        (200, report("RUNNING", "RUNNING")),
+        (200, report(state, state)),
+    )
+    service.on("GET", f"/executions/{ID}", (200, execution(state)))
+    result = control("watch", ID)
+    assert result.exit_code == code
+    assert "hello/greet: RUNNING" in result.stdout
+    assert f"hello/greet: {state}" in result.stdout
+
+
+def test_watch_outlives_a_short_absence_of_the_service(service, control):
+    service.on(
+        "GET",
+        f"/executions/{ID}/report",
+        (503, {"faultstring": "restarting"}),
+        (200, report("SUCCESS", "SUCCESS")),
+    )
+    service.on("GET", f"/executions/{ID}", (200, execution("SUCCESS")))
+    assert control("watch", ID).exit_code == 0
+
+
+def test_show_draws_the_tree_with_durations_and_errors(service, control):
+    service.on("GET", f"/executions/{ID}", (200, execution("ERROR")))
+    service.on("GET", f"/executions/{ID}/report", (200, report("ERROR", "ERROR")))
+    result = control("show", ID)
+    assert result.exit_code == 0
+    assert "greet" in result.stdout
+    assert "1 min 5 s" in result.stdout
+    assert "no [such] host" in result.stdout
+    assert "Hello Ada" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("style", "read"), [("json", json.loads), ("yaml", yaml.safe_load)]
+)
+def test_show_for_programs_decodes_json_texts(service, control, style, read):
+    service.on("GET", f"/executions/{ID}", (200, execution("SUCCESS")))
+    service.on("GET", f"/executions/{ID}/report", (200, report("SUCCESS", "SUCCESS")))
+    shown = read(control("show", ID, "-o", style).stdout)
+    assert shown["output"] == {"said": "Hello Ada"}
+    assert shown["tasks"][0]["name"] == "greet"
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("pause", "PAUSED"), ("resume", "RUNNING"), ("cancel", "CANCELLED")],
+)
+def test_moves_are_one_put(service, control, verb, state):
+    service.on("PUT", f"/executions/{ID}", (200, execution(state)))
+    assert control(verb, ID).exit_code == 0
+    assert service.requests[0].json == {"state": state}
+
+
+def test_cancel_keeps_the_reason(service, control):
+    service.on("PUT", f"/executions/{ID}", (200, execution("CANCELLED")))
+    control("cancel", ID, "--reason", "too late")
+    assert service.requests[0].json["state_info"] == "too late"
+
+
+def test_rerun_of_an_execution_finds_its_failed_task(service, control):
+    task = {"id": TASK, "name": "greet", "workflow_name": "hello", "state": "ERROR"}
+    service.on("GET", f"/executions/{ID}/tasks", (200, {"tasks": [task]}))
+    service.on("PUT", f"/tasks/{TASK}", (200, task))
+    assert control("rerun", ID, "--no-reset").exit_code == 0
+    assert service.asked("PUT", f"/tasks/{TASK}")[0].json == {
+        "state": "RUNNING",
+        "reset": False,
+    }
+
+
+def test_skip_asks_which_task_when_several_failed(service, control):
+    tasks = [
+        {"id": "1", "name": "one", "state": "ERROR"},
+        {"id": "2", "name": "two", "state": "ERROR"},
+    ]
+    service.on("GET", f"/executions/{ID}/tasks", (200, {"tasks": tasks}))
+    service.on("PUT", "/tasks/2", (200, tasks[1]))
+    refused = control("skip", ID)
+    assert refused.exit_code == 1
+    assert "one (1), two (2)" in refused.stderr
+    assert control("skip", ID, "--task", "two").exit_code == 0
+    assert service.asked("PUT", "/tasks/2")[0].json == {"state": "SKIPPED"}
+
+
+def test_executions_are_listed_newest_first(service, control):
+    service.on("GET", "/executions", (200, {"executions": [execution("SUCCESS")]}))
+    result = control("executions", "--limit", "5", "--state", "success")
+    assert ID in result.stdout
+    assert service.requests[0].query == {
+        "limit": "5",
+        "sort_keys": "created_at",
+        "sort_dirs": "desc",
+        "state": "SUCCESS",
+    }
+
+
+def test_report_shows_counts_and_tree(service, control):
+    service.on("GET", f"/executions/{ID}/report", (200, report("SUCCESS", "SUCCESS")))
+    result = control("report", ID)
+    assert "total: 1" in result.stdout
+    assert "greet" in result.stdout
