@@ -167,18 +167,6 @@ class Database:
             return True
         return _is_retryable_cause(error.orig)
 
-    def is_duplicate(self, error: BaseException) -> bool:
-        """Whether a key was there already: somebody created the same thing."""
-        if not isinstance(error, exc.IntegrityError):
-            return False
-        cause = error.orig
-        # SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
-        if getattr(cause, "sqlite_errorcode", None) in (1555, 2067):
-            return True
-        if getattr(cause, "sqlstate", None) == "23505":
-            return True
-        return bool(cause is not None and cause.args and cause.args[0] == 1062)
-
     def check_schema(self) -> None:
         """Compare the schema's version with the one that this code is for.
 
@@ -287,6 +275,19 @@ def too_old(name: str, version: tuple[Any, ...]) -> str | None:
         return None
     found = ".".join(map(str, numbers)) or "of an unknown version"
     return f"{name} {found} is too old: {'.'.join(map(str, oldest))} is needed."
+
+
+def is_duplicate(error: BaseException) -> bool:
+    """Whether a key was there already: somebody created the same thing."""
+    if not isinstance(error, exc.IntegrityError):
+        return False
+    cause = error.orig
+    if isinstance(cause, psycopg.Error):
+        return cause.sqlstate == "23505"
+    # SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
+    if getattr(cause, "sqlite_errorcode", None) in (1555, 2067):
+        return True
+    return bool(cause is not None and cause.args and cause.args[0] == 1062)
 
 
 def _with_driver(url: URL) -> URL:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete
 from sqlalchemy.exc import IntegrityError
 
 from mistral.db import bulk
+from mistral.db.database import is_duplicate
 from mistral.db.models import handled
 from mistral.errors import Unavailable
 
@@ -30,6 +31,8 @@ def keep(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
         bulk.insert_many(connection, handled, rows)
     except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
         raise Unavailable("A request was answered by another turn.") from error
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import URL, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mistral.db import rows
-from mistral.db.database import Database, too_old
+from mistral.db.database import Database, is_duplicate, too_old
 from mistral.db.models import workflow_executions, workflows
 from mistral.errors import ServiceError, Unavailable
 
@@ -173,12 +173,12 @@ def test_a_duplicate_is_told_from_other_faults(
     with pytest.raises(IntegrityError) as caught, database.begin() as connection:
         rows.insert_many(connection, workflow_executions, [run_row("r1")])
         rows.insert_many(connection, workflow_executions, [run_row("r1")])
-    assert database.is_duplicate(caught.value)
+    assert is_duplicate(caught.value)
     assert not database.is_retryable(caught.value)
     with pytest.raises(IntegrityError) as caught, database.begin() as connection:
         missing = run_row("r2") | {"state": None}
         rows.insert_many(connection, workflow_executions, [missing])
-    assert not database.is_duplicate(caught.value)
+    assert not is_duplicate(caught.value)
 
 
 def test_errors_carry_no_values(
