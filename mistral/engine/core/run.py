@@ -103,7 +103,9 @@ class Facts(Protocol):
         task_ids: Iterable[str] | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
     def children(self, task_ids: Iterable[str]) -> Sequence[Mapping[str, Any]]: ...
-    def arrivals(self, join_id: str) -> Sequence[Mapping[str, Any]]: ...
+    def arrivals(
+        self, join_id: str, inbound: str | None = None
+    ) -> Sequence[Mapping[str, Any]]: ...
     def document(self, run_id: str, document_id: str) -> Any: ...
     def executions(
         self, project_id: str, **filters: Any
@@ -180,8 +182,10 @@ class Task(Row):
         "started_at", "finished_at", "created_at", "updated_at",
     )  # fmt: skip
     INTERNAL: ClassVar[Mapping[str, Any]] = {
-        # Number of starts: timers and children of an earlier one are void.
+        # Number of starts, reruns included: timers of an earlier one are void.
         "epoch": 0,
+        # Launches of children, retries included; those of an earlier one are void.
+        "tries": 0,
         # Publication counts of the inbound context, by path (§ 2.10).
         "versions": None,
         "published_versions": None,
@@ -212,6 +216,8 @@ class Task(Row):
         "arrived": 0,
         "dead": 0,
         "ran": False,
+        # Triggers that came while this round's run was in progress.
+        "pending": None,
         # Joins that wait for what this task leads to.
         "watchers": None,
         # The state before the end of the run closed this task.

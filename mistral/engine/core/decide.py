@@ -1,0 +1,425 @@
+"""``decide(run, event, facts, now)``: what an event means.
+
+Events go by their class to one function each; the run is changed in place and
+effects are returned. A request may raise an error of the caller: what was
+changed until then must be thrown away with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from mistral.engine.core import actions, tasks, workflows
+from mistral.engine.core.data import Case
+from mistral.engine.core.run import Action, Facts, Run, Task, move
+from mistral.errors import (
+    AuthorError,
+    BadRequest,
+    CallerError,
+    Conflict,
+    Forbidden,
+    NotFound,
+)
+from mistral.messages import (
+    COMPLETED,
+    ActionFinished,
+    ActionTurnedAsync,
+    ChildFinished,
+    ChildPaused,
+    ChildReopened,
+    ChildResumed,
+    ClaimAction,
+    DeleteAction,
+    DeleteWorkflow,
+    Effect,
+    Event,
+    ExecutorLost,
+    MoreItems,
+    NobodyCame,
+    PauseWorkflow,
+    Request,
+    RerunTask,
+    ResumeWorkflow,
+    RunAction,
+    SkipTask,
+    StartWorkflow,
+    State,
+    StopWorkflow,
+    UpdateAction,
+    UpdateWorkflow,
+    Woke,
+    encode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one event.
+
+    :param run: the run as it is now; None: there is none and none was made.
+    :param answer: for who waits; JSON.
+    """
+
+    run: Run | None
+    effects: list[Effect] = field(default_factory=list)
+    answer: Any = None
+
+
+def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decision:
+    """Change the run as the event demands.
+
+    :param run: None when there is no such header.
+    :raises CallerError, AuthorError: the request is refused.
+    """
+    if isinstance(event, StartWorkflow):
+        return _start(run, event, facts, now)
+    if isinstance(event, RunAction):
+        return _run_action(run, event, facts, now)
+    if run is None or (run.standalone and not run.actions):
+        if isinstance(event, Request):
+            raise NotFound(f"Execution not found [id={_key(event)}]")
+        return Decision(None, [], False if isinstance(event, ClaimAction) else None)
+    case = Case(run, facts, now)
+    answer = HANDLERS[type(event)](case, event)
+    return Decision(run, case.effects, answer)
+
+
+def _key(event: Event) -> str:
+    return event.run_id or getattr(event, "action_id", "")
+
+
+def _start(
+    run: Run | None, event: StartWorkflow, facts: Facts, now: datetime
+) -> Decision:
+    if run is not None:
+        # The id is taken: the stored run is the answer (ENG-177).
+        if run.project_id != event.context["project_id"]:
+            raise NotFound(f"Execution not found [id={event.run_id}]")
+        return Decision(run, [], {"id": run.id})
+    case = Case(Run(), facts, now)
+    try:
+        workflows.start(case, event)
+    except (CallerError, AuthorError) as error:
+        if event.parent is None:
+            raise
+        return Decision(None, list(workflows.failed_start(event, error)))
+    return Decision(case.run, case.effects, {"id": case.run.id})
+
+
+def _run_action(
+    run: Run | None, event: RunAction, facts: Facts, now: datetime
+) -> Decision:
+    if run is not None and run.actions:
+        return Decision(run, [], {"id": event.action_id})
+    case = Case(Run.alone(None, event.action_id), facts, now)
+    action = actions.run_alone(case, event)
+    if not action.is_sync and event.sync:
+        raise BadRequest("Action does not support synchronous execution.")
+    if action.is_sync and not event.save:
+        call = actions.offer_of(action, case.run)
+        return Decision(None, [], {"call": encode(call), "outputs": list(action.outputs)})
+    return Decision(case.run, case.effects, {"id": action.id})
+
+
+# -- Workflows ----------------------------------------------------------------
+
+
+def _pause(case: Case, event: PauseWorkflow) -> Any:
+    if case.run.completed and not event.request_id:
+        return None
+    workflows.pause(case, event.message)
+    return {"id": case.run.id}
+
+
+def _resume(case: Case, event: ResumeWorkflow) -> Any:
+    workflows.resume(case, event.env)
+    return {"id": case.run.id}
+
+
+def _stop(case: Case, event: StopWorkflow) -> Any:
+    workflows.stop(case, event.state, event.message)
+    return {"id": case.run.id}
+
+
+def _update(case: Case, event: UpdateWorkflow) -> Any:
+    workflows.merge_env(case, event.env)
+    if event.description is not None:
+        case.run.description = event.description
+    return {"id": case.run.id}
+
+
+def _delete(case: Case, event: DeleteWorkflow) -> Any:
+    workflows.delete(case, event.force)
+    return {"id": case.run.id}
+
+
+def _task(case: Case, task_id: str) -> Task | None:
+    run = case.run
+    if task_id not in run.tasks:
+        run.adopt(case.facts.tasks(run.id, ids=[task_id]))
+    return run.tasks.get(task_id)
+
+
+def _wanted(case: Case, task_id: str) -> Task:
+    task = _task(case, task_id)
+    if task is None:
+        raise NotFound(f"Task execution not found [id={task_id}]")
+    return task
+
+
+def _rerun(case: Case, event: RerunTask) -> Any:
+    task = _wanted(case, event.task_id)
+    if not event.reset and case.spec_of(task).with_items is None:
+        raise BadRequest("Only with-items task has the option to not reset.")
+    workflows.rerun(case, task, event.reset, event.env)
+    return {"id": task.id}
+
+
+def _skip(case: Case, event: SkipTask) -> Any:
+    task = _wanted(case, event.task_id)
+    workflows.skip(case, task, event.env)
+    return {"id": task.id}
+
+
+# -- Actions ------------------------------------------------------------------
+
+
+def _action(case: Case, action_id: str) -> Action | None:
+    run = case.run
+    if action_id not in run.actions and not run.standalone:
+        run.adopt_actions(case.facts.actions(run.id, ids=[action_id]))
+    return run.actions.get(action_id)
+
+
+def _claim(case: Case, event: ClaimAction) -> bool:
+    action = _action(case, event.action_id)
+    if action is None or action.completed or action.attempt != event.attempt:
+        return False
+    if action.started_by is None:
+        action.started_by = event.token
+        action.executor_id = event.executor_id
+        action.started_at = action.last_heartbeat = case.now
+        case.run.settled_offers.append(action.id)
+    return bool(action.started_by == event.token)
+
+
+def _finished(case: Case, event: ActionFinished) -> None:
+    action = _action(case, event.action_id)
+    if action is None or action.completed or action.attempt != event.attempt:
+        return
+    _settle(case, action, event.state, event.result)
+
+
+def _settle(case: Case, action: Action, state: str, result: Any) -> None:
+    """The outcome of an action, and what it means for its task."""
+    task_id = action.task_execution_id
+    task = None if task_id is None else _task(case, task_id)
+    if task is None:
+        try:
+            actions.accept(case, action, state, result)
+        except AuthorError:
+            # The action is in ERROR and says why; nobody else is concerned.
+            return
+        return
+    with workflows.forced(case, task, "Failed to handle action completion"):
+        actions.accept(case, action, state, result)
+        if action.epoch == task.tries and not task.completed:
+            tasks.child_done(case, task, action.state, action, None)
+            workflows.open_more(case, task)
+    workflows.advance(case)
+
+
+def _turned_async(case: Case, event: ActionTurnedAsync) -> None:
+    action = _action(case, event.action_id)
+    if action is not None and action.attempt == event.attempt:
+        action.is_sync = False
+
+
+def _executor_lost(case: Case, event: ExecutorLost) -> None:
+    action = _action(case, event.action_id)
+    if (
+        action is None
+        or action.completed
+        or action.attempt != event.attempt
+        or action.executor_id != event.executor_id
+        or not action.is_sync
+    ):
+        return
+    if action.safe_rerun and action.call is not None:
+        action.attempt += 1
+        action.started_by = action.executor_id = action.started_at = None
+        case.effects.append(actions.offer_of(action, case.run))
+        return
+    text = (
+        f"Heartbeat wasn't received. [executor={event.executor_id}, "
+        f"last sign={event.last_seen}]"
+    )
+    _settle(case, action, State.ERROR, text)
+
+
+def _nobody_came(case: Case, event: NobodyCame) -> None:
+    action = _action(case, event.action_id)
+    if action is None or action.completed or action.started_by is not None:
+        return
+    if action.attempt == event.attempt:
+        text = "Heartbeat wasn't received. [no executor took the action]"
+        _settle(case, action, State.ERROR, text)
+
+
+def _update_action(case: Case, event: UpdateAction) -> Any:
+    action = _action(case, event.action_id)
+    if action is None:
+        raise NotFound(f"Action execution not found [id={event.action_id}]")
+    answer = {"id": action.id}
+    if event.state in (State.PAUSED, State.RUNNING):
+        _hold(case, action, event.state)
+        return answer
+    if event.state not in COMPLETED or event.state == State.SKIPPED:
+        raise BadRequest(
+            "Error. Expected one of ['SUCCESS', 'ERROR', 'CANCELLED', 'PAUSED', "
+            f"'RUNNING'], actual: {event.state}"
+        )
+    result = event.result
+    if event.state == State.ERROR and not result:
+        result = "Unknown error"
+    if event.state == State.CANCELLED:
+        result = None
+    if action.completed:
+        if action.state == event.state and action.output == {"result": result}:
+            return answer
+        raise Conflict(
+            f"Action execution {action.id} is already completed [state={action.state}]"
+        )
+    _settle(case, action, event.state, result)
+    return answer
+
+
+def _hold(case: Case, action: Action, state: str) -> None:
+    """PAUSED and RUNNING of an asynchronous action; task and run follow."""
+    if action.state == state:
+        return
+    if action.completed:
+        raise BadRequest(f"Invalid state transition from {action.state} to {state}.")
+    if state == State.PAUSED and action.is_sync:
+        raise BadRequest(
+            "Transition to the PAUSED state is only supported for asynchronous "
+            "action execution."
+        )
+    move(case.run, action, state)
+    task = _task(case, action.task_execution_id) if action.task_execution_id else None
+    if task is None:
+        return
+    if state == State.PAUSED:
+        workflows.child_paused(case, task)
+        return
+    rows = case.facts.actions(case.run.id, task_ids=[task.id])
+    others = case.run.adopt_actions(rows)
+    if not any(other.state == State.PAUSED for other in others):
+        workflows.child_resumed(case, task, "")
+
+
+def _delete_action(case: Case, event: DeleteAction) -> Any:
+    action = _action(case, event.action_id)
+    if action is None:
+        raise NotFound(f"Action execution not found [id={event.action_id}]")
+    if not case.run.standalone:
+        raise Forbidden("Only action executions without a task can be deleted.")
+    if not action.completed:
+        raise Forbidden("Only completed action executions can be deleted.")
+    case.run.deleted = True
+    return {"id": action.id}
+
+
+# -- Timers, pages, sub-workflows ---------------------------------------------
+
+
+def _woke(case: Case, event: Woke) -> None:
+    run = case.run
+    if event.key == "continue":
+        run.adopt(run_rows(case))
+        run.todo = sorted(
+            (t for t in run.tasks.values() if t.completed and not t.processed),
+            key=lambda t: t.seq,
+        )
+        workflows.advance(case)
+        return
+    task = _task(case, event.task_id)
+    if task is None or task.completed or run.completed:
+        return
+    if event.key == "timeout":
+        if event.epoch == task.epoch:
+            seconds = int((case.now - task.started_at).total_seconds())
+            with workflows.forced(case, task, "Failed to complete task"):
+                limit = tasks.policies.evaluate(case, task, case.spec_of(task)).timeout
+                tasks.expire(case, task, limit or seconds)
+            workflows.advance(case)
+        return
+    expected = task.epoch if event.key == "wait-before" else task.tries
+    if event.epoch != expected or task.state not in (State.DELAYED, State.WAITING):
+        return
+    if run.state == State.PAUSED:
+        task.ready = True
+        return
+    with workflows.forced(case, task, "Failed to run task"):
+        if event.key == "retry" and task.state == State.WAITING and not task.ran:
+            task.step = None
+            workflows.decide_join(case, task)
+        else:
+            tasks.release(case, task)
+    workflows.advance(case)
+
+
+def run_rows(case: Case) -> Any:
+    """Tasks whose follow-ups are still to be decided."""
+    return case.facts.tasks(case.run.id, states=list(COMPLETED), processed=False)
+
+
+def _more_items(case: Case, event: MoreItems) -> None:
+    task = _task(case, event.task_id)
+    if task is None or event.epoch != task.tries or task.state != State.RUNNING:
+        return
+    if case.run.state != State.RUNNING:
+        return
+    with workflows.forced(case, task, "Failed to run task"):
+        tasks.open_items(case, task)
+    workflows.advance(case)
+
+
+def _child(
+    function: Callable[[Case, Task, Any], None],
+) -> Callable[[Case, Any], None]:
+    def handle(case: Case, event: Any) -> None:
+        task = _task(case, event.task_id)
+        if task is not None:
+            function(case, task, event)
+
+    return handle
+
+
+Handler = Callable[[Case, Any], Any]
+
+HANDLERS: Final[Mapping[type[Event], Handler]] = {
+    PauseWorkflow: _pause,
+    ResumeWorkflow: _resume,
+    StopWorkflow: _stop,
+    UpdateWorkflow: _update,
+    DeleteWorkflow: _delete,
+    RerunTask: _rerun,
+    SkipTask: _skip,
+    ClaimAction: _claim,
+    ActionFinished: _finished,
+    ActionTurnedAsync: _turned_async,
+    ExecutorLost: _executor_lost,
+    NobodyCame: _nobody_came,
+    UpdateAction: _update_action,
+    DeleteAction: _delete_action,
+    Woke: _woke,
+    MoreItems: _more_items,
+    ChildFinished: _child(lambda c, t, e: workflows.child_finished(c, t, e)),
+    ChildPaused: _child(lambda c, t, e: workflows.child_paused(c, t)),
+    ChildResumed: _child(lambda c, t, e: workflows.child_resumed(c, t, e.child_id)),
+    ChildReopened: _child(lambda c, t, e: workflows.child_reopened(c, t)),
+}

@@ -1,0 +1,81 @@
+"""with-items: which items there are, and which may be opened now (§ 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mistral.engine.core.data import Case, view
+from mistral.engine.core.run import Task
+from mistral.errors import WorkflowFault
+from mistral.lang.specs import TaskSpec
+
+
+def collect(case: Case, task: Task, spec: TaskSpec) -> None:
+    """Evaluate the collections once per launch and keep them with the run.
+
+    :raises WorkflowFault: not iterable, or of different lengths.
+    """
+    seen = view(case, task)
+    lists: dict[str, list[Any]] = {}
+    for name, tree in (spec.with_items or {}).items():
+        value = case.evaluate(tree, seen)
+        if not isinstance(value, Iterable):
+            raise WorkflowFault(
+                f"Wrong input format for with-items of task '{spec.name}': "
+                f"Iterable type is expected for each value, '{name}' is "
+                f"{type(value).__name__}"
+            )
+        lists[name] = list(value)
+    lengths = {name: len(values) for name, values in lists.items()}
+    if len(set(lengths.values())) > 1:
+        raise WorkflowFault(
+            f"Wrong input format for with-items of task '{spec.name}': "
+            f"All arrays must have the same length, found {lengths}"
+        )
+    task.total = next(iter(lengths.values()), 0)
+    task.items = case.run.new_id()
+    case.run.documents[task.items] = lists
+
+
+def at(case: Case, task: Task, index: int) -> Mapping[str, Any]:
+    """The loop variables of one item."""
+    lists = case.run.documents.get(task.items)
+    if lists is None:
+        lists = case.facts.document(case.run.id, task.items)
+    return {name: values[index] for name, values in lists.items()}
+
+
+def queue_length(task: Task) -> int:
+    """Items that this launch runs in all."""
+    return len(task.chosen) if task.chosen is not None else int(task.total)
+
+
+def has_more(task: Task) -> bool:
+    return task.cursor < queue_length(task)
+
+
+def next_index(task: Task) -> int:
+    """Take the next item."""
+    position = task.cursor
+    task.cursor += 1
+    return task.chosen[position] if task.chosen is not None else position
+
+
+def has_room(task: Task) -> bool:
+    limit = (task.runtime_context or {}).get("concurrency")
+    return not limit or task.open < limit
+
+
+def is_over(task: Task) -> bool:
+    return not has_more(task) and task.open == 0
+
+
+def show(task: Task) -> None:
+    """Keep ``runtime_context.with_items`` as the API shows it (§ 1.9)."""
+    limit = (task.runtime_context or {}).get("concurrency")
+    capacity = None if not limit else max(0, limit - task.open)
+    shown = {"capacity": capacity, "count": task.total}
+    context = task.runtime_context or {}
+    if context.get("with_items") != shown:
+        task.runtime_context = {**context, "with_items": shown}

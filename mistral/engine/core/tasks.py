@@ -1,0 +1,371 @@
+"""One task at a time: created, begun, launched, completed; never its neighbours.
+
+A finished task is only marked finished and not yet routed (``run.todo``);
+``workflows.advance`` decides what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from mistral.engine.core import actions, items, policies
+from mistral.engine.core.data import Case, publish, view
+from mistral.engine.core.run import Action, Task, TaskFault, move
+from mistral.messages import (
+    COMPLETED,
+    MoreItems,
+    StartWorkflow,
+    State,
+    StopWorkflow,
+    Tell,
+    Woke,
+)
+
+SOME_FAILED = "One or more actions had failed."
+SOME_CANCELLED = "One or more actions was cancelled."
+
+
+def create(
+    case: Case,
+    name: str,
+    context: Mapping[str, Any],
+    versions: Mapping[str, int],
+    triggered_by: list[dict[str, str]] | None,
+) -> Task:
+    """A new execution of a task: IDLE, or WAITING for a join."""
+    run = case.run
+    spec = run.spec.tasks[name]
+    run.task_seq += 1
+    waits = spec.join is not None
+    task = Task(
+        id=run.new_id(),
+        workflow_execution_id=run.id,
+        seq=run.task_seq,
+        project_id=run.project_id,
+        name=name,
+        type=spec.type,
+        workflow_name=run.workflow_name,
+        workflow_namespace=run.workflow_namespace,
+        workflow_id=run.workflow_id,
+        tags=list(spec.tags),
+        state=(State.WAITING if waits else State.IDLE).value,
+        state_info="Task is waiting." if waits else None,
+        processed=False,
+        in_context=dict(context),
+        versions=dict(versions),
+        has_next_tasks=False,
+        error_handled=False,
+        unique_key=name if waits else None,
+        runtime_context={"triggered_by": triggered_by} if triggered_by else {},
+        created_at=case.now,
+    )
+    run.tasks[task.id] = task
+    run.open += 1
+    run.transitions.append(["task", task.id, name, None, task.state])
+    return task
+
+
+def begin(case: Case, task: Task, *, released: bool = False) -> bool:
+    """Start a task for the first time, or again by a rerun.
+
+    :param released: pause-before has been answered by a resume.
+    :returns: whether the run must be paused (pause-before).
+    """
+    spec = case.spec_of(task)
+    values = policies.evaluate(case, task, spec)
+    task.epoch += 1
+    task.expired = False
+    task.waited = False
+    task.outcome = None
+    task.ready = False
+    if values.pause and not released:
+        move(case.run, task, State.RUNNING)
+        move(case.run, task, State.IDLE, "Set by 'pause-before' policy")
+        task.step = "begin"
+        return True
+    task.step = None
+    move(case.run, task, State.RUNNING)
+    task.started_at = case.now
+    context = dict(task.runtime_context or {})
+    if values.concurrency:
+        context["concurrency"] = values.concurrency
+    if values.timeout:
+        _wake(case, task, "timeout", values.timeout, task.epoch)
+    if values.wait:
+        context["wait_before_policy"] = {"skip": True}
+        task.runtime_context = context
+        text = f"Delayed by 'wait-before' policy [delay={values.wait}]"
+        move(case.run, task, State.DELAYED, text)
+        _wake(case, task, "wait-before", values.wait, task.epoch)
+        return False
+    task.runtime_context = context
+    launch(case, task)
+    return False
+
+
+def _wake(case: Case, task: Task, key: str, seconds: int, epoch: int) -> None:
+    due = case.now + timedelta(seconds=seconds)
+    event = Woke(run_id=case.run.id, task_id=task.id, key=key, epoch=epoch)
+    case.effects.append(Tell(event=event, due_at=due))
+
+
+def launch(case: Case, task: Task) -> None:
+    """Open the task's children: the first time, and for each retry."""
+    spec = case.spec_of(task)
+    if task.state != State.RUNNING:
+        move(case.run, task, State.RUNNING)
+    if task.started_at is None:
+        task.started_at = case.now
+    task.tries += 1
+    task.open = task.done = task.failed = task.cursor = 0
+    with ordinary_errors(case, task):
+        if spec.with_items is None:
+            task.total = None
+            _open(case, task, 0, None)
+            return
+        if not task.keep:
+            items.collect(case, task, spec)
+            task.chosen = None
+        task.keep = False
+        items.show(task)
+        if items.queue_length(task) == 0:
+            complete(case, task, State.SUCCESS, None)
+            return
+        open_items(case, task)
+
+
+@contextmanager
+def ordinary_errors(case: Case, task: Task) -> Iterator[None]:
+    try:
+        yield
+    except TaskFault as error:
+        complete(case, task, State.ERROR, error.message)
+
+
+def open_items(case: Case, task: Task) -> None:
+    """Open items up to the concurrency, a page at the most in one turn."""
+    page = case.facts.rules.page
+    while page and items.has_more(task) and items.has_room(task):
+        if task.completed:
+            return
+        index = items.next_index(task)
+        page -= 1
+        try:
+            _open(case, task, index, items.at(case, task, index))
+        except TaskFault as error:
+            complete(case, task, State.ERROR, error.message)
+            return
+    items.show(task)
+    if task.completed:
+        return
+    if items.has_more(task) and items.has_room(task):
+        event = MoreItems(run_id=case.run.id, task_id=task.id, epoch=task.tries)
+        case.effects.append(Tell(event=event))
+
+
+def _open(
+    case: Case, task: Task, index: int, item: Mapping[str, Any] | None
+) -> None:
+    spec = case.spec_of(task)
+    task.open += 1
+    if spec.workflow is not None:
+        _open_workflow(case, task, index, item)
+        return
+    timeout = policies.evaluate(case, task, spec).timeout if spec.policies.timeout else 0
+    try:
+        action = actions.open_action(case, task, spec, index, item, timeout)
+    except Exception as error:
+        task.open -= 1
+        unknown = item is not None and str(error).startswith("Failed to find action")
+        if unknown and not isinstance(error, TaskFault):
+            raise TaskFault(str(error)) from error
+        raise
+    if action.completed:
+        child_done(case, task, action.state, action, None)
+
+
+def _open_workflow(
+    case: Case, task: Task, index: int, item: Mapping[str, Any] | None
+) -> None:
+    run = case.run
+    spec = case.spec_of(task)
+    seen = view(case, task, extra=item)
+    name = case.evaluate(spec.workflow, view(case, task))
+    given = actions.evaluated_input(case, spec, seen)
+    params = run.params or {}
+    case.effects.append(
+        Tell(
+            event=StartWorkflow(
+                run_id=run.new_id(),
+                workflow_name=str(name),
+                namespace=params.get("namespace") or "",
+                input=given,
+                params={"notify": params["notify"]} if params.get("notify") else {},
+                description="sub-workflow execution",
+                context={**(run.security or {}), "project_id": run.project_id},
+                parent={
+                    "run_id": run.id,
+                    "task_id": task.id,
+                    "attempt": task.tries,
+                    "index": index,
+                    "root_id": run.root_execution_id or run.id,
+                    "workbook": run.workbook,
+                },
+            )
+        )
+    )
+
+
+def child_done(
+    case: Case, task: Task, state: str, action: Action | None, message: str | None
+) -> None:
+    """A child of the present launch ended; count it, perhaps complete the task."""
+    if task.completed or task.state == State.DELAYED:
+        return
+    task.open -= 1
+    task.done += 1
+    task.failed += state == State.ERROR
+    if action is not None and state != State.SUCCESS:
+        message = actions.text_of((action.output or {}).get("result"))
+    if task.total is None:
+        complete(case, task, state, None if state == State.SUCCESS else message)
+        return
+    if state == State.CANCELLED:
+        complete(case, task, State.CANCELLED, SOME_CANCELLED)
+    elif items.is_over(task):
+        items.show(task)
+        bad = task.failed > 0
+        complete(
+            case,
+            task,
+            State.ERROR if bad else State.SUCCESS,
+            SOME_FAILED if bad else None,
+        )
+
+
+def complete(case: Case, task: Task, state: str, info: str | None) -> None:
+    """The completion sequence of a task (§ 2.2, steps 1 to 7).
+
+    :raises ExpressionFault, WorkflowFault: forced failures.
+    """
+    if task.completed and state != State.SKIPPED:
+        return
+    spec = case.spec_of(task)
+    if task.state == State.WAITING and state == State.SUCCESS:
+        move(case.run, task, State.RUNNING)
+    move(case.run, task, state, info)
+    task.finished_at = case.now
+    task.step = None
+    if state != State.CANCELLED:
+        publish(case, task, spec)
+        _drop_result(case, task, spec.keep_result)
+    if state != State.SKIPPED and _held_by_policy(case, task):
+        return
+    task.ready = False
+    case.run.todo.append(task)
+
+
+def _drop_result(case: Case, task: Task, keep: Any) -> None:
+    if isinstance(keep, str):
+        keep = case.evaluate(keep, view(case, task))
+    if keep or task.type != "ACTION":
+        return
+    if not task.is_new:
+        rows = case.facts.actions(case.run.id, task_ids=[task.id])
+        case.run.adopt_actions(rows)
+    for action in case.run.actions.values():
+        if action.task_execution_id == task.id and action.completed:
+            action.output = {}
+
+
+def _held_by_policy(case: Case, task: Task) -> bool:
+    """wait-after, fail-on, retry, in this order; true: it is not over yet."""
+    spec = case.spec_of(task)
+    values = policies.evaluate(case, task, spec)
+    if values.wait_after and not task.waited and not task.expired:
+        task.waited = True
+        task.outcome = [task.state, task.state_info]
+        task.runtime_context = {
+            **(task.runtime_context or {}),
+            "wait_after_policy": {"skip": True},
+        }
+        text = f"Delayed by 'wait-after' policy [delay={values.wait_after}]"
+        move(case.run, task, State.DELAYED, text)
+        _wake(case, task, "wait-after", values.wait_after, task.tries)
+        return True
+    if policies.fails_on(case, task, spec):
+        move(case.run, task, State.ERROR, "Failed by 'fail-on' policy")
+    if not policies.repeats(case, task, spec, values):
+        return False
+    made = task.runtime_context["retry_task_policy"].get("retry_no", 0) + 1
+    task.runtime_context = {
+        **task.runtime_context,
+        "retry_task_policy": {"retry_no": made},
+    }
+    invalidate(case, task)
+    text = f"Delayed by 'retry' policy [delay={values.retry_delay}]"
+    held = State.WAITING if task.unique_key else State.DELAYED
+    move(case.run, task, held, text)
+    task.step = "launch"
+    _wake(case, task, "retry", values.retry_delay, task.tries)
+    return True
+
+
+def invalidate(case: Case, task: Task, only_bad: bool = False) -> set[int]:
+    """Results so far do not count any more; returns the indexes that still do."""
+    run = case.run
+    kept: set[int] = set()
+    if task.type != "ACTION":
+        return kept
+    if not task.is_new:
+        run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
+    for action in run.actions.values():
+        if action.task_execution_id != task.id or not action.accepted:
+            continue
+        if only_bad and action.state == State.SUCCESS:
+            kept.add(action.item_index)
+        else:
+            action.accepted = False
+    return kept
+
+
+def release(case: Case, task: Task) -> bool:
+    """Go on with what was held back: a pause, or a timer during one.
+
+    :returns: whether the run must be paused again.
+    """
+    step, task.ready = task.step, False
+    if task.state == State.IDLE:
+        return begin(case, task, released=step == "begin")
+    if task.outcome is not None and task.state == State.DELAYED:
+        (state, info), task.outcome = task.outcome, None
+        complete(case, task, state, info)
+    elif task.state in (State.DELAYED, State.WAITING):
+        task.step = None
+        launch(case, task)
+    return False
+
+
+def expire(case: Case, task: Task, seconds: int) -> None:
+    """The time-out: the task ends for good and lets go of its children."""
+    run = case.run
+    rows = case.facts.actions(run.id, task_ids=[task.id])
+    run.adopt_actions(rows)
+    task.expired = True
+    task.outcome = None
+    for action in list(run.actions.values()):
+        if action.task_execution_id == task.id and not action.completed:
+            actions.abandon(case, action)
+    if task.type == "WORKFLOW":
+        for row in case.facts.children([task.id]):
+            if row["state"] not in COMPLETED:
+                text = f"Parent task timed out [timeout(s)={seconds}]."
+                event = StopWorkflow(
+                    run_id=row["id"], state=State.CANCELLED, message=text
+                )
+                case.effects.append(Tell(event=event))
+    task.open = 0
+    complete(case, task, State.ERROR, f"Task timed out [timeout(s)={seconds}].")
