@@ -26,7 +26,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import oslo_messaging
 from oslo_messaging._drivers import base
@@ -234,7 +234,9 @@ class _Incoming(base.RpcIncomingMessage):
 class MemoryDriver(base.BaseDriver):
     """Entry point ``memory`` of ``oslo.messaging.drivers``."""
 
-    _brokers: weakref.WeakValueDictionary[str, Broker] = weakref.WeakValueDictionary()
+    _brokers: ClassVar[weakref.WeakValueDictionary[str, Broker]] = (
+        weakref.WeakValueDictionary()
+    )
     _guard = threading.Lock()
 
     def __init__(

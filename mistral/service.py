@@ -16,6 +16,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
+from mistral.errors import MistralError
+
 LOG = logging.getLogger(__name__)
 
 Counts = Mapping[str, int]
@@ -151,6 +153,9 @@ class Loop(Service, ABC):
             try:
                 self.run_once()
                 failures = 0
+            except MistralError as error:
+                failures += 1
+                LOG.warning("%s: %s (%d in a row)", self.name, error, failures)
             except Exception:
                 failures += 1
                 LOG.exception("%s: a pass failed (%d in a row)", self.name, failures)

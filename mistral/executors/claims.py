@@ -1,0 +1,146 @@
+"""Offers that wait for a worker, and the question whether they may run.
+
+A message can arrive twice, so receiving an offer starts nothing. Each received
+offer gets a token of its own; the engine lets one token run an attempt and
+gives the same token the same answer. So when no answer came, asking again is
+safe, and running is not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from mistral.clock import Clock
+from mistral.errors import Unavailable
+from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
+
+ANSWER_SECONDS: Final = 10.0
+"""How long one question waits; asking again costs little."""
+
+
+class Asks(Protocol):
+    """The part of the bus that is needed here."""
+
+    def call(self, message: Message, *, timeout: float | None = None) -> Any: ...
+
+
+class Offer:
+    """One offer that this process received and has not acknowledged."""
+
+    def __init__(self, call: CallAction, token: str) -> None:
+        self.call = call
+        self.token = token
+        self.asked = False
+        self.handed_back = False
+        self.settled = threading.Event()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.call.action_id, self.call.attempt
+
+
+class Claims:
+    """The line of waiting offers.
+
+    :param bus: asks the engine.
+    :param executor_id: this instance.
+    :param new_token: makes a text that was never made before.
+    :param trusted_seconds: a yes that took longer is not used, because this
+        executor may have been given up meanwhile; it is asked for again.
+    """
+
+    def __init__(
+        self,
+        bus: Asks,
+        executor_id: str,
+        new_token: Callable[[], str],
+        clock: Clock,
+        trusted_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._executor_id = executor_id
+        self._new_token = new_token
+        self._clock = clock
+        self._trusted_seconds = trusted_seconds
+        self._change = threading.Lock()
+        self._waiting: dict[tuple[str, int], Offer] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, calls: Iterable[CallAction]) -> list[Offer]:
+        """Take offers in. One that waits already is the same offer."""
+        offers = []
+        with self._change:
+            for call in calls:
+                offer = Offer(call, self._new_token())
+                offers.append(self._waiting.setdefault(offer.key, offer))
+        return offers
+
+    def ask(self, limit: int) -> list[CallAction]:
+        """Ask about the oldest offers.
+
+        Those that may run are the answer; those that may not are forgotten.
+
+        :param limit: free workers.
+        :raises MistralError: no usable answer; the offers wait on.
+        """
+        with self._change:
+            offers = list(self._waiting.values())[:limit]
+            for offer in offers:
+                offer.asked = True
+        if not offers:
+            return []
+        asked_at = self._clock.monotonic()
+        answers = self._bus.call(
+            Batch(events=tuple(encode(self._claim(offer)) for offer in offers)),
+            timeout=ANSWER_SECONDS,
+        )
+        took = self._clock.monotonic() - asked_at
+        if not isinstance(answers, Sequence) or len(answers) != len(offers):
+            raise Unavailable("The engine did not answer each claim")
+        granted = []
+        for offer, yes in zip(offers, answers, strict=True):
+            if yes and took > self._trusted_seconds:
+                continue
+            self._settle(offer)
+            if yes:
+                granted.append(offer.call)
+        return granted
+
+    def hand_back(self, offer: Offer) -> bool:
+        """Give up one offer, unless the engine was asked about it: it may have
+        said yes, and then nobody else can run it."""
+        with self._change:
+            if offer.asked or offer.settled.is_set():
+                return False
+            del self._waiting[offer.key]
+            offer.handed_back = True
+            offer.settled.set()
+            return True
+
+    def hand_back_all(self) -> int:
+        """Give up what waits, for good; answers how many."""
+        with self._change:
+            offers = list(self._waiting.values())
+            self._waiting.clear()
+            for offer in offers:
+                offer.handed_back = True
+                offer.settled.set()
+        return len(offers)
+
+    def _claim(self, offer: Offer) -> ClaimAction:
+        return ClaimAction(
+            run_id=offer.call.run_id,
+            action_id=offer.call.action_id,
+            attempt=offer.call.attempt,
+            token=offer.token,
+            executor_id=self._executor_id,
+        )
+
+    def _settle(self, offer: Offer) -> None:
+        with self._change:
+            self._waiting.pop(offer.key, None)
+            offer.settled.set()

@@ -1,0 +1,191 @@
+"""Run one action: instantiate, call, map what came out to a message.
+
+The runner never raises: whatever an action does ends as a message for the
+engine (ENG § 8.2, § 8.3).
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from mistral_lib import actions as mistral_lib
+from mistral_lib.actions import context as lib_context
+
+from mistral.executors.outcome import Unserialisable, size_of, to_json
+from mistral.messages import ActionFinished, ActionTurnedAsync, CallAction, State
+
+LOG = logging.getLogger(__name__)
+
+Outcome = ActionFinished | ActionTurnedAsync
+
+
+class Actions(Protocol):
+    """Where action objects come from (``actions.registry.Registry``)."""
+
+    def create(
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        namespace: str = "",
+        *,
+        project_id: str | None = None,
+    ) -> Any:
+        """An object with ``run``; raises when name or input are wrong."""
+
+
+class Runner:
+    """Runs calls, each in the thread that asks.
+
+    :param actions: makes action objects.
+    :param result_limit_kb: kilobytes of JSON that a result may have; -1: any.
+    """
+
+    def __init__(self, actions: Actions, *, result_limit_kb: int = 1024) -> None:
+        self._actions = actions
+        self._result_limit_kb = result_limit_kb
+
+    def run(self, call: CallAction, *, immediate: bool = False) -> Outcome:
+        """What the engine is told about this call.
+
+        ``ActionTurnedAsync``: the instance says that it is not synchronous and
+        gave no error; its result comes from outside (ENG-206).
+
+        :param immediate: somebody waits for the result itself; an asynchronous
+            action is not run then, and ``ActionTurnedAsync`` is the answer.
+        """
+        try:
+            action = self._actions.create(
+                call.name, call.input, project_id=call.security.get("project_id")
+            )
+        except BaseException as error:
+            return _error(
+                call,
+                f"Failed to instantiate an action [action_desc={call.name}, "
+                f"error={error}]",
+            )
+        try:
+            is_sync = _is_sync(action)
+            if immediate and not is_sync:
+                return turned_async(call)
+            result = _as_result(action.run(_context(action, call)))
+        # exits and interrupts that an action raises end the action, not us
+        except BaseException as error:
+            LOG.info(
+                "Action %s raised %s",
+                call.name,
+                type(error).__name__,
+                extra={"action": "action-raised", "action_id": call.action_id},
+            )
+            return failed(call, str(error))
+        if not is_sync and not result.is_error():
+            return turned_async(call)
+        return self._finished(call, result)
+
+    def _finished(self, call: CallAction, result: mistral_lib.Result) -> Outcome:
+        try:
+            data = to_json(result.to_dict()["result"])
+            size = size_of(data)
+        except Unserialisable as fault:
+            return _unserialisable(call, str(fault))
+        except Exception as error:
+            # attributes and iterators of a result are code of the action too
+            return _unserialisable(call, f"{type(error).__name__}: {error}")
+        limit = self._result_limit_kb
+        if limit >= 0 and size > limit * 1024:
+            return _error(
+                call,
+                "Field size limit exceeded [class=ActionExecution, field=output, "
+                f"size={size // 1024}KB, limit={limit}KB]",
+            )
+        return ActionFinished(
+            run_id=call.run_id,
+            action_id=call.action_id,
+            attempt=call.attempt,
+            state=_state(result),
+            result=data,
+        )
+
+
+def failed(call: CallAction, reason: str) -> ActionFinished:
+    """The error of an action that raised, or ran too long (ENG-204)."""
+    return _error(
+        call,
+        f"The action raised an exception [action={call.name}, "
+        f"action_ex_id={call.action_id or None}, msg='{reason}']",
+    )
+
+
+def timed_out(call: CallAction) -> ActionFinished:
+    """The error of an action that is still running at its deadline (§ 5.4)."""
+    return failed(call, f"Timeout after {call.timeout} seconds")
+
+
+def turned_async(call: CallAction) -> ActionTurnedAsync:
+    return ActionTurnedAsync(
+        run_id=call.run_id, action_id=call.action_id, attempt=call.attempt
+    )
+
+
+def _unserialisable(call: CallAction, reason: str) -> ActionFinished:
+    return _error(
+        call,
+        "Failed to complete action due to a Mistral exception "
+        f"[action={call.name}, action_ex_id={call.action_id or None}, "
+        f"msg='The result has no JSON form: {reason}']",
+    )
+
+
+def _error(call: CallAction, text: str) -> ActionFinished:
+    return ActionFinished(
+        run_id=call.run_id,
+        action_id=call.action_id,
+        attempt=call.attempt,
+        state=State.ERROR,
+        result=text,
+    )
+
+
+def _is_sync(action: Any) -> bool:
+    ask = getattr(action, "is_sync", None)
+    return True if ask is None else bool(ask())
+
+
+def _as_result(value: Any) -> mistral_lib.Result:
+    if isinstance(value, mistral_lib.Result):
+        return value
+    return mistral_lib.Result(data=value)
+
+
+def _state(result: mistral_lib.Result) -> State:
+    if result.is_cancel():
+        return State.CANCELLED
+    return State.ERROR if result.is_error() else State.SUCCESS
+
+
+def _names(cls: type) -> frozenset[str]:
+    parameters = set(inspect.signature(cls).parameters)
+    # the alias only exists for actions that read it; giving it warns
+    return frozenset(parameters - {"task_id"})
+
+
+_EXECUTION: Final = _names(lib_context.ExecutionContext)
+_SECURITY: Final = _names(lib_context.SecurityContext)
+
+
+def _context(action: Any, call: CallAction) -> lib_context.ActionContext | None:
+    """The two-part context of § 8.4; plain classes get None."""
+    if not isinstance(action, mistral_lib.Action):
+        return None
+    execution: dict[str, Any] = {"workflow_execution_id": call.run_id or None}
+    if call.action_id:
+        execution["action_execution_id"] = call.action_id
+        execution["callback_url"] = f"/v2/action_executions/{call.action_id}"
+    execution.update({k: v for k, v in call.execution.items() if k in _EXECUTION})
+    security = {k: v for k, v in call.security.items() if k in _SECURITY}
+    return lib_context.ActionContext(
+        security_ctx=lib_context.SecurityContext(**security),
+        execution_ctx=lib_context.ExecutionContext(**execution),
+    )

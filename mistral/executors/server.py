@@ -1,0 +1,289 @@
+"""The executor: takes offers, claims them, runs actions, returns results.
+
+It never opens the database and never decides about a task. What it promises:
+
+* an offer is acknowledged when its claim is answered, not before: what waits
+  here goes back to the broker when this process stops or dies;
+* an action runs only after a yes, and only while there is a free worker and
+  room for its result;
+* a result is held until the engine has committed it (``held``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from mistral.clock import Clock
+from mistral.errors import BadRequest, MistralError, Unavailable
+from mistral.executors.claims import Claims
+from mistral.executors.heartbeat import Heartbeats
+from mistral.executors.held import Delivery, Held
+from mistral.executors.runner import Actions, Outcome, Runner, failed
+from mistral.executors.workers import Workers
+from mistral.messages import (
+    ActionTurnedAsync,
+    Batch,
+    CallAction,
+    Message,
+    decode,
+)
+from mistral.service import Counts, Loop, Service
+
+LOG = logging.getLogger(__name__)
+
+CLAIMS_AT_ONCE: Final = 64
+"""Offers per question; more would keep other executors from their share."""
+
+PATIENCE: Final = 600.0
+"""Seconds an offer waits here for a free worker before it goes back to the
+broker, which closes the channel of a consumer that is silent for 30 minutes."""
+
+
+class ExecutorBus(Protocol):
+    """The part of ``bus.Bus`` that an executor uses."""
+
+    results_topic: str
+    executor_topic: str
+    run_now_topic: str
+
+    def call(self, message: Message, *, timeout: float | None = None) -> Any: ...
+
+    def send(self, message: Message, *, topic: str | None = None) -> None: ...
+
+    def serve(self, topic: str, handler: Callable[[Message], Any]) -> Any: ...
+
+    def listen(
+        self,
+        topic: str,
+        on_message: Callable[[Message], bool | None],
+        *,
+        prefetch: int = 64,
+    ) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutorSettings:
+    """What an operator may choose.
+
+    :param host: name of the group that ``target`` of a task names (ENG-209).
+    :param threads: actions that run at the same time.
+    :param result_limit_kb: kilobytes of one result, -1: any.
+    :param check_interval: seconds between heartbeats.
+    :param max_missed: heartbeats after which an executor counts as lost.
+    :param stop_seconds: how long running actions may go on after a stop.
+    :param held_limit: results that may wait for the engine's commit.
+    """
+
+    host: str = "0.0.0.0"
+    threads: int = 64
+    result_limit_kb: int = 1024
+    check_interval: float = 10.0
+    max_missed: int = 3
+    stop_seconds: float = 30.0
+    held_limit: int = 5000
+
+
+class ExecutorServer(Service):
+    """One executor instance.
+
+    :param bus: started before and stopped after this service.
+    :param actions: makes action objects (``actions.registry.Registry``).
+    :param new_token: makes a text that was never made before, for claims and
+        as the id of this instance.
+    """
+
+    def __init__(
+        self,
+        bus: ExecutorBus,
+        actions: Actions,
+        settings: ExecutorSettings,
+        clock: Clock,
+        new_token: Callable[[], str],
+    ) -> None:
+        super().__init__("executor")
+        self.executor_id = new_token()
+        self._bus = bus
+        self._settings = settings
+        self._new_token = new_token
+        runner = Runner(actions, result_limit_kb=settings.result_limit_kb)
+        # 0 turns the engine's checks off; results must be confirmed even so
+        interval = settings.check_interval or 10.0
+        self._workers = Workers(settings.threads, runner.run, clock)
+        self._immediate = Workers(
+            settings.threads, lambda call: runner.run(call, immediate=True), clock
+        )
+        self._held = Held(clock, bus.results_topic, limit=settings.held_limit)
+        self._claims = Claims(
+            bus,
+            self.executor_id,
+            new_token,
+            clock,
+            trusted_seconds=interval * max(settings.max_missed, 1),
+        )
+        self._delivery = Delivery(self._held, bus, interval)
+        self._heartbeats = Heartbeats(
+            bus,
+            self.executor_id,
+            settings.host,
+            self._workers,
+            self._held,
+            self._delivery,
+            interval,
+        )
+        self._claiming = _Claiming(self.claim_once, self._claimable)
+        self._stopping = threading.Event()
+        self._subscriptions: list[Any] = []
+
+    # -- Offers ---------------------------------------------------------------
+
+    def take(self, message: Message) -> bool:
+        """Wait until each offer of a message is answered.
+
+        :returns: False when some of them go back to the broker.
+        """
+        own = set(self._workers.running()) | set(self._held.listed())
+        calls = [
+            call
+            for call in _calls(message)
+            if (call.action_id, call.attempt) not in own
+        ]
+        offers = self._claims.add(calls)
+        self._claiming.wake()
+        if self._stopping.is_set():
+            self._claims.hand_back_all()
+        for offer in offers:
+            while not offer.settled.wait(PATIENCE):
+                self._claims.hand_back(offer)
+        return not any(offer.handed_back for offer in offers)
+
+    def claim_once(self) -> int:
+        """Claim as many waiting offers as can run now, and begin them.
+
+        :returns: how many may run.
+        :raises MistralError: no usable answer; nothing was begun.
+        """
+        free = min(self._workers.free(), self._held.room(), CLAIMS_AT_ONCE)
+        granted = self._claims.ask(free) if free > 0 else []
+        idle = not self._workers.running()
+        for call in granted:
+            done = self._keeper(call)
+            if not self._workers.begin((call.action_id, call.attempt), call, done):
+                # it was claimed, so nobody else can run it
+                done(failed(call, "No worker of the executor was free"))
+        if granted and idle:
+            # what has just begun is known to the engine from its first second
+            self._heartbeats.wake()
+        return len(granted)
+
+    def _claimable(self) -> bool:
+        return bool(
+            len(self._claims) and self._workers.free() and self._held.room()
+        )
+
+    def _keeper(self, call: CallAction) -> Callable[[Outcome], None]:
+        def keep(outcome: Outcome) -> None:
+            self._held.keep(outcome, call.reply_to)
+            self._delivery.wake()
+            if self._held.crowded():
+                self._heartbeats.wake()
+            self._claiming.wake()
+
+        return keep
+
+    # -- Immediate runs -------------------------------------------------------
+
+    def run_now(self, message: Message) -> dict[str, Any]:
+        """Run an action for somebody who waits; nothing is stored (§ 7.9).
+
+        :returns: ``{"state", "result"}``.
+        :raises BadRequest: the instance says that it is asynchronous (ENG-203).
+        :raises Unavailable: no worker is free.
+        """
+        if not isinstance(message, CallAction):
+            raise BadRequest(f"A CallAction is run, not a {type(message).__name__}")
+        outcome: Future[Outcome] = Future()
+        key = (self._new_token(), message.attempt)
+        if not self._immediate.begin(key, message, outcome.set_result):
+            raise Unavailable("All workers of this executor are busy")
+        result = outcome.result()
+        if isinstance(result, ActionTurnedAsync):
+            raise BadRequest("Action does not support synchronous execution.")
+        return {"state": str(result.state), "result": result.result}
+
+    # -- Life -----------------------------------------------------------------
+
+    def _start(self) -> None:
+        bus, host, threads = self._bus, self._settings.host, self._settings.threads
+        for loop in (self._delivery, self._heartbeats, self._claiming):
+            loop.when_failed(self.fail)
+            loop.start()
+        subscriptions = self._subscriptions
+        try:
+            for topic in (bus.executor_topic, f"{bus.executor_topic}.{host}"):
+                subscriptions.append(bus.listen(topic, self.take, prefetch=threads))
+            for topic in (bus.run_now_topic, f"{bus.run_now_topic}.{host}"):
+                subscriptions.append(bus.serve(topic, self.run_now))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.quiet()
+        self._stopping.set()
+        self._claiming.stop()
+        self._claims.hand_back_all()
+        # after the claims: whatever was granted has begun
+        self._workers.close()
+        self._immediate.close()
+        if not self._workers.wait_idle(self._settings.stop_seconds):
+            LOG.warning("Stopping although actions run: %s", self._workers.running())
+        self._immediate.cut_off()
+        for subscription in self._subscriptions:
+            subscription.stop()
+        self._delivery.stop()
+        self._heartbeats.stop()
+        try:
+            self._delivery.run_once()
+            self._heartbeats.leave()
+        except MistralError:
+            # results that the engine lacks are lost with this process; what
+            # they belonged to is found by the missing heartbeats
+            LOG.warning("The engine was not told of the end", exc_info=True)
+
+
+class _Claiming(Loop):
+    """Claims whenever offers come or workers become free."""
+
+    def __init__(
+        self, claim: Callable[[], int], claimable: Callable[[], bool]
+    ) -> None:
+        super().__init__("executor-claims", interval=30.0)
+        self._claim = claim
+        self._claimable = claimable
+
+    def run_once(self) -> Counts:
+        """Claim until nothing more can be.
+
+        :raises MistralError: no usable answer; asked again after a pause.
+        """
+        claimed = 0
+        while self._claimable() and not self.stopping:
+            claimed += self._claim()
+        return {"claimed": claimed}
+
+
+def _calls(message: Message) -> list[CallAction]:
+    if isinstance(message, Batch):
+        messages = [decode(event) for event in message.events]
+    else:
+        messages = [message]
+    calls = [found for found in messages if isinstance(found, CallAction)]
+    if len(calls) != len(messages):
+        LOG.warning("Messages that are no offers came to an executor's topic")
+    return calls
