@@ -72,6 +72,7 @@ class HttpAction(BuiltinAction):
         """
         # requests costs 15 MB, and engines import this module for its signature.
         import requests
+        from urllib3.exceptions import HTTPError
 
         from mistral.actions import http_client
 
@@ -99,7 +100,7 @@ class HttpAction(BuiltinAction):
                 proxies=self._proxies(),
                 verify=self._verify(),
             )
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise ActionException(f"Failed to send HTTP request: {error}") from error
         answer = _answer(response)
         self._log_answer(answer)
