@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import pecan
 from pecan.hooks import PecanHook
@@ -19,21 +19,28 @@ from mistral.api import auth, policy
 from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
+from mistral.api.v2.action_executions import ActionExecutions
+from mistral.api.v2.actions import Actions
+from mistral.api.v2.environments import Environments
+from mistral.api.v2.executions import Executions
 from mistral.api.v2.root import Root
+from mistral.api.v2.tasks import Tasks
+from mistral.api.v2.workbooks import Workbooks
+from mistral.api.v2.workflows import Workflows
 from mistral.errors import ServiceError
 
-__all__ = ["MAX_BODY", "Services", "collections", "make_app"]
-
-MAX_BODY: Final = 32 * 1024 * 1024
-"""Bytes of a request: the longest definition and room around it (§ 6.5)."""
+__all__ = ["Services", "collections", "make_app"]
 
 
 class ReadingHook(PecanHook):  # type: ignore[misc]
     """Makes the ``Call`` once the route is known (§ 2.3, steps 3 and 4)."""
 
-    def __init__(self, services: Services, identify: auth.Identify) -> None:
+    def __init__(
+        self, services: Services, identify: auth.Identify, authenticated: bool
+    ) -> None:
         self._services = services
         self._identify = identify
+        self._authenticated = authenticated
 
     def before(self, state: Any) -> None:
         request: Request = state.request
@@ -53,7 +60,8 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             query=dict(request.GET),
             body=request.environ[BODY],
             media_type=media_type,
-            charset=request.content_type and request.charset or "utf-8",
+            charset=(request.content_type and request.charset) or "utf-8",
+            authenticated=self._authenticated,
         )
 
 
@@ -65,14 +73,21 @@ def _takes_json(request: Request) -> bool:
 
 def collections() -> dict[str, Resource]:
     """What there is below ``/v2``."""
-    return {}
+    return {
+        "workbooks": Workbooks(),
+        "workflows": Workflows(),
+        "actions": Actions(),
+        "environments": Environments(),
+        "executions": Executions(),
+        "tasks": Tasks(),
+        "action_executions": ActionExecutions(),
+    }
 
 
 def make_app(
     services: Services,
     *,
     identify: auth.Identify | None = None,
-    max_body: int = MAX_BODY,
 ) -> WsgiApp:
     """The application.
 
@@ -81,8 +96,9 @@ def make_app(
     :raises ServiceError: authentication is on and nothing identifies callers.
     """
     settings = services.settings
+    authenticated = identify is not None
     if identify is None:
-        if settings.pecan.auth_enable:
+        if settings.api.auth_enable:
             raise ServiceError(
                 "[pecan] auth_enable is true, but this API has no authenticating"
                 " middleware; set it to false."
@@ -92,13 +108,13 @@ def make_app(
     policy.check_routes(
         route.rule for resource in found.values() for route in resource.routes
     )
-    root = Root(found, health=settings.healthcheck.enabled)
+    root = Root(found, health=settings.api.healthcheck)
     app = pecan.make_app(
         root,
-        hooks=[ReadingHook(services, identify), ErrorHook()],
+        hooks=[ReadingHook(services, identify, authenticated), ErrorHook()],
         use_context_locals=False,
         force_canonical=False,
         guess_content_type_from_ext=False,
         debug=False,
     )
-    return Edge(app, max_body=max_body, new_id=services.new_id)
+    return Edge(app, max_body=settings.api.max_body_bytes, new_id=services.new_id)

@@ -101,10 +101,10 @@ class ErrorHook(PecanHook):  # type: ignore[misc]
 
 def _is_text(environ: dict[str, Any]) -> bool:
     """Whether path and query are UTF-8 (WSGI hands them over as Latin-1)."""
-    query = unquote_to_bytes(environ.get("QUERY_STRING", ""))
     try:
+        query = environ.get("QUERY_STRING", "").encode("latin-1")
         environ.get("PATH_INFO", "").encode("latin-1").decode()
-        query.decode()
+        unquote_to_bytes(query).decode()
     except UnicodeError:
         return False
     return True

@@ -83,6 +83,7 @@ class Call:
 
     ``query``: the last occurrence of each parameter (§ 1.5). ``host_url``:
     scheme, host and prefix that the client used, without a slash at the end.
+    ``authenticated``: there are projects to tell apart.
     """
 
     services: Services
@@ -93,6 +94,7 @@ class Call:
     body: bytes = b""
     media_type: str = ""
     charset: str = "utf-8"
+    authenticated: bool = False
 
     def flag(self, name: str) -> bool:
         """A boolean parameter; absent is false."""
@@ -122,6 +124,11 @@ class Call:
                 )
             raise exc.HTTPUnsupportedMediaType(
                 f"Media type {self.media_type} not supported; send application/json."
+            )
+        most = self.services.settings.api.max_json_body_bytes
+        if len(self.body) > most:
+            raise exc.HTTPRequestEntityTooLarge(
+                f"The body is longer than {most} bytes."
             )
         if not self.body.strip():
             raise BadRequest("Missing argument: the body is empty.")

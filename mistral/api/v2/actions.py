@@ -1,0 +1,198 @@
+"""``/v2/actions`` (spec/rest-api.md § 8.5): ad-hoc actions, which are rows, and
+those of the registry, which are read only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from mistral.api import listing, uploads
+from mistral.api.policy import OPEN
+from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api.types import Date, ResourceType, Tags, Text
+from mistral.api.v2 import action_list
+from mistral.db import definitions, scope
+from mistral.db.listing import Kind, Listing
+from mistral.db.models import actions
+from mistral.errors import BadRequest, NotFound
+from mistral.lang.parse import check_actions, parse_actions
+
+LISTING: Final = Listing(
+    actions,
+    filters=dict.fromkeys(
+        (
+            "name",
+            "namespace",
+            "scope",
+            "description",
+            "definition",
+            "input",
+            "is_system",
+        ),
+        Kind.TEXT,
+    )
+    | {"tags": Kind.TAGS, "created_at": Kind.DATE, "updated_at": Kind.DATE},
+)
+
+
+class Action(ResourceType):
+    id = Text
+    name = Text
+    is_system = bool
+    input = Text
+    description = Text
+    tags = Tags
+    definition = Text
+    scope = Text
+    project_id = Text
+    created_at = Date
+    updated_at = Date
+    namespace = Text
+
+
+def refuse_builtin(call: Call, name: str) -> None:
+    """Nobody takes the name of an action that everybody uses (Q-47).
+
+    :raises BadRequest: the registry has it.
+    """
+    if call.services.registry.find(name) is not None:
+        raise BadRequest(f"'{name}' is the name of a built-in action.")
+
+
+def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "tags": row["tags"] or [], "input": row["input"] or ""}
+
+
+def _of_registry(descriptor: Any) -> dict[str, Any]:
+    """Built-in actions have their name as id, and no dates."""
+    return {
+        "id": descriptor.name,
+        "name": descriptor.name,
+        "is_system": True,
+        "input": descriptor.input_text,
+        "description": descriptor.description,
+        "tags": list(descriptor.tags) or None,
+        "definition": "",
+        "scope": None,
+        "project_id": None,
+        "created_at": "",
+        "updated_at": "",
+        "namespace": "",
+    }
+
+
+def _uploaded(rows: Sequence[Mapping[str, Any]], *, created: bool) -> dict[str, Any]:
+    shaped = []
+    for row in rows:
+        values = {**_of_row(row), "input": row["input"] or None}
+        if created:
+            del values["updated_at"]
+        shaped.append(Action.shape(values))
+    return {"actions": shaped}
+
+
+_UPLOAD: Final = {"query": ANY, "raw": True}
+
+
+class Actions(Resource):
+    """The path may end in the namespace, ``/v2/actions/{name}/{namespace}``."""
+
+    routes = (
+        Route("POST", "validate", "validate", OPEN, **_UPLOAD),
+        Route("GET", "", "get_all", "actions:list", query=ANY),
+        Route("POST", "", "post", "actions:create", 201, **_UPLOAD),
+        Route("PUT", "", "put", "actions:update", **_UPLOAD),
+        *(
+            route
+            for path, known in (
+                ("{name}", frozenset({"namespace"})),
+                ("{name}/{namespace}", frozenset[str]()),
+            )
+            for route in (
+                Route("GET", path, "get_one", "actions:get", query=known),
+                Route("PUT", path, "put", "actions:update", **_UPLOAD),
+                Route("DELETE", path, "delete", "actions:delete", 204, query=known),
+            )
+        ),
+    )
+
+    def get_all(self, call: Call) -> dict[str, Any]:
+        query = listing.ask(
+            call,
+            LISTING,
+            Action.attributes(),
+            sortable=Action.attributes(),
+            default_sort="name",
+            unlimited=True,
+            any_marker=True,
+        )
+        columns = [column for column in actions.c if column.name != "spec"]
+        statement = select(*columns).where(scope.visible(actions, call.context))
+        if "namespace" not in call.query:
+            statement = statement.where(actions.c.namespace == "")
+        with call.services.database.read() as connection:
+            rows = connection.execute(statement).mappings().all()
+        descriptors = call.services.registry.all(project_id=call.context.project_id)
+        entries = [_of_row(row) for row in rows]
+        entries += [_of_registry(descriptor) for descriptor in descriptors]
+        shaped = [
+            Action.shape(entry, query.fields)
+            for entry in action_list.page(entries, query)
+        ]
+        return listing.envelope(call, "actions", query, shaped)
+
+    def get_one(self, call: Call, name: str, namespace: str | None = None) -> Action:
+        if namespace is None:
+            namespace = uploads.namespace_of(call)
+        project = call.context.project_id
+        with call.services.database.read() as connection:
+            row = definitions.find_adhoc_action(connection, name, namespace, project)
+            if row is None and namespace:
+                row = definitions.find_adhoc_action(connection, name, "", project)
+        if row is not None:
+            return Action.shape(_of_row(row))
+        descriptor = call.services.registry.find(name, namespace, project_id=project)
+        if descriptor is None:
+            raise NotFound(f"No action '{name}' in namespace '{namespace}'.")
+        return Action.shape(_of_registry(descriptor))
+
+    def post(self, call: Call) -> dict[str, Any]:
+        place = uploads.place_of(call, "actions")
+        parsed = self._parse(call)
+        with call.services.database.begin() as connection:
+            author = uploads.author_of(call, connection)
+            rows = definitions.create_actions(connection, author, parsed, place)
+        return _uploaded(rows, created=True)
+
+    def put(
+        self, call: Call, identifier: str | None = None, namespace: str | None = None
+    ) -> dict[str, Any]:
+        place = uploads.place_of(call, "actions", namespace)
+        parsed = self._parse(call)
+        with call.services.database.begin() as connection:
+            author = uploads.author_of(call, connection)
+            rows = definitions.update_actions(
+                connection, author, parsed, place, identifier
+            )
+        return _uploaded(rows, created=False)
+
+    def _parse(self, call: Call) -> Any:
+        parsed = uploads.parse(call, parse_actions)
+        for action in parsed:
+            refuse_builtin(call, action.spec.name)
+        return parsed
+
+    def delete(self, call: Call, identifier: str, namespace: str | None = None) -> None:
+        if namespace is None:
+            namespace = uploads.namespace_of(call)
+        context = call.context
+        with call.services.database.begin() as connection:
+            row = definitions.identified(
+                connection, actions, "action", identifier, namespace, context
+            )
+            definitions.remove(connection, actions, row, context, "action")
+
+    def validate(self, call: Call) -> dict[str, Any]:
+        return uploads.judge(call, check_actions)
