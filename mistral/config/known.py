@@ -76,6 +76,14 @@ LIBRARY_GROUPS: Final = (
 )
 """Shell patterns of groups that belong to libraries."""
 
-LIBRARIES: Final = ("oslo.log", "oslo.messaging")
-"""Entry points ``oslo.config.opts`` that name options of ``[DEFAULT]`` and other
-groups beside ours."""
+LIBRARY_OPTIONS: Final = frozenset(
+    {
+        "control_exchange",
+        "rpc_conn_pool_size",
+        "rpc_ping_enabled",
+        "conn_pool_min_size",
+        "conn_pool_ttl",
+    }
+)
+"""Options of ``[DEFAULT]`` that oslo.messaging reads. To ask it would load all of
+its drivers."""

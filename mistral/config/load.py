@@ -7,17 +7,17 @@ import fnmatch
 import ipaddress
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from oslo_config import cfg
 from oslo_log import log as oslo_log
+from oslo_log import opts as oslo_log_opts
 
 from mistral import errors
-from mistral.config.known import INEFFECTIVE, LIBRARIES, LIBRARY_GROUPS
+from mistral.config.known import INEFFECTIVE, LIBRARY_GROUPS, LIBRARY_OPTIONS
 from mistral.config.options import SERVER, by_group, declared_options
 from mistral.config.settings import GROUPS, ROLES, Server, Settings
 
@@ -112,9 +112,7 @@ def _default_files(environ: Mapping[str, str]) -> list[str]:
     return [str(place) for place in places if place.is_file()][:1]
 
 
-def _read(
-    ours: cfg.ConfigOpts, environ: Mapping[str, str], embedded: bool
-) -> Settings:
+def _read(ours: cfg.ConfigOpts, environ: Mapping[str, str], embedded: bool) -> Settings:
     values: dict[str, dict[str, Any]] = {attribute: {} for attribute in GROUPS}
     for declared in declared_options():
         group, opt = declared.group, declared.opt
@@ -245,7 +243,7 @@ def _warn_about(files: Iterable[str], directories: Iterable[str]) -> None:
     known = {g: {opt.dest for opt in opts} for g, opts in by_group().items()}
     for group, name in INEFFECTIVE:
         known.setdefault(group, set()).add(name)
-    foreign: dict[str, set[str]] | None = None
+    foreign = _foreign()
     for path in paths:
         sections: dict[str, dict[str, Any]] = {}
         cfg.ConfigParser(str(path), sections).parse()
@@ -254,32 +252,35 @@ def _warn_about(files: Iterable[str], directories: Iterable[str]) -> None:
             if (group, dest) in INEFFECTIVE:
                 log.warning(
                     "%s: [%s] %s has no effect: %s.",
-                    path, group, name, INEFFECTIVE[group, dest],
+                    path,
+                    group,
+                    name,
+                    INEFFECTIVE[group, dest],
                 )
             elif dest not in known.get(group, ()):
-                foreign = _foreign() if foreign is None else foreign
                 if not _is_foreign(group, dest, foreign):
                     log.warning(
                         "%s: unknown option [%s] %s.%s",
-                        path, group, name, _suggestion(group, dest, known),
+                        path,
+                        group,
+                        name,
+                        _suggestion(group, dest, known),
                     )
 
 
-def _is_foreign(group: str, dest: str, foreign: Mapping[str, set[str]]) -> bool:
-    if dest in foreign.get(group, ()):
-        return True
+def _is_foreign(group: str, dest: str, foreign: Set[str]) -> bool:
+    if group == "DEFAULT":
+        return dest in foreign
     return any(fnmatch.fnmatchcase(group, pattern) for pattern in LIBRARY_GROUPS)
 
 
-def _foreign() -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for entry in metadata.entry_points(group="oslo.config.opts"):
-        if entry.name in LIBRARIES:
-            for group, opts in entry.load()():
-                names = found.setdefault(str(group or "DEFAULT"), set())
-                for opt in opts:
-                    names.add(opt.dest)
-                    names.update(old.name for old in opt.deprecated_opts if old.name)
+def _foreign() -> set[str]:
+    """Options of ``[DEFAULT]`` that libraries read."""
+    found = set(LIBRARY_OPTIONS)
+    for _, opts in oslo_log_opts.list_opts():
+        for opt in opts:
+            found.add(opt.dest)
+            found.update(old.name for old in opt.deprecated_opts if old.name)
     return found
 
 
@@ -291,4 +292,6 @@ def _suggestion(group: str, dest: str, known: Mapping[str, set[str]]) -> str:
     if near:
         return f" Is {near[0]} meant?"
     groups = difflib.get_close_matches(group, known, n=1)
-    return f" Is the group [{groups[0]}] meant?" if group not in known and groups else ""
+    return (
+        f" Is the group [{groups[0]}] meant?" if group not in known and groups else ""
+    )

@@ -83,8 +83,10 @@ class ApiSettings:
     enable_info_endpoint: bool = option(False, "Serve /info.")
     info_json_file_path: str = option("info.json", "What /info answers.")
     healthcheck: bool = option(
-        False, "Serve /healthcheck without authentication.",
-        group="healthcheck", name="enabled",
+        False,
+        "Serve /healthcheck without authentication.",
+        group="healthcheck",
+        name="enabled",
     )
     auth_enable: bool = option(
         True, "Authentication and isolation of projects.", group="pecan"
