@@ -1,0 +1,241 @@
+"""``/v2/action_executions`` (spec/rest-api.md § 9.3).
+
+An action can also be run outside of a workflow. Without ``save_result`` nothing
+is stored: an engine validates the call, an executor runs it, the answer is
+shown. Otherwise it is an ordinary action execution without a task.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mistral.api import listing
+from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api.v2.runs import (
+    ACTION_SHOWN,
+    ActionExecution,
+    actions_page,
+    asked_by,
+    shape_action,
+)
+from mistral.db import executions, scope
+from mistral.db.executions import Row
+from mistral.errors import BadRequest, Bug, Forbidden, Unavailable
+from mistral.messages import (
+    CallAction,
+    DeleteAction,
+    RunAction,
+    UpdateAction,
+    decode,
+)
+
+COMPLETED: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
+STATES_TO_ASK_FOR: Final = ("SUCCESS", "ERROR", "CANCELLED", "PAUSED", "RUNNING")
+UNKNOWN_ERROR: Final = "Unknown error"
+
+POLL_SECONDS: Final = 0.05
+"""Between two looks at a run that somebody waits for: a row is read by its
+key, and most such runs end at once."""
+
+GRACE_SECONDS: Final = 5.0
+"""Added to an action's own time-out before the wait for it is given up."""
+
+
+class ActionExecutions(Resource):
+    """Look at action executions, deliver results, run actions.
+
+    :param wait: sleeps for seconds; between looks at a run that is waited for.
+    """
+
+    routes = (
+        Route("GET", "", "get_all", "action_executions:list", query=ANY),
+        Route("POST", "", "post", "action_executions:create", 201),
+        Route(
+            "GET",
+            "{id}",
+            "get_one",
+            "action_executions:get",
+            query=frozenset({"fields"}),
+        ),
+        Route("PUT", "{id}", "put", "action_executions:update"),
+        Route("DELETE", "{id}", "delete", "action_executions:delete", 204),
+    )
+
+    def __init__(self, wait: Callable[[float], None] = time.sleep) -> None:
+        self._wait = wait
+
+    # -- Reads ----------------------------------------------------------------
+
+    def get_all(self, call: Call) -> dict[str, Any]:
+        return actions_page(call, executions.ACTIONS)
+
+    def get_one(self, call: Call, action_id: str) -> ActionExecution:
+        fields = listing.fields_of(call, ACTION_SHOWN)
+        return shape_action(_read(call, action_id), fields)
+
+    # -- Changes --------------------------------------------------------------
+
+    def put(self, call: Call, action_id: str) -> ActionExecution:
+        sent = call.read(ActionExecution).sent()
+        state = sent.get("state")
+        if state not in STATES_TO_ASK_FOR:
+            raise BadRequest(
+                f"Error. Expected one of {list(STATES_TO_ASK_FOR)}, actual: {state}"
+            )
+        row = _read(call, action_id)
+        scope.require_owner(row, call.context, f"Action execution {action_id!r}")
+        if row["state"] in COMPLETED:
+            raise BadRequest(
+                f"Action execution {action_id} is completed already: {row['state']}."
+            )
+        call.services.bus.call(
+            UpdateAction(
+                run_id=row["workflow_execution_id"] or "",
+                action_id=action_id,
+                state=state,
+                result=_delivered(state, sent),
+                **asked_by(call),
+            )
+        )
+        return shape_action(_read(call, action_id))
+
+    def delete(self, call: Call, action_id: str) -> None:
+        row = _read(call, action_id)
+        if not call.services.settings.api.allow_action_execution_deletion:
+            raise Forbidden(
+                "Action execution deletion is not allowed; see [api]"
+                " allow_action_execution_deletion."
+            )
+        scope.require_owner(row, call.context, f"Action execution {action_id!r}")
+        if row["task_execution_id"] is not None:
+            raise Forbidden("Only ad-hoc action execution can be deleted.")
+        if row["state"] not in COMPLETED:
+            raise Forbidden(
+                f"Only completed action execution can be deleted: {action_id} is in"
+                f" {row['state']}."
+            )
+        call.services.bus.call(DeleteAction(action_id=action_id, **asked_by(call)))
+
+    def _finished(self, call: Call, action_id: str, timeout: int | None) -> Row:
+        """The row of a stored run that the caller waits for.
+
+        :raises Unavailable: it did not end in time; it goes on all the same.
+        """
+        clock = call.services.clock
+        patience = _patience(call, timeout)
+        start = clock.monotonic()
+        while (row := _read(call, action_id))["state"] not in COMPLETED:
+            if clock.monotonic() - start >= patience:
+                raise Unavailable(
+                    f"Action execution {action_id} did not end within"
+                    f" {patience:g} seconds; it goes on."
+                )
+            self._wait(POLL_SECONDS)
+        return row
+
+    def post(self, call: Call) -> ActionExecution:
+        request = _run_request(call, call.read(ActionExecution).sent())
+        answer = call.services.bus.call(request)
+        if "id" in answer:
+            if request.sync:
+                return shape_action(self._finished(call, answer["id"], request.timeout))
+            return shape_action(_read(call, answer["id"]))
+        if "state" not in answer:
+            answer = _run_now(call, answer["call"], request.timeout)
+        return _unsaved(request, answer)
+
+
+def _read(call: Call, action_id: str) -> Row:
+    with call.services.database.read() as connection:
+        return executions.action(connection, call.context, action_id)
+
+
+# -- Delivering a result ------------------------------------------------------
+
+
+def _delivered(state: str, sent: Mapping[str, Any]) -> Any:
+    """What is kept as the result (spec/engine.md § 7.8)."""
+    if state == "SUCCESS":
+        return sent.get("output", {})
+    if state == "ERROR":
+        output = sent.get("output")
+        empty = output is None or output in ({}, [], "")
+        return UNKNOWN_ERROR if empty else output
+    return None
+
+
+# -- Running an action --------------------------------------------------------
+
+
+def _run_request(call: Call, sent: Mapping[str, Any]) -> RunAction:
+    """:raises BadRequest: no name, or a time-out that is none."""
+    if not sent.get("name"):
+        raise BadRequest("Please provide at least action name to run action.")
+    params = sent.get("params") or {}
+    target = params.get("target") or None
+    if target is not None and not isinstance(target, str):
+        raise BadRequest("Expected text for params.target.")
+    return RunAction(
+        action_id=call.services.new_id(),
+        name=sent["name"],
+        input=sent.get("input") or {},
+        namespace=sent.get("workflow_namespace") or "",
+        description=sent.get("description") or "",
+        save=bool(params.get("save_result")),
+        sync=bool(params.get("run_sync")),
+        target=target,
+        timeout=_timeout(params.get("timeout")),
+        **asked_by(call),
+    )
+
+
+def _timeout(value: Any) -> int | None:
+    if value in (None, "", 0):
+        return None
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise BadRequest("Expected a positive number of seconds for params.timeout.")
+    return value
+
+
+def _patience(call: Call, timeout: int | None) -> float:
+    """Seconds that the caller is kept waiting at most."""
+    limit = float(call.services.settings.messaging.rpc_response_timeout)
+    return limit if timeout is None else min(limit, timeout + GRACE_SECONDS)
+
+
+def _run_now(
+    call: Call, encoded: Mapping[str, Any], timeout: int | None
+) -> Mapping[str, Any]:
+    """``{"state", "result"}`` from an executor; nothing is stored.
+
+    :raises Unavailable: no executor answered in time.
+    """
+    message = decode(encoded)
+    if not isinstance(message, CallAction):
+        raise Bug(f"Expected a CallAction, found {type(message).__name__}")
+    services = call.services
+    answer: Mapping[str, Any] = services.bus.call(
+        message,
+        topic=f"{services.settings.executor.topic}.now",
+        timeout=_patience(call, timeout),
+    )
+    return answer
+
+
+def _unsaved(request: RunAction, answer: Mapping[str, Any]) -> ActionExecution:
+    """A run of which nothing was stored (§ 9.3): no id, no dates."""
+    return shape_action(
+        {
+            **dict.fromkeys(ACTION_SHOWN),
+            "name": request.name,
+            "workflow_namespace": request.namespace,
+            "description": request.description or None,
+            "state": answer["state"],
+            "input": dict(request.input),
+            "output": {"result": answer["result"]},
+        }
+    )
