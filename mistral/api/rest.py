@@ -213,6 +213,11 @@ class Route:
         return tuple(values)
 
 
+def upload(method: str, path: str, handler: str, rule: str, status: int = 200) -> Route:
+    """A route whose body is a text; unknown parameters are ignored (§ 1.2)."""
+    return Route(method, path, handler, rule, status, query=ANY, raw=True)
+
+
 class Resource:
     """A collection below ``/v2``; subclasses declare ``routes``, literal
     segments before parameters."""

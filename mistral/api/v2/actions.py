@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from mistral.api import listing, uploads
 from mistral.api.policy import OPEN
-from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Tags, Text
 from mistral.api.v2 import action_list
 from mistral.db import definitions, scope
@@ -93,17 +93,14 @@ def _uploaded(rows: Sequence[Mapping[str, Any]], *, created: bool) -> dict[str, 
     return {"actions": shaped}
 
 
-_UPLOAD: Final = {"query": ANY, "raw": True}
-
-
 class Actions(Resource):
     """The path may end in the namespace, ``/v2/actions/{name}/{namespace}``."""
 
     routes = (
-        Route("POST", "validate", "validate", OPEN, **_UPLOAD),
+        upload("POST", "validate", "validate", OPEN),
         Route("GET", "", "get_all", "actions:list", query=ANY),
-        Route("POST", "", "post", "actions:create", 201, **_UPLOAD),
-        Route("PUT", "", "put", "actions:update", **_UPLOAD),
+        upload("POST", "", "post", "actions:create", 201),
+        upload("PUT", "", "put", "actions:update"),
         *(
             route
             for path, known in (
@@ -112,7 +109,7 @@ class Actions(Resource):
             )
             for route in (
                 Route("GET", path, "get_one", "actions:get", query=known),
-                Route("PUT", path, "put", "actions:update", **_UPLOAD),
+                upload("PUT", path, "put", "actions:update"),
                 Route("DELETE", path, "delete", "actions:delete", 204, query=known),
             )
         ),

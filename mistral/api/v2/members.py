@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import wsme.types as wtypes
 
@@ -12,7 +12,7 @@ from mistral.api.types import Date, ResourceType, Text
 from mistral.db import sharing
 from mistral.errors import BadRequest
 
-LONGEST_PROJECT = 80
+LONGEST_PROJECT: Final = 80
 
 
 class Member(ResourceType):
@@ -29,7 +29,7 @@ class Member(ResourceType):
 class Members(Resource):
     """Who else may use a workflow; a part of ``Workflows``."""
 
-    routes = (
+    routes: ClassVar[tuple[Route, ...]] = (
         Route("GET", "{id}/members", "get_members", "members:list"),
         Route("POST", "{id}/members", "post_member", "members:create", 201),
         Route("GET", "{id}/members/{project}", "get_member", "members:get"),

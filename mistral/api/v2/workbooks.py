@@ -9,7 +9,7 @@ import wsme.types as wtypes
 
 from mistral.api import listing, uploads
 from mistral.api.policy import OPEN
-from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Scope, Tags, Text
 from mistral.api.v2.actions import refuse_builtin
 from mistral.db import definitions, scope
@@ -50,10 +50,10 @@ def _values(row: Mapping[str, Any]) -> dict[str, Any]:
 
 class Workbooks(Resource):
     routes = (
-        Route("POST", "validate", "validate", OPEN, query=ANY, raw=True),
+        upload("POST", "validate", "validate", OPEN),
         Route("GET", "", "get_all", "workbooks:list", query=ANY),
-        Route("POST", "", "post", "workbooks:create", 201, query=ANY, raw=True),
-        Route("PUT", "", "put", "workbooks:update", query=ANY, raw=True),
+        upload("POST", "", "post", "workbooks:create", 201),
+        upload("PUT", "", "put", "workbooks:update"),
         *(
             Route("GET", path, "get_one", "workbooks:get", query=known)
             for path, known in (

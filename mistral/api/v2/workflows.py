@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from mistral.api import listing, uploads
 from mistral.api.policy import OPEN
-from mistral.api.rest import ANY, Call, Route
+from mistral.api.rest import ANY, Call, Route, upload
 from mistral.api.types import Date, JsonText, Native, ResourceType, Scope, Tags, Text
 from mistral.api.v2.members import Members
 from mistral.db import definitions, scope
@@ -98,17 +98,14 @@ def uploaded(row: Mapping[str, Any], *, created: bool) -> UploadedWorkflow:
     return UploadedWorkflow.shape(values)
 
 
-_UPLOAD: Final = {"query": ANY, "raw": True}
-
-
 class Workflows(Members):
     """Workflow definitions and their members."""
 
     routes = (
-        Route("POST", "validate", "validate", OPEN, **_UPLOAD),
+        upload("POST", "validate", "validate", OPEN),
         Route("GET", "", "get_all", "workflows:list", query=ANY),
-        Route("POST", "", "post", "workflows:create", 201, **_UPLOAD),
-        Route("PUT", "", "put", "workflows:update", **_UPLOAD),
+        upload("POST", "", "post", "workflows:create", 201),
+        upload("PUT", "", "put", "workflows:update"),
         Route(
             "GET",
             "{identifier}",
@@ -116,7 +113,7 @@ class Workflows(Members):
             "workflows:get",
             query=frozenset({"namespace", "fields"}),
         ),
-        Route("PUT", "{identifier}", "put_one", "workflows:update", **_UPLOAD),
+        upload("PUT", "{identifier}", "put_one", "workflows:update"),
         Route(
             "DELETE",
             "{identifier}",
