@@ -6,6 +6,7 @@ have long moved on.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,10 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
+
+from mistral.errors import Bug
 
 HERE: Final = Path(__file__).parent
 
@@ -34,9 +37,13 @@ def _scripts() -> ScriptDirectory:
 
 @cache
 def head() -> str:
-    """The version that this release needs."""
-    found = _scripts().get_current_head()
-    assert found is not None
+    """The version that this release needs.
+
+    :raises CommandError: the versions do not form one line.
+    """
+    found: str | None = _scripts().get_current_head()
+    if found is None:
+        raise Bug("There are no versions of the schema.")
     return found
 
 
@@ -47,7 +54,13 @@ def knows(version: str) -> bool:
 
 def current(connection: Connection) -> str | None:
     """The version of the database, None if it has no tables of ours."""
-    return MigrationContext.configure(connection).get_current_revision()
+    found: str | None = MigrationContext.configure(connection).get_current_revision()
+    return found
+
+
+def versions() -> list[tuple[str, str]]:
+    """Each version with its title, the newest first."""
+    return [(script.revision, script.doc) for script in _scripts().walk_revisions()]
 
 
 def upgrade(connection: Connection, version: str = "head") -> None:
@@ -58,3 +71,37 @@ def upgrade(connection: Connection, version: str = "head") -> None:
 def downgrade(connection: Connection, version: str) -> None:
     """Take versions back down to (not including) this one; ``base``: all."""
     command.downgrade(config(connection), version)
+
+
+def stamp(connection: Connection, version: str) -> None:
+    """Set the version of the database and change no table."""
+    command.stamp(config(connection), version)
+
+
+def write(
+    connection: Connection,
+    title: str,
+    autogenerate: bool,
+    directory: Path | None = None,
+) -> Path:
+    """A new version behind the head, for a developer to fill or to check.
+
+    :param autogenerate: compare the models with the database, which must be at
+        the head.
+    :param directory: default: among the others.
+    """
+    made = config(connection)
+    if directory is not None:
+        places = f"{HERE / 'versions'}{os.pathsep}{directory}".replace("%", "%%")
+        made.set_main_option("version_locations", places)
+        made.set_main_option("path_separator", "os")
+    script = command.revision(
+        made,
+        title,
+        autogenerate=autogenerate,
+        rev_id=f"{int(head()) + 1:04}",
+        version_path=None if directory is None else str(directory),
+    )
+    if not isinstance(script, Script):
+        raise Bug("One version was asked for, another number came.")
+    return Path(script.path)

@@ -1,0 +1,157 @@
+"""``mistral-db-manage``: the tables and their versions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from mistral.cmd.populate import populate, preinstalled_files
+from mistral.config import load
+from mistral.db import migrations
+from mistral.db.database import Database
+from mistral.errors import MistralError
+
+Command = Callable[[Database, argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; answers the exit code: 0, 1 (failed) or 2 (usage)."""
+    arguments = _parser().parse_args(argv)
+    sources = [
+        f"--{name}={value}"
+        for name, values in (
+            ("config-file", arguments.config_file),
+            ("config-dir", arguments.config_dir),
+        )
+        for value in values
+    ]
+    database = None
+    try:
+        settings = load(sources, serving=False)
+        database = Database(settings.database.connection)
+        arguments.run(database, arguments)
+    except (MistralError, CommandError) as error:
+        return _failed(str(error))
+    except SQLAlchemyError as error:
+        where = f" {database.shown}" if database is not None else ""
+        return _failed(f"database{where}: {getattr(error, 'orig', None) or error}")
+    finally:
+        if database is not None:
+            database.dispose()
+    return 0
+
+
+def _failed(reason: str) -> int:
+    print(f"mistral-db-manage: {reason}", file=sys.stderr)
+    return 1
+
+
+def _upgrade(database: Database, arguments: argparse.Namespace) -> None:
+    _move(database, migrations.upgrade, arguments.version)
+
+
+def _downgrade(database: Database, arguments: argparse.Namespace) -> None:
+    _move(database, migrations.downgrade, arguments.version)
+
+
+def _stamp(database: Database, arguments: argparse.Namespace) -> None:
+    _move(database, migrations.stamp, arguments.version)
+
+
+def _move(
+    database: Database, step: Callable[[Connection, str], None], version: str
+) -> None:
+    with database.begin() as connection:
+        before = migrations.current(connection)
+        step(connection, version)
+        after = migrations.current(connection)
+    if before == after:
+        print(f"{database.shown}: version {_shown(after)}, nothing to do")
+    else:
+        print(f"{database.shown}: version {_shown(before)} -> {_shown(after)}")
+
+
+def _current(database: Database, arguments: argparse.Namespace) -> None:
+    with database.read() as connection:
+        found = migrations.current(connection)
+    if found == migrations.head():
+        print(f"{found} (head)")
+    elif found is None or migrations.knows(found):
+        print(f"{_shown(found)} (head is {migrations.head()})")
+    else:
+        print(f"{found} (unknown to this release; its head is {migrations.head()})")
+
+
+def _history(database: Database, arguments: argparse.Namespace) -> None:
+    for version, title in migrations.versions():
+        head = " (head)" if version == migrations.head() else ""
+        print(f"{version}{head}  {title}")
+
+
+def _revision(database: Database, arguments: argparse.Namespace) -> None:
+    # Only the comparison asks the database.
+    with database.begin() as connection:
+        path = migrations.write(connection, arguments.message, arguments.autogenerate)
+    print(path)
+
+
+def _check(database: Database, arguments: argparse.Namespace) -> None:
+    print(f"one line of versions, head is {migrations.head()}")
+
+
+def _populate(database: Database, arguments: argparse.Namespace) -> None:
+    database.check_schema()
+    names = populate(database, preinstalled_files(), lambda: str(uuid4()))
+    print(f"{len(names)} system workflows" + "".join(f"\n  {name}" for name in names))
+
+
+def _shown(version: str | None) -> str:
+    return "none" if version is None else version
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mistral-db-manage", description="Manage the tables of the service."
+    )
+    for option, what in (
+        ("--config-file", "a configuration file; may be repeated"),
+        ("--config-dir", "a directory of *.conf files; may be repeated"),
+    ):
+        parser.add_argument(
+            option, action="append", default=[], metavar="PATH", help=what
+        )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Command, what: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=what, description=what)
+        added.set_defaults(run=run)
+        return added
+
+    upgrade = command("upgrade", _upgrade, "Run the versions that are missing.")
+    upgrade.add_argument("version", nargs="?", default="head")
+    downgrade = command("downgrade", _downgrade, "Go back to a version (base: none).")
+    downgrade.add_argument("version")
+    command("current", _current, "Show the version of the database.")
+    command("history", _history, "Show all versions, the newest first.")
+    stamp = command("stamp", _stamp, "Set the version and change no table.")
+    stamp.add_argument("version")
+    revision = command("revision", _revision, "Write a new version (developers).")
+    revision.add_argument("-m", "--message", required=True)
+    revision.add_argument(
+        "--autogenerate",
+        action="store_true",
+        help="fill it with what the models have and the database has not",
+    )
+    command("check_migration", _check, "Check that the versions form one line.")
+    command("populate", _populate, "Register the system workflows.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
