@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final
 
 from oslo_config import cfg
 from oslo_log import log as oslo_log
-from oslo_log import opts as oslo_log_opts
 
 from mistral import errors
 from mistral.config.known import INEFFECTIVE, LIBRARY_GROUPS, LIBRARY_OPTIONS
@@ -276,12 +275,9 @@ def _is_foreign(group: str, dest: str, foreign: Set[str]) -> bool:
 
 def _foreign() -> set[str]:
     """Options of ``[DEFAULT]`` that libraries read."""
-    found = set(LIBRARY_OPTIONS)
-    for _, opts in oslo_log_opts.list_opts():
-        for opt in opts:
-            found.add(opt.dest)
-            found.update(old.name for old in opt.deprecated_opts if old.name)
-    return found
+    logging_options = cfg.ConfigOpts()
+    oslo_log.register_options(logging_options)
+    return {*LIBRARY_OPTIONS, *logging_options}
 
 
 def _suggestion(group: str, dest: str, known: Mapping[str, set[str]]) -> str:
