@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,13 @@ def test_example_says_how_it_is_run_and_what_it_shows(path):
     header = path.read_text().partition("version:")[0]
     assert "mistralctl" in header
     assert "# Shown:" in header
+
+
+@pytest.mark.parametrize("page", ["README.rst", "doc/user.rst"])
+def test_workflows_in_the_documentation_are_valid(page):
+    text = (EXAMPLES[0].parents[1] / page).read_text()
+    blocks = re.findall(r"code-block:: yaml\n\n((?:    .*\n|\n)+)", text)
+    assert blocks
+    for block in blocks:
+        report = parse.check_workflows(textwrap.dedent(block), strict=True)
+        assert report.problems == ()
