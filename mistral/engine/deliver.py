@@ -1,0 +1,226 @@
+"""What happens after a commit: own events back to the intake, offers to
+executors, timers onto a heap.
+
+Nothing here is needed for rightness: whatever this process forgets is a row
+whose lease ends, and another engine (or this one, later) goes on with it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from mistral.clock import Clock
+from mistral.db import outbox
+from mistral.db.database import Database
+from mistral.engine.intake import Intake
+from mistral.engine.store import OWN_TIMERS
+from mistral.errors import MistralError, Unavailable
+from mistral.messages import Batch, Event, Message, decode
+from mistral.service import Service
+
+LOG = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+MOST_TIMERS: Final = 100_000
+"""Timers that one process keeps; the others are found by sweeps."""
+
+SPREAD: Final = 16
+"""Messages that ready offers are spread over, so that executors share them."""
+
+MOST_OFFERS: Final = 32
+"""Offers in one message."""
+
+
+class Sends(Protocol):
+    """The part of ``bus.Bus`` that is needed here."""
+
+    executor_topic: str
+
+    def send(
+        self, message: Message, *, topic: str | None = None, target: str | None = None
+    ) -> None: ...
+
+
+class Deliver(Service):
+    """Carries away what turns decided; two threads, both asleep when idle.
+
+    ``send_waiting`` and ``fire_due`` are what the threads do; tests with a
+    clock of their own call them without starting anything.
+    """
+
+    def __init__(
+        self, database: Database, bus: Sends, intake: Intake, clock: Clock, owner: str
+    ) -> None:
+        super().__init__("engine-deliver")
+        self._database = database
+        self._bus = bus
+        self._intake = intake
+        self._clock = clock
+        self.owner = owner
+        self._change = threading.Condition()
+        self._timers: list[tuple[float, int, Event, str]] = []
+        self._numbers = itertools.count()
+        self._offers: list[Row] = []
+        self._sent: list[Row] = []
+        self._ending = False
+        self._threads: list[threading.Thread] = []
+
+    def after_commit(self, rows: Iterable[Row], now: datetime) -> None:
+        """Begin to carry out outbox rows that this process has leased.
+
+        :param now: the database's time, which due dates are compared with.
+        """
+        offers: list[Row] = []
+        timers: list[Row] = []
+        for row in rows:
+            if row["kind"] == outbox.OFFER:
+                offers.append(row)
+            elif row["due_at"] > now:
+                timers.append(row)
+            else:
+                self.hear(row)
+        if not offers and not timers:
+            return
+        monotonic = self._clock.monotonic()
+        with self._change:
+            self._offers.extend(offers)
+            for row in timers:
+                delay = row["due_at"] - now
+                if delay <= OWN_TIMERS and len(self._timers) < MOST_TIMERS:
+                    at = monotonic + delay.total_seconds()
+                    event = decode(row["payload"])
+                    if isinstance(event, Event):
+                        entry = (at, next(self._numbers), event, row["id"])
+                        heapq.heappush(self._timers, entry)
+            self._change.notify_all()
+
+    def hear(self, row: Row) -> None:
+        """Put the event of a row into the intake."""
+        try:
+            event = decode(row["payload"])
+        except KeyError:
+            # A newer engine's; that one will take it when the lease ends.
+            LOG.warning("Events of kind %s are unknown here", row["kind"])
+            return
+        if not isinstance(event, Event):
+            LOG.error("An outbox row holds a %s, which is no event", row["kind"])
+            return
+        try:
+            self._intake.put(event, row["id"])
+        except Unavailable:
+            LOG.debug("Stopping: row %s is left to others", row["id"])
+
+    # -- Timers ---------------------------------------------------------------
+
+    def next_due(self) -> float | None:
+        """Monotonic seconds of the next timer."""
+        with self._change:
+            return self._timers[0][0] if self._timers else None
+
+    def fire_due(self) -> int:
+        """Let timers that are due be heard; answers how many."""
+        now = self._clock.monotonic()
+        due: list[tuple[Event, str]] = []
+        with self._change:
+            while self._timers and self._timers[0][0] <= now:
+                _, _, event, row_id = heapq.heappop(self._timers)
+                due.append((event, row_id))
+        for event, row_id in due:
+            try:
+                self._intake.put(event, row_id)
+            except Unavailable:
+                LOG.debug("Stopping: timer %s is left to others", row_id)
+        return len(due)
+
+    def _run_timers(self) -> None:
+        while not self._ending:
+            self.fire_due()
+            with self._change:
+                if self._ending:
+                    return
+                wait = None
+                if self._timers:
+                    wait = max(0.0, self._timers[0][0] - self._clock.monotonic())
+                if wait is None or wait > 0:
+                    self._change.wait(wait)
+
+    # -- Offers ---------------------------------------------------------------
+
+    def send_waiting(self) -> int:
+        """Send the offers that wait, grouped; answers how many.
+
+        What the broker does not take stays a row and is sent again later.
+        """
+        with self._change:
+            offers, self._offers = self._offers, []
+        groups: dict[str | None, list[Row]] = defaultdict(list)
+        for row in offers:
+            groups[row["target"]].append(row)
+        sent = 0
+        for target, group in groups.items():
+            size = min(MOST_OFFERS, -(-len(group) // SPREAD))
+            for start in range(0, len(group), size):
+                sent += self._send(target, group[start : start + size])
+        return sent
+
+    def _send(self, target: str | None, rows: list[Row]) -> int:
+        message = Batch(events=tuple(row["payload"] for row in rows))
+        try:
+            self._bus.send(message, topic=self._bus.executor_topic, target=target)
+        except MistralError as error:
+            LOG.warning("%d offers were not sent: %s", len(rows), error)
+            return 0
+        except Exception:
+            LOG.exception("%d offers could not be sent", len(rows))
+            return 0
+        with self._change:
+            self._sent.extend(rows)
+        return len(rows)
+
+    def note_sent(self) -> int:
+        """Move the due dates of offers that were sent and not yet claimed.
+
+        Called by a sweep, so that most are claimed by then and cost nothing;
+        until then the lease keeps others from sending them.
+        """
+        with self._change:
+            sent, self._sent = self._sent, []
+        if not sent:
+            return 0
+        with self._database.begin() as connection:
+            outbox.resend_later(connection, sent, self._database.now(connection))
+        return len(sent)
+
+    def _run_offers(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._offers or self._ending)
+                if self._ending and not self._offers:
+                    return
+            self.send_waiting()
+
+    # -- Life -----------------------------------------------------------------
+
+    def _start(self) -> None:
+        for name, target in (
+            ("engine-timers", self._run_timers),
+            ("engine-offers", self._run_offers),
+        ):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _stop(self) -> None:
+        with self._change:
+            self._ending = True
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,286 @@
+"""The core's read-only port over one database connection.
+
+``Sources`` live as long as the process: parsed specs, documents, the
+evaluator. ``SqlFacts`` live as long as a turn and remember what was asked.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from mistral.db import scope
+from mistral.db.models import (
+    action_executions,
+    actions,
+    documents,
+    environments,
+    frozen_specs,
+    join_arrivals,
+    task_executions,
+    workflow_executions,
+    workflows,
+)
+from mistral.engine.core.run import Descriptor, Rules
+from mistral.errors import Bug
+from mistral.expressions.evaluate import Evaluator
+from mistral.expressions.facts import View
+from mistral.lang.parse import action_from_dict, workflow_from_dict
+from mistral.lang.specs import ActionSpec, WorkflowSpec
+
+Found = Mapping[str, Any]
+
+KEPT_SPECS: Final = 1_000
+KEPT_DOCUMENTS: Final = 256
+
+
+class Kept:
+    """The most recently used values; used by the deciding thread alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value, made when it is not kept; None is not kept."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        value = make()
+        if value is not None:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+        return value
+
+
+@dataclass
+class Sources:
+    """What facts come from besides the database.
+
+    :param registry: ``actions.registry.Registry``: descriptors by name.
+    :param new_id: random ids: seeds of runs, ids of outbox rows and turns.
+    """
+
+    evaluator: Evaluator
+    registry: Any
+    new_id: Callable[[], str]
+    rules: Rules = field(default_factory=Rules)
+    specs: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
+    documents: Kept = field(default_factory=lambda: Kept(KEPT_DOCUMENTS))
+
+
+class SqlFacts:
+    """``engine.core.run.Facts`` inside the transaction of one turn."""
+
+    def __init__(self, connection: Connection, sources: Sources) -> None:
+        self.rules = sources.rules
+        self._connection = connection
+        self._sources = sources
+        self._known: dict[Hashable, Any] = {}
+
+    def evaluate(self, tree: Any, view: View) -> Any:
+        return self._sources.evaluator.evaluate(tree, view)
+
+    def uuid(self) -> str:
+        return self._sources.new_id()
+
+    def spec(self, spec_id: str) -> WorkflowSpec:
+        """:raises Bug: a run refers to a spec that was never stored."""
+
+        def parse() -> WorkflowSpec:
+            query = select(frozen_specs.c.body).where(frozen_specs.c.id == spec_id)
+            body = self._connection.execute(query).scalar_one_or_none()
+            if body is None:
+                raise Bug(f"There is no spec {spec_id}")
+            return workflow_from_dict(body)
+
+        found: WorkflowSpec = self._sources.specs.get(spec_id, parse)
+        return found
+
+    # -- Definitions ----------------------------------------------------------
+
+    def workflow(
+        self, id: str | None, name: str | None, namespace: str, project_id: str
+    ) -> Found | None:
+        """By id, or by name in the namespace, then in the default one (§ 6.1)."""
+        table = workflows
+        if id:
+            wanted = [table.c.id == id, scope.of_project(table, project_id)]
+            return self._one(("workflow", id, project_id), table, *wanted)
+        return self._named(table, name or "", namespace, project_id)
+
+    def adhoc(self, name: str, namespace: str, project_id: str) -> ActionSpec | None:
+        """In the namespace, then in the default one (§ 8.10)."""
+        row = self._named(actions, name, namespace, project_id)
+        return None if row is None else action_from_dict(row["spec"])
+
+    def environment(self, name: str, project_id: str) -> Found | None:
+        table = environments
+        return self._one(
+            ("environment", name, project_id),
+            table,
+            table.c.name == name,
+            scope.of_project(table, project_id),
+            order=scope.nearest_first(table, project_id),
+        )
+
+    def action(self, name: str, namespace: str) -> Descriptor | None:
+        found: Descriptor | None = self._sources.registry.find(name, namespace)
+        return found
+
+    def check_input(self, descriptor: Any, given: Mapping[str, Any]) -> None:
+        """:raises InvalidInput: missing or unexpected names."""
+        descriptor.check_input(given)
+
+    def _named(
+        self, table: Any, name: str, namespace: str, project_id: str
+    ) -> Found | None:
+        for space in dict.fromkeys((namespace or "", "")):
+            row = self._one(
+                (table.name, name, space, project_id),
+                table,
+                table.c.name == name,
+                table.c.namespace == space,
+                scope.of_project(table, project_id),
+                order=scope.nearest_first(table, project_id),
+            )
+            if row is not None:
+                return row
+        return None
+
+    # -- Executions -----------------------------------------------------------
+
+    def header(self, run_id: str) -> Found | None:
+        table = workflow_executions
+        return self._one(("header", run_id), table, table.c.id == run_id)
+
+    def tasks(
+        self,
+        run_id: str,
+        *,
+        ids: Iterable[str] | None = None,
+        names: Iterable[str] | None = None,
+        states: Iterable[str] | None = None,
+        processed: bool | None = None,
+        has_next: bool | None = None,
+    ) -> Sequence[Found]:
+        """In the order of their creation."""
+        table = task_executions
+        key = (
+            "tasks", run_id, _frozen(ids), _frozen(names), _frozen(states),
+            processed, has_next,
+        )  # fmt: skip
+        wanted: list[ColumnElement[bool]] = [table.c.workflow_execution_id == run_id]
+        for column, values in (
+            (table.c.id, key[2]),
+            (table.c.name, key[3]),
+            (table.c.state, key[4]),
+        ):
+            if values is not None:
+                wanted.append(column.in_(values))
+        for column, flag in (
+            (table.c.processed, processed),
+            (table.c.has_next_tasks, has_next),
+        ):
+            if flag is not None:
+                wanted.append(column.is_(flag))
+        return self._all(key, table, *wanted, order=(table.c.seq,))
+
+    def actions(
+        self,
+        run_id: str,
+        *,
+        ids: Iterable[str] | None = None,
+        task_ids: Iterable[str] | None = None,
+    ) -> Sequence[Found]:
+        table = action_executions
+        key = ("actions", run_id, _frozen(ids), _frozen(task_ids))
+        wanted: list[ColumnElement[bool]] = []
+        if key[3] is not None:
+            wanted.append(table.c.task_execution_id.in_(key[3]))
+        else:
+            wanted.append(table.c.workflow_execution_id == run_id)
+        if key[2] is not None:
+            wanted.append(table.c.id.in_(key[2]))
+        order = (table.c.item_index, table.c.created_at, table.c.id)
+        return self._all(key, table, *wanted, order=order)
+
+    def children(self, task_ids: Iterable[str]) -> Sequence[Found]:
+        """Headers of the sub-workflows of tasks."""
+        table, ids = workflow_executions, _frozen(task_ids) or ()
+        wanted = table.c.task_execution_id.in_(ids)
+        order = (table.c.created_at, table.c.id)
+        return self._all(("children", ids), table, wanted, order=order)
+
+    def arrivals(self, join_id: str) -> Sequence[Found]:
+        table = join_arrivals
+        wanted = table.c.join_id == join_id
+        order = (table.c.round, table.c.inbound)
+        return self._all(("arrivals", join_id), table, wanted, order=order)
+
+    def document(self, run_id: str, document_id: str) -> Any:
+        """Written once, so it is kept across turns."""
+
+        def read() -> Any:
+            query = select(documents.c.body).where(
+                documents.c.workflow_execution_id == run_id,
+                documents.c.id == document_id,
+            )
+            return self._connection.execute(query).scalar_one_or_none()
+
+        return self._sources.documents.get((run_id, document_id), read)
+
+    def executions(self, project_id: str, **filters: Any) -> Sequence[Found]:
+        """What ``executions()`` of a project's workflow sees, oldest first."""
+        table = workflow_executions
+        given = {name: value for name, value in filters.items() if value is not None}
+        wanted = [scope.of_project(table, project_id)]
+        for name, value in given.items():
+            if name == "from_time":
+                wanted.append(table.c.created_at >= value)
+            elif name == "to_time":
+                wanted.append(table.c.created_at < value)
+            else:
+                wanted.append(table.c[name] == value)
+        key = ("executions", project_id, tuple(sorted(given.items())))
+        order = (table.c.created_at, table.c.id)
+        return self._all(key, table, *wanted, order=order)
+
+    # -- Statements -----------------------------------------------------------
+
+    def _one(
+        self,
+        key: Hashable,
+        table: Any,
+        *wanted: ColumnElement[bool],
+        order: Sequence[Any] = (),
+    ) -> Found | None:
+        if key not in self._known:
+            query = select(table).where(*wanted).order_by(*order).limit(1)
+            found = self._connection.execute(query).mappings().first()
+            self._known[key] = None if found is None else dict(found)
+        row: Found | None = self._known[key]
+        return row
+
+    def _all(
+        self,
+        key: Hashable,
+        table: Any,
+        *wanted: ColumnElement[bool],
+        order: Sequence[Any],
+    ) -> Sequence[Found]:
+        if key not in self._known:
+            query = select(table).where(*wanted).order_by(*order)
+            found = self._connection.execute(query).mappings()
+            self._known[key] = tuple(dict(row) for row in found)
+        rows: Sequence[Found] = self._known[key]
+        return rows
+
+
+def _frozen(values: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(sorted(set(values)))

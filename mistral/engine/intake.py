@@ -1,0 +1,134 @@
+"""What waits to be decided: events by the header that guards them.
+
+The order within one header is kept; between headers it is round robin, so
+that a busy run does not keep the others waiting. ``take`` waits for the first
+event and then takes all that is there: batches grow by themselves under load.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mistral.errors import Unavailable
+from mistral.messages import Event
+
+TURN: Final = 500
+"""Most events of one turn."""
+
+PER_RUN: Final = 64
+"""Most events of one run in one turn."""
+
+
+def key_of(event: Event) -> str:
+    """Id of the header: the run, or the stand-alone action itself."""
+    return event.run_id or getattr(event, "action_id", "")
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """An event and who waits for its end.
+
+    :param row_id: the outbox row that is consumed with it, if it has one.
+    :param answer: done after the commit, with the answer or the error.
+    :param skips: turns that found its header locked by another engine.
+    :param since: monotonic seconds of the first such turn.
+    """
+
+    event: Event
+    row_id: str | None = None
+    answer: Future[Any] = field(default_factory=Future)
+    skips: int = 0
+    since: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return key_of(self.event)
+
+
+class Intake:
+    """The queue in front of the deciding thread; safe from any thread.
+
+    :param limit: events from outside that may wait; more are refused.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._runs: OrderedDict[str, deque[Waiting]] = OrderedDict()
+        self._size = 0
+        self._closed = False
+        self._change = threading.Condition()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def put(self, event: Event, row_id: str | None = None) -> Future[Any]:
+        """Let an event be heard. What an outbox row promised is never refused.
+
+        :returns: done after the commit of the turn that handled it.
+        :raises Unavailable: too much waits, or this engine stops.
+        """
+        waiting = Waiting(event, row_id)
+        with self._change:
+            if self._closed:
+                raise Unavailable("This engine is stopping.")
+            if row_id is None and self._size >= self._limit:
+                raise Unavailable("The engine has too much to do.", retry_after=2.0)
+            self._runs.setdefault(waiting.key, deque()).append(waiting)
+            self._size += 1
+            self._change.notify()
+        return waiting.answer
+
+    def put_back(self, events: Iterable[Waiting]) -> None:
+        """To the head, in their order: another engine held their headers."""
+        runs: dict[str, list[Waiting]] = {}
+        for waiting in events:
+            runs.setdefault(waiting.key, []).append(waiting)
+        with self._change:
+            for key, found in runs.items():
+                self._runs.setdefault(key, deque()).extendleft(reversed(found))
+                self._runs.move_to_end(key, last=False)
+                self._size += len(found)
+            self._change.notify()
+
+    def take(
+        self, most: int = TURN, per_run: int = PER_RUN, timeout: float | None = None
+    ) -> list[Waiting]:
+        """Wait for the first event, then take what is there.
+
+        :param timeout: seconds; None: until there is one or ``close``.
+        :returns: grouped by header; empty after a time-out or when closed.
+        """
+        taken: list[Waiting] = []
+        with self._change:
+            self._change.wait_for(lambda: self._runs or self._closed, timeout)
+            for _ in range(len(self._runs)):
+                if len(taken) >= most:
+                    break
+                key, queue = self._runs.popitem(last=False)
+                count = min(len(queue), per_run, most - len(taken))
+                taken.extend(queue.popleft() for _ in range(count))
+                if queue:
+                    self._runs[key] = queue
+            self._size -= len(taken)
+        return taken
+
+    def close(self) -> None:
+        """Take nothing more in; what waits can still be taken."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+
+    def refuse_rest(self, why: Callable[[], Exception]) -> None:
+        """Tell everybody who still waits that nothing was decided."""
+        with self._change:
+            rest = [each for queue in self._runs.values() for each in queue]
+            self._runs.clear()
+            self._size = 0
+        for waiting in rest:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(why())

@@ -1,0 +1,187 @@
+"""Rows to runs: lock the headers of a batch and fetch what its events name.
+
+The number of statements does not depend on the batch. Order: headers by id
+(``FOR UPDATE``, the first statement), then outbox rows by id; all else of a
+run is guarded by its header.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from mistral.db import bulk, outbox, requests, rows
+from mistral.db.database import Database
+from mistral.db.models import (
+    action_executions,
+    history,
+    task_executions,
+    workflow_executions,
+)
+from mistral.engine.core.run import Action, Run
+from mistral.engine.facts import SqlFacts
+from mistral.engine.intake import Waiting
+from mistral.lang.graph import graph_of
+from mistral.messages import Request
+
+Found = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What one turn knows.
+
+    :param now: the database's time.
+    :param skipped: keys whose header another engine holds.
+    :param moved: stand-alone keys that belong to a run: action id → run id.
+    :param gone: outbox rows that another turn consumed.
+    :param answers: of requests that were handled before, by request id.
+    :param next_seq: next number in the history of stand-alone actions.
+    """
+
+    now: datetime
+    facts: SqlFacts
+    headers: dict[str, Found] = field(default_factory=dict)
+    alone: dict[str, Found | None] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
+    moved: dict[str, str] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    answers: dict[str, Any] = field(default_factory=dict)
+    next_seq: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, list[Found]] = field(default_factory=dict)
+    actions: dict[str, list[Found]] = field(default_factory=dict)
+
+    def open(self, key: str) -> Run | None:
+        """A fresh object for the header; None: there is none (yet)."""
+        if key in self.alone:
+            row = self.alone[key]
+            return Run.alone(None if row is None else Action.from_row(row), key)
+        if key not in self.headers:
+            return None
+        run: Run = Run.from_row(self.headers[key])
+        run.spec = self.facts.spec(run.spec_id)
+        run.adopt(self.tasks.get(key, ()))
+        run.adopt_actions(self.actions.get(key, ()))
+        return run
+
+
+def open_runs(
+    connection: Connection,
+    database: Database,
+    batch: Sequence[Waiting],
+    facts: SqlFacts,
+    *,
+    wait: bool,
+) -> Loaded:
+    """Lock and fetch all that the batch concerns.
+
+    :param wait: wait for headers that another engine holds.
+    """
+    runs = {w.key for w in batch if w.event.run_id}
+    alone = {w.key for w in batch if not w.event.run_id}
+    headers = rows.lock_headers(connection, runs, skip_locked=not wait)
+    singles = rows.lock_headers(
+        connection, alone, skip_locked=not wait, table=action_executions
+    )
+    skipped: set[str] = set()
+    if not wait:
+        skipped |= _there(connection, workflow_executions, runs - headers.keys())
+        skipped |= _there(connection, action_executions, alone - singles.keys())
+    loaded = Loaded(database.now(connection), facts, dict(headers), skipped=skipped)
+    for key in alone - skipped:
+        row = singles.get(key)
+        if row is not None and row["workflow_execution_id"]:
+            loaded.moved[key] = row["workflow_execution_id"]
+        else:
+            loaded.alone[key] = row
+    mine = [w for w in batch if w.key not in skipped and w.key not in loaded.moved]
+    consumed = {w.row_id for w in mine if w.row_id}
+    loaded.gone = consumed - outbox.lock(connection, consumed) if consumed else set()
+    asked = {
+        w.event.request_id
+        for w in mine
+        if isinstance(w.event, Request) and w.event.request_id
+    }
+    loaded.answers = requests.find(connection, asked)
+    _count_history(connection, loaded)
+    _fetch_named(connection, loaded, mine)
+    return loaded
+
+
+def _there(connection: Connection, table: Any, ids: Iterable[str]) -> set[str]:
+    found = bulk.fetch(connection, table, table.c.id, list(ids), columns=[table.c.id])
+    return {row["id"] for row in found}
+
+
+def _count_history(connection: Connection, loaded: Loaded) -> None:
+    if not loaded.alone:
+        return
+    query = select(history.c.run_id, func.max(history.c.seq).label("last"))
+    query = query.group_by(history.c.run_id)
+    last = {
+        row["run_id"]: row["last"]
+        for row in bulk.select_among(
+            connection, query, history.c.run_id, sorted(loaded.alone)
+        )
+    }
+    loaded.next_seq = {key: last.get(key, 0) + 1 for key in loaded.alone}
+
+
+def _fetch_named(
+    connection: Connection, loaded: Loaded, batch: Sequence[Waiting]
+) -> None:
+    """Actions that events name, the tasks of both, and the joins behind these."""
+    events = [w.event for w in batch if w.event.run_id in loaded.headers]
+    action_ids = {getattr(event, "action_id", "") for event in events} - {""}
+    task_ids = {getattr(event, "task_id", "") for event in events} - {""}
+    loaded.actions = _by_run(
+        loaded, rows.fetch(connection, action_executions, "id", action_ids)
+    )
+    task_ids |= {
+        row["task_execution_id"]
+        for found in loaded.actions.values()
+        for row in found
+        if row["task_execution_id"]
+    }
+    loaded.tasks = _by_run(
+        loaded, rows.fetch(connection, task_executions, "id", task_ids)
+    )
+    joins: dict[str, set[str]] = {}
+    for run_id, found in loaded.tasks.items():
+        spec = loaded.facts.spec(loaded.headers[run_id]["spec_id"])
+        graph = graph_of(spec)
+        names = {
+            join
+            for task in found
+            if task["name"] in spec.tasks
+            for join in graph.joins_after(task["name"])
+        }
+        if names:
+            joins[run_id] = names
+    if not joins:
+        return
+    table = task_executions
+    keys = sorted(set().union(*joins.values()))
+    for row in rows.fetch(
+        connection,
+        table,
+        table.c.workflow_execution_id,
+        sorted(joins),
+        table.c.unique_key.in_(keys),
+    ):
+        run_id = row["workflow_execution_id"]
+        if row["unique_key"] in joins[run_id]:
+            loaded.tasks[run_id].append(row)
+
+
+def _by_run(loaded: Loaded, found: Iterable[Found]) -> dict[str, list[Found]]:
+    by_run: dict[str, list[Found]] = defaultdict(list)
+    for row in found:
+        if row["workflow_execution_id"] in loaded.headers:
+            by_run[row["workflow_execution_id"]].append(row)
+    return by_run

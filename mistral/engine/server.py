@@ -1,0 +1,305 @@
+"""The engine process: hears requests, results and heartbeats, and decides.
+
+Requests come by RPC: put into the intake, wait for the commit, answer.
+Results are acknowledged after the commit: the listener holds its thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from mistral.clock import Clock
+from mistral.db import rows
+from mistral.db.database import Database
+from mistral.db.models import action_executions, executors
+from mistral.engine.deliver import Deliver
+from mistral.engine.facts import Sources
+from mistral.engine.intake import Intake
+from mistral.engine.loop import EngineLoop
+from mistral.engine.sweeps import (
+    ExpirySweep,
+    LostSweep,
+    OverdueSweep,
+    UnclaimedSweep,
+)
+from mistral.errors import BadRequest, Unavailable
+from mistral.messages import (
+    COMPLETED,
+    Batch,
+    Event,
+    ExecutorLost,
+    Heartbeat,
+    Message,
+    State,
+    decode,
+)
+from mistral.service import Loop, Service
+
+LOG = logging.getLogger(__name__)
+
+RESULTS_AT_ONCE: Final = 256
+"""Messages with results that wait for commits at the same time."""
+
+COMMIT_SECONDS: Final = 600.0
+"""How long a result waits here before it is given back to the broker."""
+
+
+class EngineBus(Protocol):
+    """The part of ``bus.Bus`` that an engine uses."""
+
+    engine_topic: str
+    results_topic: str
+    executor_topic: str
+
+    def send(
+        self, message: Message, *, topic: str | None = None, target: str | None = None
+    ) -> None: ...
+
+    def serve(self, topic: str, handler: Callable[[Message], Any]) -> Any: ...
+
+    def listen(
+        self,
+        topic: str,
+        on_message: Callable[[Message], bool | None],
+        *,
+        prefetch: int = 64,
+    ) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineOptions:
+    """What an operator may choose.
+
+    :param name: of this engine among those of all hosts, the same after a
+        restart; names the topic that its results come to.
+    :param lost_after: seconds without a heartbeat after which an executor is
+        lost; 0: never.
+    :param check_interval: seconds between looks for lost executors.
+    :param unclaimed_after: seconds after which an offer that nobody took
+        fails; 0: never.
+    :param answer_seconds: how long a request may wait for its turn.
+    :param intake: events from outside that may wait.
+    """
+
+    name: str
+    lost_after: float = 30.0
+    check_interval: float = 10.0
+    unclaimed_after: float = 3600.0
+    answer_seconds: float = 60.0
+    intake: int = 10_000
+
+
+class EngineServer(Service):
+    """One engine. ``bus`` and ``database`` outlive it."""
+
+    def __init__(
+        self,
+        database: Database,
+        bus: EngineBus,
+        sources: Sources,
+        clock: Clock,
+        options: EngineOptions,
+    ) -> None:
+        super().__init__("engine")
+        self._database = database
+        self._bus = bus
+        self._options = options
+        self.reply_to = f"{bus.results_topic}.{options.name}"
+        self.intake = Intake(options.intake)
+        self.deliver = Deliver(
+            database, bus, self.intake, clock, owner=sources.new_id()
+        )
+        self.loop = EngineLoop(
+            database, self.intake, self.deliver, sources, clock, self.reply_to
+        )
+        self.sweeps: list[Loop] = [
+            OverdueSweep(database, self.intake, self.deliver, self.reply_to),
+            ExpirySweep(database),
+        ]
+        if options.lost_after > 0:
+            self.sweeps.append(
+                LostSweep(
+                    database, self.intake, options.lost_after, options.check_interval
+                )
+            )
+        if options.unclaimed_after > 0:
+            self.sweeps.append(
+                UnclaimedSweep(database, self.intake, options.unclaimed_after)
+            )
+        self._subscriptions: list[Any] = []
+
+    # -- What is heard --------------------------------------------------------
+
+    def handle(self, message: Message) -> Any:
+        """Answer one request, heartbeat, or batch of claims.
+
+        :raises MistralError: as decided; ``Unavailable`` when it took too long
+            (a repeat with the same request id is safe).
+        """
+        if isinstance(message, Heartbeat):
+            return self.heartbeat(message)
+        if isinstance(message, Batch):
+            events = [decode(each) for each in message.events]
+            return [self._wait(answer) for answer in self._put(events)]
+        return self._wait(self._put([message])[0])
+
+    def result(self, message: Message) -> None:
+        """Take results in; returns after the commit.
+
+        :raises Unavailable: not committed: to be delivered again.
+        """
+        wires = message.events if isinstance(message, Batch) else None
+        events = [message] if wires is None else _known(wires)
+        for answer in self._put(events):
+            try:
+                answer.result(COMMIT_SECONDS)
+            except TimeoutError:
+                raise Unavailable("The result is not stored yet.") from None
+
+    def _put(self, messages: Iterable[Message]) -> list[Future[Any]]:
+        events = []
+        for message in messages:
+            if not isinstance(message, Event) or not (
+                message.run_id or getattr(message, "action_id", "")
+            ):
+                raise BadRequest(
+                    f"Engines do not hear a {type(message).__name__} like this"
+                )
+            events.append(message)
+        return [self.intake.put(event) for event in events]
+
+    def _wait(self, answer: Future[Any]) -> Any:
+        try:
+            return answer.result(self._options.answer_seconds)
+        except TimeoutError:
+            raise Unavailable("The engine could not answer in time.") from None
+
+    # -- Heartbeats -----------------------------------------------------------
+
+    def heartbeat(self, beat: Heartbeat) -> dict[str, list[str]]:
+        """Note that an executor lives; tell it what is over.
+
+        An action that the executor should run for longer than the lost time,
+        but neither runs nor holds, is lost although its executor lives.
+        """
+        lost = timedelta(seconds=self._options.lost_after)
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            self._note(connection, beat, now, lost)
+            listed = {id: attempt for id, attempt in (*beat.running, *beat.held)}
+            table = action_executions
+            mine = (table.c.executor_id == beat.executor_id) & (
+                table.c.state == State.RUNNING
+            )
+            query = select(
+                table.c.id,
+                table.c.workflow_execution_id,
+                table.c.state,
+                table.c.attempt,
+                table.c.executor_id,
+                table.c.started_at,
+                table.c.is_sync,
+            ).where(or_(table.c.id.in_(sorted(listed)), mine))
+            found = {row["id"]: row for row in connection.execute(query).mappings()}
+        over = [
+            id
+            for id, attempt in listed.items()
+            if id not in found or _is_over(found[id], attempt, beat.executor_id)
+        ]
+        missing = [
+            row
+            for id, row in found.items()
+            if id not in listed
+            and row["is_sync"]
+            and lost
+            and row["started_at"] is not None
+            and row["started_at"] < now - lost
+        ]
+        for row in missing:
+            self.intake.put(
+                ExecutorLost(
+                    run_id=row["workflow_execution_id"] or "",
+                    action_id=row["id"],
+                    attempt=row["attempt"],
+                    executor_id=beat.executor_id,
+                    last_seen=now.isoformat(),
+                )
+            )
+        return {"over": over, "missing": [row["id"] for row in missing]}
+
+    def _note(
+        self, connection: Connection, beat: Heartbeat, now: datetime, lost: timedelta
+    ) -> None:
+        mine = executors.c.id == beat.executor_id
+        if beat.leaving and not lost:
+            connection.execute(delete(executors).where(mine))
+            return
+        # Who leaves is looked at by the next sweep: what it still ran is lost.
+        seen = now - lost - timedelta(seconds=1) if beat.leaving else now
+        changed = connection.execute(
+            update(executors).where(mine).values(last_seen=seen, host=beat.host)
+        )
+        if not changed.rowcount:
+            rows.insert_missing(
+                connection,
+                executors,
+                [
+                    {
+                        "id": beat.executor_id,
+                        "host": beat.host,
+                        "started_at": now,
+                        "last_seen": seen,
+                    }
+                ],
+            )
+
+    # -- Life -----------------------------------------------------------------
+
+    def _start(self) -> None:
+        for part in (self.deliver, self.loop, *self.sweeps):
+            part.when_failed(self.fail)
+            part.start()
+        listen = self._bus.listen
+        self._subscriptions = [
+            self._bus.serve(self._bus.engine_topic, self.handle),
+            listen(self._bus.results_topic, self.result, prefetch=RESULTS_AT_ONCE),
+            listen(self.reply_to, self.result, prefetch=RESULTS_AT_ONCE),
+        ]
+
+    def _stop(self) -> None:
+        """Hear nothing more, decide what was heard, then end."""
+        for subscription in self._subscriptions:
+            subscription.quiet()
+        for sweep in self.sweeps:
+            sweep.stop()
+        self.loop.stop()
+        for subscription in self._subscriptions:
+            subscription.stop()
+        self.deliver.stop()
+
+
+def _is_over(row: Mapping[str, Any], attempt: int, executor_id: str) -> bool:
+    return (
+        row["state"] in COMPLETED
+        or row["attempt"] != attempt
+        or row["executor_id"] != executor_id
+    )
+
+
+def _known(wires: Iterable[Mapping[str, Any]]) -> list[Message]:
+    """Decoded events; what only a newer peer knows is left out, as its sender
+    keeps it and another engine may know it."""
+    found = []
+    for wire in wires:
+        try:
+            found.append(decode(wire))
+        except KeyError:
+            LOG.warning("Events of kind %s are unknown here", wire.get("kind"))
+    return found

@@ -1,0 +1,236 @@
+"""What a turn decided, as rows: a constant number of statements.
+
+Everything goes in with one transaction: the rows of runs, effects as outbox
+rows, consumed rows out, answers of requests, one history row per event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete
+
+from mistral.db import bulk, outbox, requests, rows
+from mistral.db import history as history_rows
+from mistral.db.models import (
+    action_executions,
+    documents,
+    executors,
+    join_arrivals,
+    poison,
+    task_executions,
+    workflow_executions,
+)
+from mistral.db.models import history as history_table
+from mistral.db.models import outbox as outbox_table
+from mistral.engine.core.run import Changes, Run, changes
+from mistral.engine.intake import key_of
+from mistral.errors import Bug
+from mistral.messages import CallAction, Effect, Event, Tell, encode
+
+LEASE: Final = timedelta(seconds=10)
+"""Time from the due date of a row to the moment when others may take it."""
+
+OWN_TIMERS: Final = timedelta(hours=1)
+"""Timers due later are not kept by who wrote them but found by sweeps."""
+
+LARGE: Final = 1024
+"""Characters of JSON from which history notes a size instead of the value."""
+
+
+@dataclass(slots=True)
+class Written:
+    """All that one turn writes."""
+
+    turn_id: str
+    now: datetime
+    owner: str
+    runs: list[Run] = field(default_factory=list)
+    outbox: list[dict[str, Any]] = field(default_factory=list)
+    consumed: list[str] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    handled: list[dict[str, Any]] = field(default_factory=list)
+    poison: list[dict[str, Any]] = field(default_factory=list)
+    claimers: set[str] = field(default_factory=set)
+
+
+def effect_row(
+    effect: Effect, row_id: str, written: Written, reply_to: str
+) -> dict[str, Any]:
+    """The outbox row of an effect, leased to the process that writes it.
+
+    :param reply_to: topic that results of an offer go to.
+    """
+    now = written.now
+    row: dict[str, Any] = {
+        "id": row_id,
+        "due_at": now,
+        "target": None,
+        "action_id": None,
+        "lease_owner": written.owner,
+        "attempts": 0,
+        "created_at": now,
+    }
+    if isinstance(effect, Tell):
+        row["kind"] = type(effect.event).__name__
+        row["payload"] = encode(effect.event)
+        row["run_id"] = key_of(effect.event)
+        row["due_at"] = max(effect.due_at or now, now)
+    elif isinstance(effect, CallAction):
+        row["kind"] = outbox.OFFER
+        row["payload"] = {**encode(effect), "reply_to": reply_to}
+        row["run_id"] = effect.run_id or effect.action_id
+        row["action_id"] = effect.action_id
+        row["target"] = effect.target
+    else:
+        raise Bug(f"Nobody delivers a {type(effect).__name__}")
+    if row["due_at"] - now > OWN_TIMERS:
+        row["lease_owner"] = row["lease_until"] = None
+    else:
+        row["lease_until"] = row["due_at"] + LEASE
+    return row
+
+
+def history_row(
+    written: Written,
+    key: str,
+    seq: int,
+    event: Event,
+    transitions: list[Any],
+    effects: Iterable[Effect],
+) -> dict[str, Any]:
+    """What was heard and decided, compact."""
+    return {
+        "run_id": key,
+        "seq": seq,
+        "at": written.now,
+        "turn_id": written.turn_id,
+        "kind": type(event).__name__,
+        "body": {
+            "event": {name: _brief(value) for name, value in encode(event).items()},
+            "transitions": transitions,
+            "effects": [_brief_effect(effect) for effect in effects],
+        },
+    }
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, str | Mapping | list | tuple):
+        size = len(json.dumps(value))
+        if size > LARGE:
+            return {"$omitted": size}
+    return value
+
+
+def _brief_effect(effect: Effect) -> dict[str, Any]:
+    if isinstance(effect, Tell):
+        event = effect.event
+        found = {"kind": type(event).__name__, "run_id": event.run_id}
+        if effect.due_at is not None:
+            found["due_at"] = effect.due_at.isoformat()
+        key = getattr(event, "key", "")
+        return {**found, "key": key} if key else found
+    found = {"kind": type(effect).__name__}
+    for name in ("action_id", "attempt", "name"):
+        if hasattr(effect, name):
+            found[name] = getattr(effect, name)
+    return found
+
+
+def save(connection: Connection, written: Written) -> None:
+    """Write it all; the caller commits."""
+    alive = [run for run in written.runs if not run.deleted]
+    deleted = [run for run in written.runs if run.deleted]
+    _save_rows(connection, written, [changes(run, written.now) for run in alive])
+    gone = {run.id for run in deleted}
+    history_rows.append(
+        connection, [row for row in written.history if row["run_id"] not in gone]
+    )
+    if gone:
+        _remove(connection, gone)
+    kept = [row for row in written.outbox if row["run_id"] not in gone]
+    outbox.add(connection, kept)
+    written.outbox = kept
+    if written.consumed:
+        outbox.remove(connection, written.consumed)
+    if written.handled:
+        requests.keep(connection, written.handled)
+    rows.insert_many(connection, poison, written.poison)
+    if written.claimers:
+        _know_claimers(connection, written)
+
+
+def _save_rows(
+    connection: Connection, written: Written, found: list[Changes]
+) -> None:
+    now = written.now
+    rows.insert_many(
+        connection,
+        workflow_executions,
+        [_stamped(c.new_header, now) for c in found if c.new_header is not None],
+    )
+    rows.update_many(
+        connection, workflow_executions, [c.header for c in found if c.header]
+    )
+    for table, new, old in (
+        (task_executions, "new_tasks", "tasks"),
+        (action_executions, "new_actions", "actions"),
+    ):
+        rows.insert_many(
+            connection,
+            table,
+            [_stamped(row, now) for c in found for row in getattr(c, new)],
+        )
+        rows.update_many(
+            connection, table, [row for c in found for row in getattr(c, old)]
+        )
+    rows.insert_missing(
+        connection, join_arrivals, [row for c in found for row in c.arrivals]
+    )
+    rows.insert_missing(
+        connection, documents, [row for c in found for row in c.documents]
+    )
+    settled = {id for c in found for id in c.settled_offers}
+    if settled:
+        _settle(connection, written, settled)
+
+
+def _stamped(row: dict[str, Any], now: datetime) -> dict[str, Any]:
+    return row if row["created_at"] is not None else {**row, "created_at": now}
+
+
+def _settle(connection: Connection, written: Written, action_ids: set[str]) -> None:
+    """Remove offers of before this turn; those that it makes again stay."""
+    ids = [row["id"] for row in outbox.offers_of(connection, action_ids)]
+    if ids:
+        outbox.lock(connection, ids)
+        outbox.remove(connection, ids)
+
+
+def _remove(connection: Connection, keys: set[str]) -> None:
+    """The foreign keys remove what belongs to a header; these have none."""
+    bound = {"among": sorted(keys)}
+    for table, column in (
+        (history_table, history_table.c.run_id),
+        (outbox_table, outbox_table.c.run_id),
+    ):
+        connection.execute(delete(table).where(bulk.among(connection, column)), bound)
+    rows.delete_ids(connection, workflow_executions, keys)
+    rows.delete_ids(connection, action_executions, keys)
+
+
+def _know_claimers(connection: Connection, written: Written) -> None:
+    """Who claims and dies before its first heartbeat is missed all the same."""
+    now = written.now
+    rows.insert_missing(
+        connection,
+        executors,
+        [
+            {"id": id, "host": "", "started_at": now, "last_seen": now}
+            for id in sorted(written.claimers)
+        ],
+    )

@@ -1,0 +1,193 @@
+"""Duties that look for what nobody is doing: rows of dead neighbours, lost
+executors, offers that nobody takes, answers that nobody will ask for again.
+
+Each pass is one cheap query when there is nothing to do. Any engine may do
+any of it, several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+
+from mistral.db import outbox, requests
+from mistral.db.database import Database
+from mistral.db.models import action_executions, executors
+from mistral.db.models import outbox as outbox_table
+from mistral.engine.deliver import Deliver
+from mistral.engine.intake import Intake
+from mistral.errors import MistralError
+from mistral.messages import ExecutorLost, NobodyCame, State
+from mistral.service import Counts, Loop
+
+LEASE_SECONDS: Final = 10.0
+ROWS: Final = 500
+BUSY: Final = 2_000
+"""Events that wait already: above this nothing is taken from others."""
+
+ANSWERS_KEPT: Final = timedelta(hours=1)
+COMMIT_SECONDS: Final = 60.0
+
+
+class OverdueSweep(Loop):
+    """Rows that are due and that no living engine holds; timers that are too
+    far ahead to be kept in memory are found here, too.
+
+    :param reply_to: topic of this engine's results: offers that it sends again
+        name itself, not the engine that made them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        intake: Intake,
+        deliver: Deliver,
+        reply_to: str,
+        interval: float = 1.0,
+    ) -> None:
+        super().__init__("engine-overdue", interval)
+        self._database = database
+        self._intake = intake
+        self._deliver = deliver
+        self._reply_to = reply_to
+
+    def run_once(self) -> Counts:
+        sent = self._deliver.note_sent()
+        if len(self._intake) > BUSY:
+            return {"sent": sent}
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            rows = outbox.claim_due(
+                connection, now, self._deliver.owner, LEASE_SECONDS, ROWS
+            )
+        self._deliver.after_commit([self._own(row) for row in rows], now)
+        if len(rows) == ROWS:
+            self.wake()
+        return {"sent": sent, "claimed": len(rows)}
+
+    def _own(self, row: Any) -> dict[str, Any]:
+        found = dict(row)
+        if found["kind"] == outbox.OFFER:
+            found["payload"] = {**found["payload"], "reply_to": self._reply_to}
+        return found
+
+
+class LostSweep(Loop):
+    """Executors without a sign of life: what they ran is told to its runs.
+
+    :param lost_after: seconds without a heartbeat.
+    """
+
+    def __init__(
+        self, database: Database, intake: Intake, lost_after: float, interval: float
+    ) -> None:
+        super().__init__("engine-lost-executors", interval)
+        self._database = database
+        self._intake = intake
+        self._lost_after = timedelta(seconds=lost_after)
+
+    def run_once(self) -> Counts:
+        with self._database.read() as connection:
+            before = self._database.now(connection) - self._lost_after
+            query = select(executors).where(executors.c.last_seen < before).limit(50)
+            lost = connection.execute(query).mappings().all()
+            events = [
+                event for row in lost for event in _lost_actions(connection, row)
+            ]
+        _settle(self._intake, events)
+        for row in lost:
+            # One that came back meanwhile keeps its row.
+            with self._database.begin() as connection:
+                connection.execute(
+                    delete(executors).where(
+                        executors.c.id == row["id"],
+                        executors.c.last_seen == row["last_seen"],
+                    )
+                )
+        return {"executors": len(lost), "actions": len(events)}
+
+
+def _lost_actions(connection: Any, executor: Any) -> list[ExecutorLost]:
+    table = action_executions
+    query = select(table.c.id, table.c.workflow_execution_id, table.c.attempt).where(
+        table.c.executor_id == executor["id"],
+        table.c.state == State.RUNNING,
+        table.c.is_sync.is_(True),
+    )
+    return [
+        ExecutorLost(
+            run_id=row["workflow_execution_id"] or "",
+            action_id=row["id"],
+            attempt=row["attempt"],
+            executor_id=executor["id"],
+            last_seen=executor["last_seen"].isoformat(),
+        )
+        for row in connection.execute(query).mappings()
+    ]
+
+
+class UnclaimedSweep(Loop):
+    """Offers that no executor took within ``first_heartbeat_timeout``.
+
+    :param patience: seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        intake: Intake,
+        patience: float,
+        interval: float = 30.0,
+    ) -> None:
+        super().__init__("engine-unclaimed", interval)
+        self._database = database
+        self._intake = intake
+        self._patience = timedelta(seconds=patience)
+
+    def run_once(self) -> Counts:
+        table = outbox_table
+        with self._database.read() as connection:
+            before = self._database.now(connection) - self._patience
+            query = (
+                select(table.c.run_id, table.c.action_id, table.c.payload)
+                .where(table.c.kind == outbox.OFFER, table.c.created_at < before)
+                .limit(ROWS)
+            )
+            events = [
+                NobodyCame(
+                    run_id=row["payload"].get("run_id") or "",
+                    action_id=row["action_id"],
+                    attempt=row["payload"].get("attempt", 1),
+                )
+                for row in connection.execute(query).mappings()
+            ]
+        _settle(self._intake, events)
+        return {"offers": len(events)}
+
+
+class ExpirySweep(Loop):
+    """Answers are kept for an hour; a repeat comes earlier or never."""
+
+    def __init__(self, database: Database, interval: float = 300.0) -> None:
+        super().__init__("engine-expiry", interval)
+        self._database = database
+
+    def run_once(self) -> Counts:
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return {"answers": requests.expire(connection, now - ANSWERS_KEPT)}
+
+
+def _settle(intake: Intake, events: Sequence[Any]) -> None:
+    """Let events be decided and wait for their commits."""
+    answers: list[Future[Any]] = [intake.put(event) for event in events]
+    for answer in answers:
+        try:
+            answer.result(COMMIT_SECONDS)
+        except MistralError:
+            # Refused or set aside; the next pass finds what is left.
+            continue
