@@ -94,7 +94,11 @@ def prepare(
         raise WorkflowFault(error.message) from error
     outputs.reverse()
     return Prepared(
-        shown_name, shown_input, descriptor, given, tuple(o for o in outputs if o is not None)
+        shown_name,
+        shown_input,
+        descriptor,
+        given,
+        tuple(o for o in outputs if o is not None),
     )
 
 
@@ -106,7 +110,9 @@ def _adhoc_input(spec: ActionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     missing = [n for n, v in spec.input.items() if v is REQUIRED and n not in given]
     unexpected = [name for name in given if name not in spec.input]
     if missing or unexpected:
-        raise WorkflowFault(invalid_input(spec.name, "AdHocAction", missing, unexpected))
+        raise WorkflowFault(
+            invalid_input(spec.name, "AdHocAction", missing, unexpected)
+        )
     defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
     return {**defaults, **given}
 
@@ -123,9 +129,7 @@ def invalid_input(
     return f"Invalid input [{', '.join(parts)}]"
 
 
-def evaluated_input(
-    case: Case, spec: TaskSpec, seen: View
-) -> dict[str, Any]:
+def evaluated_input(case: Case, spec: TaskSpec, seen: View) -> dict[str, Any]:
     """:raises WorkflowFault: a dynamic input is not a mapping (LANG-095)."""
     found = case.evaluate(spec.input, seen)
     if not isinstance(found, Mapping):
@@ -204,7 +208,7 @@ def _inline(case: Case, action: Action, call: Prepared) -> bool:
     function = call.descriptor.inline if case.facts.rules.inline_actions else None
     if function is None:
         return False
-    outcome = function(call.base_input)
+    outcome = function(call.base_input, action.id)
     if outcome is None:
         return False
     state, result = outcome
@@ -324,5 +328,3 @@ def security_of(context: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the caller's context that actions may know: no secrets (SEC-07)."""
     names = ("project_id", "project_name", "user_name", "trust_id")
     return {name: context.get(name) for name in names}
-
-

@@ -229,15 +229,15 @@ class Lookups:
         case = self._case
         ids = [workflow_execution_id or case.run.id]
         if recursive:
-            rows = case.facts.executions(
-                case.run.project_id, root_execution_id=ids[0]
-            )
+            rows = case.facts.executions(case.run.project_id, root_execution_id=ids[0])
             ids.extend(row["id"] for row in rows)
         found = []
         for run_id in ids:
             if run_id == case.run.id:
                 tasks = case.run.adopt(case.facts.tasks(run_id))
-                tasks = list({t.id: t for t in (*tasks, *case.run.tasks.values())}.values())
+                tasks = list(
+                    {t.id: t for t in (*tasks, *case.run.tasks.values())}.values()
+                )
             else:
                 header = case.facts.header(run_id)
                 if header is None or header["project_id"] != case.run.project_id:
@@ -316,9 +316,7 @@ def child_results(case: Case, task: Task) -> list[Any]:
             old = newest.get(index)
             if old is None or attempt_of(old) < attempt_of(row):
                 newest[index] = row
-        return [
-            row["output"] for _, row in sorted(newest.items()) if row["accepted"]
-        ]
+        return [row["output"] for _, row in sorted(newest.items()) if row["accepted"]]
     if not task.is_new:
         run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
     mine = [
@@ -413,9 +411,7 @@ def outbound(case: Case, task: Task) -> tuple[dict[str, Any], dict[str, int]]:
     return context, versions
 
 
-def meet(
-    case: Case, tasks: Iterable[Task]
-) -> tuple[dict[str, Any], dict[str, int]]:
+def meet(case: Case, tasks: Iterable[Task]) -> tuple[dict[str, Any], dict[str, int]]:
     """The merge of the outbound contexts of several tasks (§ 22.3, Q54):
     the value published more often wins, a tie goes to the later completion."""
     order = sorted(tasks, key=lambda t: (t.finished_at or case.now, t.seq, t.name))

@@ -120,7 +120,9 @@ def _run_action(
         raise BadRequest("Action does not support synchronous execution.")
     if action.is_sync and not event.save:
         call = actions.offer_of(action, case.run)
-        return Decision(None, [], {"call": encode(call), "outputs": list(action.outputs)})
+        return Decision(
+            None, [], {"call": encode(call), "outputs": list(action.outputs)}
+        )
     return Decision(case.run, case.effects, {"id": action.id})
 
 

@@ -122,7 +122,9 @@ def survey(case: Case, join: Task) -> None:
                 _note(case, join, name, None, IMPOSSIBLE)
             else:
                 # It cannot run again: what it brought before still counts.
-                _note(case, join, name, task.id, _event_of(task, join.name) or IMPOSSIBLE)
+                _note(
+                    case, join, name, task.id, _event_of(task, join.name) or IMPOSSIBLE
+                )
         elif task.completed and task.processed:
             event = _event_of(task, join.name) or NOT_TRIGGERED
             _note(case, join, name, task.id, event)
@@ -233,9 +235,7 @@ def _rows(case: Case, join: Task) -> list[Mapping[str, Any]]:
 
 def _known(case: Case, join: Task) -> dict[str, Mapping[str, Any]]:
     return {
-        row["inbound"]: row
-        for row in _rows(case, join)
-        if row["round"] == join.round
+        row["inbound"]: row for row in _rows(case, join) if row["round"] == join.round
     }
 
 

@@ -59,7 +59,9 @@ def _fired(
 def remember(task: Task, fired: list[Command]) -> None:
     """Keep on the task what it leads to (§ 2.2, step 9)."""
     commands = STATE_COMMANDS | {"noop"}
-    following = [[c["target"], c["event"]] for c in fired if c["target"] not in commands]
+    following = [
+        [c["target"], c["event"]] for c in fired if c["target"] not in commands
+    ]
     task.next_tasks = following
     task.has_next_tasks = bool(following)
     if task.state == State.ERROR:

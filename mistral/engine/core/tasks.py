@@ -166,15 +166,15 @@ def open_items(case: Case, task: Task) -> None:
         case.effects.append(Tell(event=event))
 
 
-def _open(
-    case: Case, task: Task, index: int, item: Mapping[str, Any] | None
-) -> None:
+def _open(case: Case, task: Task, index: int, item: Mapping[str, Any] | None) -> None:
     spec = case.spec_of(task)
     task.open += 1
     if spec.workflow is not None:
         _open_workflow(case, task, index, item)
         return
-    timeout = policies.evaluate(case, task, spec).timeout if spec.policies.timeout else 0
+    timeout = (
+        policies.evaluate(case, task, spec).timeout if spec.policies.timeout else 0
+    )
     try:
         action = actions.open_action(case, task, spec, index, item, timeout)
     except Exception as error:

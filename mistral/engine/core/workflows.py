@@ -20,10 +20,9 @@ from mistral.engine.core.data import (
     message_of,
     outbound,
     resolved,
-    result,
     view,
 )
-from mistral.engine.core.run import Run, Task, move
+from mistral.engine.core.run import Task, move
 from mistral.errors import (
     BadRequest,
     ExpressionFault,
@@ -95,7 +94,9 @@ def start(case: Case, event: StartWorkflow) -> None:
     }
     run.context = {"__execution": {"id": run.id}}
     if parent is not None:
-        run.parent = {key: parent[key] for key in ("run_id", "task_id", "attempt", "index")}
+        run.parent = {
+            key: parent[key] for key in ("run_id", "task_id", "attempt", "index")
+        }
         run.task_execution_id = parent["task_id"]
         run.root_execution_id = parent["root_id"]
         params = {
@@ -141,7 +142,9 @@ def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, 
         row = next((each for each in found if each is not None), None)
     if row is None:
         shown = name or event.workflow_id
-        raise NotFound(f"Failed to find workflow [name={shown}] [namespace={namespace}]")
+        raise NotFound(
+            f"Failed to find workflow [name={shown}] [namespace={namespace}]"
+        )
     return row
 
 
@@ -405,7 +408,11 @@ def _command(
 def _json(value: Any) -> str:
     import json
 
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    return (
+        json.dumps(value, ensure_ascii=False)
+        if isinstance(value, (dict, list))
+        else str(value)
+    )
 
 
 def _start_ready(case: Case) -> None:
@@ -473,9 +480,7 @@ def _failure(case: Case, failed: list[Task]) -> str:
     return "".join(lines)
 
 
-def finish(
-    case: Case, state: str, info: str | None, also: Iterable[Task] = ()
-) -> None:
+def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) -> None:
     """End the run: output, state, word to the parent, nothing left open."""
     run = case.run
     try:
@@ -550,7 +555,10 @@ def _close_open(case: Case) -> None:
 def _tell_parent(case: Case, kind: type[Event], **values: Any) -> None:
     parent = case.run.parent
     event: Any = kind(
-        run_id=parent["run_id"], task_id=parent["task_id"], child_id=case.run.id, **values
+        run_id=parent["run_id"],
+        task_id=parent["task_id"],
+        child_id=case.run.id,
+        **values,
     )  # type: ignore[call-arg]
     case.effects.append(Tell(event=event))
 
@@ -857,5 +865,3 @@ def failed_start(event: StartWorkflow, error: MistralError) -> list[Tell]:
             )
         )
     ]
-
-

@@ -1,0 +1,315 @@
+"""The pure core, driven in memory: rows are dicts, time is moved by hand.
+
+``Simulator`` plays every part around ``decide``: it keeps what ``changes``
+returns, hears effects as events, claims offers and answers them by a script.
+"""
+
+from __future__ import annotations
+
+import copy
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from fakes import FakeClock
+
+from mistral.actions.registry import Registry
+from mistral.config import load
+from mistral.engine.core.decide import decide
+from mistral.engine.core.run import Action, Rules, Run, Task, changes
+from mistral.expressions.evaluate import Evaluator
+from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
+from mistral.messages import (
+    ActionFinished,
+    CallAction,
+    ClaimAction,
+    Event,
+    StartWorkflow,
+    State,
+    Tell,
+)
+
+CONTEXT = {"project_id": "p"}
+
+
+class MemoryStore:
+    """``Facts`` over dicts of rows."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.evaluator = Evaluator()
+        self.registry = Registry(load([], environ={}))
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.task_rows: dict[str, dict[str, Any]] = {}
+        self.action_rows: dict[str, dict[str, Any]] = {}
+        self.arrival_rows: list[dict[str, Any]] = []
+        self.document_rows: dict[tuple[str, str], Any] = {}
+        self.definitions: dict[str, dict[str, Any]] = {}
+        self.specs: dict[str, Any] = {}
+        self.adhoc_specs: dict[str, Any] = {}
+        self.environments: dict[str, dict[str, Any]] = {}
+        self._uuids = itertools.count(1)
+
+    def evaluate(self, tree: Any, view: Any) -> Any:
+        return self.evaluator.evaluate(tree, view)
+
+    def uuid(self) -> str:
+        return f"{next(self._uuids):08x}-0000-4000-8000-000000000000"
+
+    def spec(self, spec_id: str) -> Any:
+        return self.specs[spec_id]
+
+    def workflow(self, id: Any, name: Any, namespace: str, project_id: str) -> Any:
+        return self.definitions.get(id or name)
+
+    def environment(self, name: str, project_id: str) -> Any:
+        return self.environments.get(name)
+
+    def adhoc(self, name: str, namespace: str, project_id: str) -> Any:
+        return self.adhoc_specs.get(name)
+
+    def action(self, name: str, namespace: str) -> Any:
+        return self.registry.find(name, namespace)
+
+    def check_input(self, descriptor: Any, given: Mapping[str, Any]) -> None:
+        self.registry.check_input(descriptor, given)
+
+    def header(self, run_id: str) -> Any:
+        return self.runs.get(run_id)
+
+    def tasks(
+        self, run_id: str, *, ids: Any = None, names: Any = None, states: Any = None,
+        processed: Any = None, has_next: Any = None,
+    ) -> list[Any]:  # fmt: skip
+        return [
+            copy.deepcopy(row)
+            for row in self.task_rows.values()
+            if row["workflow_execution_id"] == run_id
+            and (ids is None or row["id"] in set(ids))
+            and (names is None or row["name"] in set(names))
+            and (states is None or row["state"] in set(states))
+            and (processed is None or row["processed"] == processed)
+            and (has_next is None or row["has_next_tasks"] == has_next)
+        ]
+
+    def actions(
+        self, run_id: str, *, ids: Any = None, task_ids: Any = None
+    ) -> list[Any]:
+        return [
+            copy.deepcopy(row)
+            for row in self.action_rows.values()
+            if row["workflow_execution_id"] == run_id
+            and (ids is None or row["id"] in set(ids))
+            and (task_ids is None or row["task_execution_id"] in set(task_ids))
+        ]
+
+    def children(self, task_ids: Any) -> list[Any]:
+        wanted = set(task_ids)
+        return [r for r in self.runs.values() if r["task_execution_id"] in wanted]
+
+    def arrivals(self, join_id: str, inbound: str | None = None) -> list[Any]:
+        return [
+            row
+            for row in self.arrival_rows
+            if row["join_id"] == join_id and inbound in (None, row["inbound"])
+        ]
+
+    def document(self, run_id: str, document_id: str) -> Any:
+        return copy.deepcopy(self.document_rows[run_id, document_id])
+
+    def executions(self, project_id: str, **filters: Any) -> list[Any]:
+        root = filters.get("root_execution_id")
+        return [
+            row
+            for row in self.runs.values()
+            if root is None or row["root_execution_id"] == root
+        ]
+
+
+Script = Callable[[Mapping[str, Any]], tuple[str, Any] | None]
+
+
+class Simulator:
+    """Runs workflows to their end.
+
+    :param seed: orders the events that wait; None: in order.
+    :param duplicates: every message is heard a second time.
+    """
+
+    def __init__(
+        self,
+        text: str = "",
+        *,
+        actions: str = "",
+        seed: int | None = None,
+        duplicates: bool = False,
+        rules: Rules | None = None,
+        script: Script | None = None,
+    ) -> None:
+        self.store = MemoryStore(rules or Rules())
+        self.clock = FakeClock()
+        self.queue: list[tuple[Event, str | None]] = []
+        self.timers: list[tuple[datetime, int, Event]] = []
+        self.offers: dict[str, CallAction] = {}
+        self.random = None if seed is None else random.Random(seed)
+        self.duplicates = duplicates
+        self.script = script
+        self.calls: list[Mapping[str, Any]] = []
+        self._count = itertools.count()
+        if text:
+            self.upload(text)
+        for action in parse_actions(actions) if actions else ():
+            self.store.adhoc_specs[action.spec.name] = action.spec
+
+    def upload(self, text: str) -> None:
+        for parsed in parse_workflows(text):
+            name = parsed.spec.name
+            spec_id = f"{name}-{next(self._count)}"
+            self.store.specs[spec_id] = workflow_from_dict(parsed.spec.body)
+            self.store.definitions[name] = {
+                "id": name, "name": name, "namespace": "", "workbook_name": None,
+                "spec_id": spec_id,
+            }  # fmt: skip
+
+    def start(self, name: str, input: Any = None, **params: Any) -> str:
+        run_id = f"run-{next(self._count)}"
+        self.request(
+            StartWorkflow(
+                run_id=run_id, workflow_name=name, input=input or {}, params=params,
+                request_id="r", context=CONTEXT,
+            )
+        )  # fmt: skip
+        return run_id
+
+    def run(self, name: str, input: Any = None, **params: Any) -> dict[str, Any]:
+        run_id = self.start(name, input, **params)
+        self.settle()
+        return self.store.runs[run_id]
+
+    def request(self, event: Event) -> Any:
+        return self._turn(event)
+
+    def settle(self) -> None:
+        """Hear all that waits, and let time pass until nothing does."""
+        while True:
+            if self.queue:
+                position = self.random.randrange(len(self.queue)) if self.random else 0
+                event, row = self.queue.pop(position)
+                self._turn(event)
+                if self.duplicates and row is None:
+                    # What an outbox row carries is consumed with the row.
+                    self._turn(event)
+            elif self.offers:
+                self._execute(next(iter(self.offers.values())))
+            elif self.timers:
+                due, _, event = heapq.heappop(self.timers)
+                self.clock.advance(max(0.0, (due - self.clock.now()).total_seconds()))
+                self.queue.append((event, "row"))
+            else:
+                return
+
+    def _execute(self, call: CallAction) -> None:
+        """Play the executor for one offer; a script may leave it open."""
+        del self.offers[call.action_id]
+        claim = ClaimAction(
+            run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,
+            token=f"t{next(self._count)}", executor_id="e",
+        )  # fmt: skip
+        if not self._turn(claim):
+            return
+        self.calls.append({"name": call.name, **call.input})
+        outcome = (
+            self.script({"name": call.name, **call.input}) if self.script else None
+        )
+        if outcome is None:
+            return
+        state, result = outcome
+        finished = ActionFinished(
+            run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,
+            state=state, result=result,
+        )  # fmt: skip
+        self.queue.append((finished, None))
+
+    def _turn(self, event: Event) -> Any:
+        key = event.run_id or event.action_id  # type: ignore[attr-defined]
+        run = self._load(event, key)
+        now = self.clock.now()
+        decision = decide(run, event, self.store, now)
+        if decision.run is not None:
+            self._save(decision.run, now)
+        for effect in decision.effects:
+            if isinstance(effect, CallAction):
+                self.offers[effect.action_id] = effect
+            elif isinstance(effect, Tell) and effect.due_at is None:
+                self.queue.append((effect.event, "row"))
+            elif isinstance(effect, Tell):
+                entry = (effect.due_at, next(self._count), effect.event)
+                heapq.heappush(self.timers, entry)
+        return decision.answer
+
+    def _load(self, event: Event, key: str) -> Run | None:
+        row = self.store.runs.get(key)
+        if row is None and not event.run_id:
+            action = self.store.action_rows.get(key)
+            return Run.alone(Action.from_row(action) if action else None, key)
+        if row is None:
+            return None
+        run: Run = Run.from_row(copy.deepcopy(row))
+        run.spec = self.store.spec(run.spec_id)
+        return run
+
+    def _save(self, run: Run, now: datetime) -> None:
+        store = self.store
+        if run.deleted:
+            store.runs.pop(run.id, None)
+            gone = [
+                t
+                for t, r in store.task_rows.items()
+                if r["workflow_execution_id"] == run.id
+            ]
+            for id in gone:
+                del store.task_rows[id]
+            return
+        found = copy.deepcopy(changes(run, now))
+        if found.new_header:
+            store.runs[run.id] = found.new_header
+        if found.header:
+            store.runs[run.id].update(found.header)
+        for row in found.new_tasks:
+            store.task_rows[row["id"]] = row
+        for row in found.tasks:
+            store.task_rows[row["id"]].update(row)
+        for row in found.new_actions:
+            store.action_rows[row["id"]] = row
+        for row in found.actions:
+            store.action_rows[row["id"]].update(row)
+        store.arrival_rows.extend(found.arrivals)
+        for row in found.documents:
+            store.document_rows[run.id, row["id"]] = row["body"]
+        for action_id in found.settled_offers:
+            self.offers.pop(action_id, None)
+
+    # -- What tests look at ---------------------------------------------------
+
+    def tasks(self, run_id: str, name: str | None = None) -> list[Any]:
+        rows = [
+            Task.from_row(row)
+            for row in self.store.task_rows.values()
+            if row["workflow_execution_id"] == run_id and name in (None, row["name"])
+        ]
+        return sorted(rows, key=lambda task: task.seq)
+
+    def states(self, run_id: str) -> dict[str, str]:
+        return {task.name: task.state for task in self.tasks(run_id)}
+
+    def advance(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def later(self, seconds: float) -> datetime:
+        return self.clock.now() + timedelta(seconds=seconds)
+
+
+SUCCESS, ERROR = State.SUCCESS.value, State.ERROR.value
