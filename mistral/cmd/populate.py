@@ -58,7 +58,7 @@ def _register(
 ) -> None:
     name = workflow.spec.name
     there = connection.execute(
-        select(workflows.c.id, workflows.c.is_system).where(
+        select(workflows.c.is_system).where(
             workflows.c.name == name,
             workflows.c.namespace == _PUBLIC.namespace,
             workflows.c.project_id == author.context.project_id,
@@ -71,6 +71,4 @@ def _register(
         return
     if not there.is_system:
         raise Conflict(f"A user's workflow has the name of the system's '{name}'.")
-    definitions.update_workflows(
-        connection, author, [workflow], _PUBLIC, identifier=there.id
-    )
+    definitions.update_workflows(connection, author, [workflow], _PUBLIC)

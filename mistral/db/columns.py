@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import DateTime, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def _has_surrogates(text: str) -> bool:
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 class Json(TypeDecorator[Any]):
@@ -25,7 +33,11 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        if _has_surrogates(text):
+            # Half a character has no UTF-8, but JSON can spell it.
+            return json.dumps(value, separators=(",", ":"))
+        return text
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)
@@ -38,8 +50,23 @@ class Utc(TypeDecorator[datetime]):
     cache_ok = True
 
 
-LongText = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-"""Definition texts and messages of any length."""
+class LongText(TypeDecorator[str]):
+    """Definition texts and messages of any length.
+
+    Messages come from anywhere. What a database may refuse in a text (NUL, half
+    a character) is shown as U+FFFD, so that no error is too odd to be stored.
+    """
+
+    impl = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        if "\0" in value or _has_surrogates(value):
+            return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        return value
+
 
 Id = String(36)
 """Ids are text of up to 36 characters; clients may choose an execution's."""

@@ -350,3 +350,18 @@ def test_mariadb_reads_headers_by_key_however_few_rows_there_are(
         (statement,) = statements
         plan = connection.exec_driver_sql(f"EXPLAIN {statement}", bound).mappings()
         assert {row["type"] for row in plan} <= {"range", "const"}, text(statement)
+
+
+def test_odd_texts_are_stored_all_the_same(database: Database, run_row: Rows) -> None:
+    """An action's error may hold anything; its run must not be stuck on it."""
+    odd = "nul \0, half \ud800, whole 🎉"
+    with database.begin() as connection:
+        given = run_row("a", state_info=odd, output={odd: [odd]})
+        rows.insert_many(connection, workflow_executions, [given])
+        change = {"id": "a", "state_info": odd, "input": odd}
+        rows.update_many(connection, workflow_executions, [change])
+    with database.read() as connection:
+        (row,) = rows.fetch(connection, workflow_executions, "id", ["a"])
+    assert row["output"] == {odd: [odd]}
+    assert row["input"] == odd
+    assert row["state_info"] == "nul \ufffd, half \ufffd, whole 🎉"

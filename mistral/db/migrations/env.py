@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 from alembic import context
 
-from mistral.db.columns import Json, Utc
+from mistral.db.columns import Json, LongText, Utc
 from mistral.db.models import metadata
 
+_LONG = 'sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")'
 _PLAIN = {
-    Json: 'sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")',
+    Json: _LONG,
+    LongText: _LONG,
     Utc: 'sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")',
 }
 
