@@ -126,9 +126,7 @@ def _noop(given: Mapping[str, Any], action_id: str = "") -> tuple[State, Any]:
     return State.SUCCESS, None
 
 
-def _echo(
-    given: Mapping[str, Any], action_id: str = ""
-) -> tuple[State, Any] | None:
+def _echo(given: Mapping[str, Any], action_id: str = "") -> tuple[State, Any] | None:
     if seconds_of(given.get("delay", 0)) > 0:
         return None
     return State.SUCCESS, given["output"]

@@ -207,8 +207,10 @@ class Registry:
     def _all_providers(self) -> tuple[ActionProvider, ...]:
         with self._lock:
             if self._providers is None:
-                loaded = () if self._settings.legacy_actions.only_builtin_actions else (
-                    tuple(self._load_providers())
+                loaded = (
+                    ()
+                    if self._settings.legacy_actions.only_builtin_actions
+                    else (tuple(self._load_providers()))
                 )
                 self._providers = (*self._given, *loaded)
             return self._providers
