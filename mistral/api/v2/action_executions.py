@@ -217,11 +217,8 @@ def _run_now(
     message = decode(encoded)
     if not isinstance(message, CallAction):
         raise Bug(f"Expected a CallAction, found {type(message).__name__}")
-    services = call.services
-    answer: Mapping[str, Any] = services.bus.call(
-        message,
-        topic=f"{services.settings.executor.topic}.now",
-        timeout=_patience(call, timeout),
+    answer: Mapping[str, Any] = call.services.bus.call(
+        message, timeout=_patience(call, timeout)
     )
     return answer
 
