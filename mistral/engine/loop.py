@@ -317,7 +317,7 @@ class EngineLoop(Service):
         LOG.error("A %s is poison", type(event).__name__, exc_info=error)
         self._poison(waiting, error, outcome)
         run = tried.run
-        if run is not None and not run.standalone and not run.is_new:
+        if run is not None and not run.is_new and run.state == "RUNNING":
             run.state_info = (
                 f"The engine could not handle a {type(event).__name__}; it was set"
                 f" aside [turn={outcome.written.turn_id}]"
