@@ -247,8 +247,9 @@ def _offer(
 def offer_of(action: Action, run: Run) -> CallAction:
     """The offer of the action's present attempt."""
     run_id = "" if run.standalone else run.id
+    call = action.call or {}
     return CallAction(
-        action_id=action.id, run_id=run_id, attempt=action.attempt, **action.call
+        action_id=action.id, run_id=run_id, attempt=action.attempt, **call
     )
 
 
@@ -263,7 +264,10 @@ def accept(case: Case, action: Action, state: str, result: Any) -> None:
             for tree in action.outputs:
                 result = case.evaluate(tree, View(result, None))
         except ExpressionFault as error:
-            text = f"Failed to complete action [error={error.message}, action={action.name}]"
+            text = (
+                f"Failed to complete action [error={error.message}, "
+                f"action={action.name}]"
+            )
             _settle(case, action, State.ERROR, text)
             raise WorkflowFault(text) from error
     try:

@@ -197,8 +197,22 @@ class Lookups:
             "root_execution_id": run.root_execution_id,
         }
 
-    def executions(self, **filters: Any) -> Sequence[Mapping[str, Any]]:
-        rows = self._case.facts.executions(self._case.run.project_id, **filters)
+    def executions(
+        self,
+        id: str | None = None,
+        root_execution_id: str | None = None,
+        state: str | None = None,
+        from_time: datetime | None = None,
+        to_time: datetime | None = None,
+    ) -> Sequence[Mapping[str, Any]]:
+        rows = self._case.facts.executions(
+            self._case.run.project_id,
+            id=id,
+            root_execution_id=root_execution_id,
+            state=state,
+            from_time=from_time,
+            to_time=to_time,
+        )
         names = (
             "id", "workflow_name", "input", "params", "state", "state_info",
             "output", "root_execution_id",
@@ -231,7 +245,7 @@ class Lookups:
         if recursive:
             rows = case.facts.executions(case.run.project_id, root_execution_id=ids[0])
             ids.extend(row["id"] for row in rows)
-        found = []
+        found: list[Task] = []
         for run_id in ids:
             if run_id == case.run.id:
                 tasks = case.run.adopt(case.facts.tasks(run_id))

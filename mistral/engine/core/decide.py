@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from mistral.engine.core import actions, tasks, workflows
+from mistral.engine.core import (
+    actions,
+    lifecycle,
+    operations,
+    policies,
+    starting,
+    tasks,
+    workflows,
+)
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Action, Facts, Run, Task, move
 from mistral.errors import (
@@ -101,11 +109,11 @@ def _start(
         return Decision(run, [], {"id": run.id})
     case = Case(Run(), facts, now)
     try:
-        workflows.start(case, event)
+        starting.start(case, event)
     except (CallerError, AuthorError) as error:
         if event.parent is None:
             raise
-        return Decision(None, list(workflows.failed_start(event, error)))
+        return Decision(None, list(starting.failed_start(event, error)))
     return Decision(case.run, case.effects, {"id": case.run.id})
 
 
@@ -132,29 +140,29 @@ def _run_action(
 def _pause(case: Case, event: PauseWorkflow) -> Any:
     if case.run.completed and not event.request_id:
         return None
-    workflows.pause(case, event.message)
+    lifecycle.pause(case, event.message)
     return {"id": case.run.id}
 
 
 def _resume(case: Case, event: ResumeWorkflow) -> Any:
-    workflows.resume(case, event.env)
+    operations.resume(case, event.env)
     return {"id": case.run.id}
 
 
 def _stop(case: Case, event: StopWorkflow) -> Any:
-    workflows.stop(case, event.state, event.message)
+    operations.stop(case, event.state, event.message)
     return {"id": case.run.id}
 
 
 def _update(case: Case, event: UpdateWorkflow) -> Any:
-    workflows.merge_env(case, event.env)
+    operations.merge_env(case, event.env)
     if event.description is not None:
         case.run.description = event.description
     return {"id": case.run.id}
 
 
 def _delete(case: Case, event: DeleteWorkflow) -> Any:
-    workflows.delete(case, event.force)
+    operations.delete(case, event.force)
     return {"id": case.run.id}
 
 
@@ -176,13 +184,13 @@ def _rerun(case: Case, event: RerunTask) -> Any:
     task = _wanted(case, event.task_id)
     if not event.reset and case.spec_of(task).with_items is None:
         raise BadRequest("Only with-items task has the option to not reset.")
-    workflows.rerun(case, task, event.reset, event.env)
+    operations.rerun(case, task, event.reset, event.env)
     return {"id": task.id}
 
 
 def _skip(case: Case, event: SkipTask) -> Any:
     task = _wanted(case, event.task_id)
-    workflows.skip(case, task, event.env)
+    operations.skip(case, task, event.env)
     return {"id": task.id}
 
 
@@ -226,11 +234,11 @@ def _settle(case: Case, action: Action, state: str, result: Any) -> None:
             # The action is in ERROR and says why; nobody else is concerned.
             return
         return
-    with workflows.forced(case, task, "Failed to handle action completion"):
+    with lifecycle.forced(case, task, "Failed to handle action completion"):
         actions.accept(case, action, state, result)
         if action.epoch == task.tries and not task.completed:
             tasks.child_done(case, task, action.state, action, None)
-            workflows.open_more(case, task)
+            operations.open_more(case, task)
     workflows.advance(case)
 
 
@@ -315,12 +323,12 @@ def _hold(case: Case, action: Action, state: str) -> None:
     if task is None:
         return
     if state == State.PAUSED:
-        workflows.child_paused(case, task)
+        operations.child_paused(case, task)
         return
     rows = case.facts.actions(case.run.id, task_ids=[task.id])
     others = case.run.adopt_actions(rows)
     if not any(other.state == State.PAUSED for other in others):
-        workflows.child_resumed(case, task, "")
+        operations.child_resumed(case, task, "")
 
 
 def _delete_action(case: Case, event: DeleteAction) -> Any:
@@ -353,9 +361,9 @@ def _woke(case: Case, event: Woke) -> None:
         return
     if event.key == "timeout":
         if event.epoch == task.epoch:
-            seconds = int((case.now - task.started_at).total_seconds())
-            with workflows.forced(case, task, "Failed to complete task"):
-                limit = tasks.policies.evaluate(case, task, case.spec_of(task)).timeout
+            seconds = int((case.now - (task.started_at or case.now)).total_seconds())
+            with lifecycle.forced(case, task, "Failed to complete task"):
+                limit = policies.evaluate(case, task, case.spec_of(task)).timeout
                 tasks.expire(case, task, limit or seconds)
             workflows.advance(case)
         return
@@ -365,7 +373,7 @@ def _woke(case: Case, event: Woke) -> None:
     if run.state == State.PAUSED:
         task.ready = True
         return
-    with workflows.forced(case, task, "Failed to run task"):
+    with lifecycle.forced(case, task, "Failed to run task"):
         if event.key == "retry" and task.state == State.WAITING and not task.ran:
             task.step = None
             workflows.decide_join(case, task)
@@ -385,7 +393,7 @@ def _more_items(case: Case, event: MoreItems) -> None:
         return
     if case.run.state != State.RUNNING:
         return
-    with workflows.forced(case, task, "Failed to run task"):
+    with lifecycle.forced(case, task, "Failed to run task"):
         tasks.open_items(case, task)
     workflows.advance(case)
 
@@ -420,8 +428,8 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteAction: _delete_action,
     Woke: _woke,
     MoreItems: _more_items,
-    ChildFinished: _child(lambda c, t, e: workflows.child_finished(c, t, e)),
-    ChildPaused: _child(lambda c, t, e: workflows.child_paused(c, t)),
-    ChildResumed: _child(lambda c, t, e: workflows.child_resumed(c, t, e.child_id)),
-    ChildReopened: _child(lambda c, t, e: workflows.child_reopened(c, t)),
+    ChildFinished: _child(lambda c, t, e: operations.child_finished(c, t, e)),
+    ChildPaused: _child(lambda c, t, e: operations.child_paused(c, t)),
+    ChildResumed: _child(lambda c, t, e: operations.child_resumed(c, t, e.child_id)),
+    ChildReopened: _child(lambda c, t, e: operations.child_reopened(c, t)),
 }

@@ -40,6 +40,7 @@ def collect(case: Case, task: Task, spec: TaskSpec) -> None:
 
 def at(case: Case, task: Task, index: int) -> Mapping[str, Any]:
     """The loop variables of one item."""
+    assert task.items is not None
     lists = case.run.documents.get(task.items)
     if lists is None:
         lists = case.facts.document(case.run.id, task.items)
@@ -48,7 +49,7 @@ def at(case: Case, task: Task, index: int) -> Mapping[str, Any]:
 
 def queue_length(task: Task) -> int:
     """Items that this launch runs in all."""
-    return len(task.chosen) if task.chosen is not None else int(task.total)
+    return len(task.chosen) if task.chosen is not None else int(task.total or 0)
 
 
 def has_more(task: Task) -> bool:

@@ -48,8 +48,7 @@ def arrive(case: Case, join: Task, source: Task, event: str) -> None:
         if known is None:
             _note(case, join, source.name, source.id, event)
         elif known["event"] in DEAD:
-            known_row = dict(known)
-            _replace(case, join, known_row, source, event)
+            _replace(case, join, known, source, event)
         return
     if _contribution(case, join, source) is None:
         # The round is decided already: absorbed.
@@ -61,7 +60,7 @@ def arrive(case: Case, join: Task, source: Task, event: str) -> None:
 
 
 def _replace(
-    case: Case, join: Task, row: dict[str, Any], source: Task, event: str
+    case: Case, join: Task, row: Mapping[str, Any], source: Task, event: str
 ) -> None:
     """An inbound task that had counted as dead ran again and fired: next round
     with what the others brought."""
@@ -203,9 +202,9 @@ def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | N
     once = source.epoch <= 1 and runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
-    for row in case.facts.arrivals(join.id, source.name):
-        if row["round"] == join.round:
-            return row
+    for stored in case.facts.arrivals(join.id, source.name):
+        if stored["round"] == join.round:
+            return stored
     return None
 
 

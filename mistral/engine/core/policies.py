@@ -87,7 +87,7 @@ def repeats(case: Case, task: Task, spec: TaskSpec, values: Before) -> bool:
     seen = view(case, task, branch=context)
     go_on = case.evaluate(retry.continue_on, seen) if retry.continue_on else None
     stop = case.evaluate(retry.break_on, seen) if retry.break_on else None
-    made = task.runtime_context["retry_task_policy"].get("retry_no", 0)
+    made = (task.runtime_context or {})["retry_task_policy"].get("retry_no", 0)
     if made >= values.retry_count or task.expired:
         return False
     if retry.continue_on is not None and not go_on:

@@ -14,7 +14,7 @@ SATISFIED = (State.SUCCESS, State.SKIPPED)
 def ready(case: Case) -> list[tuple[str, list[Task]]]:
     """Tasks that may start now with the tasks that they require."""
     run = case.run
-    target = run.params["task_name"]
+    target = (run.params or {})["task_name"]
     if not run.is_new:
         run.adopt(case.facts.tasks(run.id))
     by_name = {task.name: task for task in run.tasks.values()}

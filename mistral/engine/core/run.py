@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol
 
-from mistral.engine.core.states import COMPLETED, may_move
+from mistral.engine.core.states import may_move
 from mistral.errors import Bug, TransitionRefused, WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import ActionSpec, WorkflowSpec
-from mistral.messages import State
+from mistral.messages import COMPLETED, State
 
 STATE_INFO_LIMIT: Final = 65_500
 """Characters of ``state_info`` that are kept (ENG-021)."""
@@ -117,6 +117,13 @@ class Row:
     COLUMNS: ClassVar[tuple[str, ...]]
     INTERNAL: ClassVar[Mapping[str, Any]]
 
+    id: str
+    state: str
+    state_info: str | None
+    project_id: str
+    created_at: datetime
+    updated_at: datetime | None
+
     def __init__(self, **values: Any) -> None:
         for name in self.COLUMNS:
             setattr(self, name, values.get(name))
@@ -164,12 +171,53 @@ class Row:
         changed["id"] = values["id"]
         return changed
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{type(self).__name__} has no {name!r}")
-
 
 class Task(Row):
     """A task execution."""
+
+    workflow_execution_id: str
+    seq: int
+    name: str
+    type: str
+    workflow_name: str
+    workflow_namespace: str
+    workflow_id: str | None
+    tags: list[str] | None
+    processed: bool
+    in_context: dict[str, Any] | None
+    published: dict[str, Any] | None
+    next_tasks: list[list[str]] | None
+    has_next_tasks: bool
+    error_handled: bool
+    unique_key: str | None
+    runtime_context: dict[str, Any] | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    epoch: int
+    tries: int
+    versions: dict[str, int] | None
+    published_versions: list[str] | None
+    total: int | None
+    cursor: int
+    open: int
+    done: int
+    failed: int
+    items: str | None
+    chosen: list[int] | None
+    keep: bool
+    outcome: list[Any] | None
+    waited: bool
+    ready: bool
+    step: str | None
+    rest: list[dict[str, Any]] | None
+    expired: bool
+    round: int
+    arrived: int
+    dead: int
+    ran: bool
+    pending: list[list[Any]] | None
+    watchers: list[str] | None
+    closed_from: str | None
 
     kind = "task"
     COLUMNS = (
@@ -226,6 +274,28 @@ class Task(Row):
 class Action(Row):
     """An action execution."""
 
+    task_execution_id: str | None
+    workflow_execution_id: str | None
+    name: str
+    workflow_name: str | None
+    workflow_namespace: str
+    description: str | None
+    tags: list[str] | None
+    input: Mapping[str, Any] | None
+    output: dict[str, Any] | None
+    accepted: bool
+    is_sync: bool
+    item_index: int
+    attempt: int
+    started_by: str | None
+    executor_id: str | None
+    started_at: datetime | None
+    last_heartbeat: datetime | None
+    epoch: int
+    safe_rerun: bool
+    call: dict[str, Any] | None
+    outputs: Sequence[Any]
+
     kind = "action"
     COLUMNS = (
         "id", "task_execution_id", "workflow_execution_id", "project_id", "name",
@@ -246,6 +316,30 @@ class Action(Row):
 
 class Run(Row):
     """The header of a workflow execution, and what is loaded of it."""
+
+    scope: str
+    workflow_id: str | None
+    workflow_name: str
+    workflow_namespace: str
+    spec_id: str
+    description: str | None
+    tags: list[str] | None
+    input: dict[str, Any] | None
+    params: dict[str, Any] | None
+    context: dict[str, Any] | None
+    output: dict[str, Any] | None
+    accepted: bool
+    task_execution_id: str | None
+    root_execution_id: str | None
+    version: int
+    seed: str
+    made: int
+    task_seq: int
+    history_seq: int
+    open: int
+    parent: dict[str, Any] | None
+    workbook: str | None
+    security: dict[str, Any] | None
 
     kind = "workflow"
     COLUMNS = (
@@ -381,6 +475,6 @@ def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
     if info is not None and len(info) > STATE_INFO_LIMIT:
         info = info[:STATE_INFO_LIMIT]
     thing.state_info = info
-    name = thing.workflow_name if isinstance(thing, Run) else thing.name
+    name = thing.workflow_name if isinstance(thing, Run) else getattr(thing, "name", "")
     if start != to:
         run.transitions.append([thing.kind, thing.id, name, start, thing.state])

@@ -300,9 +300,10 @@ def _held_by_policy(case: Case, task: Task) -> bool:
         move(case.run, task, State.ERROR, "Failed by 'fail-on' policy")
     if not policies.repeats(case, task, spec, values):
         return False
-    made = task.runtime_context["retry_task_policy"].get("retry_no", 0) + 1
+    context = task.runtime_context or {}
+    made = context["retry_task_policy"].get("retry_no", 0) + 1
     task.runtime_context = {
-        **task.runtime_context,
+        **context,
         "retry_task_policy": {"retry_no": made},
     }
     invalidate(case, task)

@@ -1,0 +1,207 @@
+"""The header's own moves: it is paused, it ends; and who is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from mistral.engine.core.data import (
+    Case,
+    check_size,
+    meet,
+    message_of,
+    resolved,
+    view,
+)
+from mistral.engine.core.run import Task, move
+from mistral.errors import (
+    ExpressionFault,
+    WorkflowFault,
+)
+from mistral.messages import (
+    COMPLETED,
+    ChildFinished,
+    ChildPaused,
+    Event,
+    PauseWorkflow,
+    State,
+    Tell,
+)
+
+CLOSED = "The task was open when its workflow ended."
+
+
+@contextmanager
+def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
+    """A fault in the text of the workflow ends the run at once (§ 2.8)."""
+    try:
+        yield
+    except (ExpressionFault, WorkflowFault) as error:
+        run = case.run
+        text = (
+            f"{doing} [error={message_of(error)}, wf={run.workflow_name}, "
+            f"task={task.name}]"
+        )
+        if task.state != State.CANCELLED:
+            move(run, task, State.ERROR, text)
+        task.finished_at = case.now
+        task.processed = False
+        task.has_next_tasks = False
+        task.error_handled = False
+        if not run.completed:
+            finish(case, State.ERROR, text)
+
+
+def pause(case: Case, message: str | None) -> None:
+    """:raises TransitionRefused: the run is over."""
+    run = case.run
+    if run.state == State.PAUSED:
+        return
+    move(run, run, State.PAUSED, message)
+    for row in open_children(case):
+        event = PauseWorkflow(run_id=row["id"], message=message)
+        case.effects.append(Tell(event=event))
+    if run.parent:
+        tell_parent(case, ChildPaused)
+
+
+def open_children(case: Case) -> list[Mapping[str, Any]]:
+    run = case.run
+    if not run.is_new:
+        states = [State.RUNNING, State.PAUSED, State.DELAYED]
+        run.adopt(case.facts.tasks(run.id, states=states))
+    ids = [
+        task.id
+        for task in run.tasks.values()
+        if task.type == "WORKFLOW" and not task.completed and not task.is_new
+    ]
+    if not ids:
+        return []
+    return [row for row in case.facts.children(ids) if row["state"] not in COMPLETED]
+
+
+def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) -> None:
+    """End the run: output, state, word to the parent, nothing left open."""
+    run = case.run
+    try:
+        output = output_of(case, state, info, also)
+        check_size(case, output, "WorkflowExecution", "output")
+    except (ExpressionFault, WorkflowFault) as error:
+        if state == State.SUCCESS:
+            text = (
+                f"Failed to check and complete [wf_ex_id={run.id}, "
+                f"wf_name={run.workflow_name}]: {message_of(error)}"
+            )
+            finish(case, State.ERROR, text, also)
+            return
+        info = (
+            "Failed to evaluate expression in output-on-error! "
+            f"[error={message_of(error)}, cause={info}]"
+        )
+        output = {"result": info}
+    move(run, run, state, info)
+    run.output = output
+    run.accepted = True
+    close_open(case)
+    if run.parent:
+        tell_parent(
+            case,
+            ChildFinished,
+            state=state,
+            message=text_of_output(output, info),
+            attempt=run.parent["attempt"],
+            index=run.parent["index"],
+        )
+
+
+def text_of_output(output: Mapping[str, Any], info: str | None) -> str | None:
+    said = output.get("result", info)
+    return said if said is None or isinstance(said, str) else str(said)
+
+
+def output_of(
+    case: Case, state: str, info: str | None, also: Iterable[Task]
+) -> dict[str, Any]:
+    run = case.run
+    if state == State.CANCELLED:
+        return {"result": info}
+    if run.spec.type == "reverse":
+        target = (run.params or {}).get("task_name")
+        ended = [t for t in end_tasks(case) if t.name == target]
+    else:
+        ended = end_tasks(case, also)
+    context, _ = meet(case, ended)
+    final = {key: resolved(case, value) for key, value in context.items()}
+    tree = run.spec.output if state == State.SUCCESS else run.spec.output_on_error
+    output = final
+    if tree:
+        output = case.evaluate(dict(tree), view(case, branch=final))
+    if state == State.SUCCESS:
+        return output or final
+    return {"result": info, **output}
+
+
+def end_tasks(case: Case, also: Iterable[Task] = ()) -> list[Task]:
+    run = case.run
+    if not run.is_new:
+        run.adopt(case.facts.tasks(run.id, states=list(COMPLETED), has_next=False))
+    found = {
+        task.id: task
+        for task in run.tasks.values()
+        if task.completed and not task.has_next_tasks and not task.closed_from
+    }
+    found.update((task.id, task) for task in also)
+    return list(found.values())
+
+
+def failure(case: Case, failed: list[Task]) -> str:
+    """The text of § 1.7; what a sub-workflow says is told once."""
+    names = ", ".join(dict.fromkeys(task.name for task in failed))
+    lines = [f"Failure caused by error in tasks: {names}\n"]
+    for task in failed:
+        info = (task.state_info or "")[:2000]
+        lines.append(f"\n  {task.name} [task_ex_id={task.id}] -> {info}\n")
+        if task.type != "ACTION":
+            continue
+        if not task.is_new:
+            rows = case.facts.actions(case.run.id, task_ids=[task.id])
+            case.run.adopt_actions(rows)
+        for action in case.run.actions.values():
+            if (
+                action.task_execution_id == task.id
+                and action.accepted
+                and action.state == State.ERROR
+            ):
+                shown = str((action.output or {}).get("result"))[:1000]
+                lines.append(
+                    f"    [action_ex_id={action.id}, idx={action.item_index}]:"
+                    f" {shown}\n"
+                )
+    return "".join(lines)
+
+
+def close_open(case: Case) -> None:
+    """Nothing that could start something stays open (ENG-068, ENG-074): it is
+    closed and remembered, for the case that the run is reopened."""
+    run = case.run
+    if run.open == 0:
+        return
+    if not run.is_new:
+        run.adopt(case.facts.tasks(run.id, processed=False))
+    for task in list(run.tasks.values()):
+        if task.completed or task.open > 0:
+            continue
+        task.closed_from = task.state
+        move(run, task, State.CANCELLED, CLOSED)
+        task.finished_at = case.now
+        task.processed = False
+
+
+def tell_parent(case: Case, kind: type[Event], **values: Any) -> None:
+    parent = case.run.parent or {}
+    values.update(
+        run_id=parent["run_id"], task_id=parent["task_id"], child_id=case.run.id
+    )
+    event = kind(**values)
+    case.effects.append(Tell(event=event))

@@ -1,0 +1,286 @@
+"""What users and sub-workflows ask of a run (§ 6.3, § 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mistral.engine.core import (
+    items,
+    joins,
+    lifecycle,
+    tasks,
+    workflows,
+)
+from mistral.engine.core.data import (
+    Case,
+    merged,
+)
+from mistral.engine.core.run import Task, move
+from mistral.errors import (
+    BadRequest,
+    Forbidden,
+)
+from mistral.messages import (
+    ChildFinished,
+    ChildReopened,
+    ChildResumed,
+    DeleteWorkflow,
+    ResumeWorkflow,
+    State,
+    StopWorkflow,
+    Tell,
+)
+
+
+def resume(case: Case, env: Mapping[str, Any] | None) -> None:
+    run = case.run
+    if run.state not in (State.PAUSED, State.IDLE):
+        return
+    for row in lifecycle.open_children(case):
+        case.effects.append(Tell(event=ResumeWorkflow(run_id=row["id"])))
+    merge_env(case, env)
+    move(run, run, State.RUNNING)
+    if run.parent:
+        lifecycle.tell_parent(case, ChildResumed)
+    _go_on(case)
+
+
+def _go_on(case: Case) -> None:
+    """Take up everything that a pause, or the end of the run, held back."""
+    run = case.run
+    run.adopt(case.facts.tasks(run.id, processed=False))
+    waiting = sorted(
+        (t for t in run.tasks.values() if not t.processed), key=lambda t: t.seq
+    )
+    run.todo = [t for t in waiting if t.completed]
+    case.resumed = {t.id for t in run.todo if t.rest is None}
+    for task in waiting:
+        if run.state != State.RUNNING:
+            break
+        if task.completed:
+            continue
+        with lifecycle.forced(case, task, "Failed to run task"):
+            if task.state == State.IDLE or task.ready:
+                if tasks.release(case, task):
+                    lifecycle.pause(case, None)
+            elif task.state == State.WAITING:
+                joins.survey(case, task)
+                workflows.decide_join(case, task)
+            elif task.total is not None and task.state == State.RUNNING:
+                if items.has_more(task):
+                    tasks.open_items(case, task)
+    workflows.advance(case)
+
+
+def merge_env(case: Case, env: Mapping[str, Any] | None) -> None:
+    """:raises Forbidden: the run is in a state that has no use for it (§ 7.5)."""
+    run = case.run
+    if not env:
+        return
+    if run.state not in (State.IDLE, State.PAUSED, State.ERROR):
+        raise Forbidden(
+            "Updating env to workflow execution is only permitted if it is in "
+            "IDLE, PAUSED, or ERROR state."
+        )
+    params = run.params or {}
+    run.params = {**params, "env": merged(params.get("env") or {}, env)}
+
+
+def stop(case: Case, state: str, message: str | None) -> None:
+    """:raises BadRequest, TransitionRefused, ExpressionFault: see § 7.2."""
+    run = case.run
+    if state not in (State.SUCCESS, State.ERROR, State.CANCELLED):
+        raise BadRequest(
+            f"Cannot change state to {state}. Allowed states are: "
+            "SUCCESS, ERROR, CANCELLED"
+        )
+    if run.completed and (run.state == State.SUCCESS or state != State.SUCCESS):
+        return
+    if state == State.SUCCESS:
+        if run.state != State.RUNNING:
+            move(run, run, State.SUCCESS)
+        lifecycle.output_of(case, state, message, ())
+    if state == State.CANCELLED:
+        for row in lifecycle.open_children(case):
+            event = StopWorkflow(run_id=row["id"], state=state, message=message)
+            case.effects.append(Tell(event=event))
+    lifecycle.finish(case, state, message)
+
+
+def reopen(case: Case, rerun: Task | None) -> None:
+    """RUNNING again, and with it every ancestor (W8).
+
+    :raises TransitionRefused: the run ended in SUCCESS.
+    """
+    run = case.run
+    if not run.completed:
+        return
+    move(run, run, State.RUNNING)
+    run.accepted = False
+    if run.parent:
+        lifecycle.tell_parent(case, ChildReopened)
+    run.adopt(case.facts.tasks(run.id, processed=False))
+    for task in list(run.tasks.values()):
+        if task is rerun or task.closed_from is None:
+            continue
+        was, task.closed_from = task.closed_from, None
+        move(run, task, was)
+        task.finished_at = None
+        # Its timer may be gone: it goes on at once.
+        task.ready = was == State.DELAYED
+
+
+def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) -> None:
+    """:raises BadRequest: the task is not in ERROR, or the run is paused."""
+    _check_redo(case, task, "rerun")
+    merge_env(case, env)
+    reopen(case, task)
+    kept: set[int] = set()
+    if reset or task.total is None:
+        tasks.invalidate(case, task)
+    else:
+        kept = tasks.invalidate(case, task, only_bad=True)
+        if task.type == "WORKFLOW":
+            kept = _good_children(case, task)
+        task.chosen = [i for i in range(task.total) if i not in kept]
+        task.keep = True
+    causes = (task.runtime_context or {}).get("triggered_by")
+    task.runtime_context = {"triggered_by": causes} if causes else {}
+    task.processed = task.error_handled = False
+    task.finished_at = None
+    task.next_tasks, task.has_next_tasks = None, False
+    task.rest = None
+    workflows.begin(case, task)
+    _go_on_after(case, task)
+
+
+def _good_children(case: Case, task: Task) -> set[int]:
+    return {
+        row["internals"]["parent"]["index"]
+        for row in case.facts.children([task.id])
+        if row["state"] == State.SUCCESS
+    }
+
+
+def skip(case: Case, task: Task, env: Mapping[str, Any] | None) -> None:
+    """:raises BadRequest: the task is not in ERROR, or the run is paused."""
+    _check_redo(case, task, "skip")
+    merge_env(case, env)
+    reopen(case, task)
+    task.runtime_context = {}
+    task.rest = None
+    task.processed = False
+    with lifecycle.forced(case, task, "Failed to complete task"):
+        tasks.complete(case, task, State.SKIPPED, "Task was skipped.")
+    _go_on_after(case, task)
+
+
+def _go_on_after(case: Case, task: Task) -> None:
+    mine = [each for each in case.run.todo if each is task]
+    if case.run.state != State.RUNNING:
+        return
+    todo = [each for each in case.run.todo if each is not task]
+    case.run.adopt(case.facts.tasks(case.run.id, processed=False))
+    held = [
+        each
+        for each in case.run.tasks.values()
+        if not each.processed and each is not task and each not in todo
+    ]
+    for each in held:
+        if each.completed:
+            todo.append(each)
+        elif each.ready or each.state == State.IDLE:
+            with lifecycle.forced(case, each, "Failed to run task"):
+                tasks.release(case, each)
+        elif each.state == State.WAITING:
+            workflows.decide_join(case, each)
+    case.run.todo = [*mine, *todo, *(t for t in case.run.todo if t not in mine + todo)]
+    workflows.advance(case)
+
+
+def _check_redo(case: Case, task: Task, verb: str) -> None:
+    if case.run.state == State.PAUSED:
+        raise BadRequest(
+            f"Cannot {verb} a task of a paused workflow execution; resume it first."
+        )
+    if task.state != State.ERROR:
+        raise BadRequest(
+            f"The current task execution must be in ERROR for {verb}. "
+            f"Only updating environment is allowed... found {task.state}"
+        )
+
+
+def delete(case: Case, force: bool) -> None:
+    """:raises Forbidden: the run is not over, and nobody insisted."""
+    run = case.run
+    if not run.completed and not force:
+        raise Forbidden(
+            f"Only completed executions can be deleted. Execution {run.id} is in "
+            f"{run.state} state; use force to delete it all the same."
+        )
+    ids = [row["id"] for row in case.facts.tasks(run.id) if row["type"] == "WORKFLOW"]
+    for row in case.facts.children(ids) if ids else ():
+        case.effects.append(Tell(event=DeleteWorkflow(run_id=row["id"], force=True)))
+    run.deleted = True
+
+
+def child_finished(case: Case, task: Task, event: ChildFinished) -> None:
+    if event.attempt != task.tries or task.expired:
+        return
+    with lifecycle.forced(case, task, "Failed to handle action completion"):
+        tasks.child_done(case, task, event.state, None, event.message)
+        open_more(case, task)
+    workflows.advance(case)
+
+
+def open_more(case: Case, task: Task) -> None:
+    """Room became free in a with-items task."""
+    if (
+        task.total is not None
+        and task.state == State.RUNNING
+        and case.run.state == State.RUNNING
+        and (task.runtime_context or {}).get("concurrency")
+        and items.has_more(task)
+    ):
+        tasks.open_items(case, task)
+
+
+def child_paused(case: Case, task: Task) -> None:
+    if task.state == State.RUNNING:
+        move(case.run, task, State.PAUSED)
+    if not case.run.completed:
+        lifecycle.pause(case, None)
+
+
+def child_resumed(case: Case, task: Task, child_id: str) -> None:
+    run = case.run
+    if task.type == "WORKFLOW":
+        others = case.facts.children([task.id])
+        if any(r["state"] == State.PAUSED and r["id"] != child_id for r in others):
+            return
+    if task.state == State.PAUSED:
+        move(run, task, State.RUNNING)
+    if run.state == State.PAUSED:
+        run.adopt(case.facts.tasks(run.id, states=[State.PAUSED]))
+        if not any(t.state == State.PAUSED for t in run.tasks.values()):
+            resume(case, None)
+
+
+def child_reopened(case: Case, task: Task) -> None:
+    if task.state == State.SUCCESS:
+        return
+    was_completed = task.completed
+    reopen(case, task)
+    if not was_completed:
+        return
+    task.closed_from = None
+    if task.state == State.ERROR:
+        task.failed = max(0, task.failed - 1)
+    task.open += 1
+    task.done = max(0, task.done - 1)
+    move(case.run, task, State.RUNNING)
+    task.processed = task.error_handled = False
+    task.finished_at = None
+    task.next_tasks, task.has_next_tasks = None, False
+    _go_on_after(case, task)

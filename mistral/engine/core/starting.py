@@ -1,0 +1,203 @@
+"""How a run begins: definition, input, parameters, first tasks (§ 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mistral.engine.core import (
+    actions,
+    tasks,
+    workflows,
+)
+from mistral.engine.core.data import (
+    Case,
+    check_size,
+    view,
+)
+from mistral.engine.core.run import move
+from mistral.errors import (
+    BadRequest,
+    InvalidInput,
+    MistralError,
+    NotFound,
+    WorkflowFault,
+)
+from mistral.lang.graph import graph_of
+from mistral.lang.specs import REQUIRED, WorkflowSpec
+from mistral.messages import (
+    ChildFinished,
+    StartWorkflow,
+    State,
+    Tell,
+)
+
+
+def start(case: Case, event: StartWorkflow) -> None:
+    """Fill the new run of ``case`` and start its first tasks (§ 2.1).
+
+    :raises NotFound: no such definition.
+    :raises BadRequest: input, environment or target task are wrong.
+    :raises ExpressionFault: ``vars`` or the environment cannot be evaluated.
+    """
+    run = case.run
+    project = event.context["project_id"]
+    row = _definition(case, event, project)
+    spec = case.facts.spec(row["spec_id"])
+    given, params = _split(spec, event)
+    parent = event.parent
+    run.id = event.run_id
+    run.seed = case.facts.uuid()
+    run.project_id = project
+    run.scope = "private"
+    run.workflow_id = row["id"]
+    run.workflow_name = row["name"]
+    run.workflow_namespace = row["namespace"]
+    run.workbook = row["workbook_name"]
+    run.spec_id = row["spec_id"]
+    run.spec = spec
+    run.description = event.description
+    run.tags = list(spec.tags)
+    run.state = State.IDLE.value
+    run.version = 0
+    run.accepted = False
+    run.output = {}
+    run.created_at = run.updated_at = case.now
+    run.security = {
+        **actions.security_of(event.context),
+        "user_id": event.context.get("user_id"),
+        "roles": event.context.get("roles") or [],
+    }
+    run.context = {"__execution": {"id": run.id}}
+    if parent is not None:
+        run.parent = {
+            key: parent[key] for key in ("run_id", "task_id", "attempt", "index")
+        }
+        run.task_execution_id = parent["task_id"]
+        run.root_execution_id = parent["root_id"]
+        params = {
+            "root_execution_id": parent["root_id"],
+            "task_execution_id": parent["task_id"],
+            "index": parent["index"],
+            **params,
+        }
+    run.input = _checked_input(case, spec, given)
+    run.params = _checked_params(case, spec, params, row, event, project)
+    try:
+        check_size(case, run.params, "WorkflowExecution", "params")
+    except WorkflowFault as error:
+        raise BadRequest(error.message) from error
+    if spec.vars:
+        run.context = {**run.context, **case.evaluate(dict(spec.vars), view(case))}
+    move(run, run, State.RUNNING)
+    if spec.type == "direct":
+        created = [
+            tasks.create(case, name, {}, {}, None)
+            for name in graph_of(spec).start_tasks
+        ]
+        for task in created:
+            workflows.begin(case, task)
+    else:
+        workflows.start_ready(case)
+    workflows.advance(case)
+
+
+def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, Any]:
+    name, namespace = event.workflow_name, event.namespace
+    parent = event.parent
+    if parent is None:
+        row = case.facts.workflow(event.workflow_id, name, namespace, project)
+    else:
+        names = [f"{parent['workbook']}.{name}"] if parent.get("workbook") else []
+        spaces = [namespace, ""] if namespace else [""]
+        found = (
+            case.facts.workflow(None, each, space, project)
+            for each in (*names, name)
+            for space in spaces
+        )
+        row = next((each for each in found if each is not None), None)
+    if row is None:
+        shown = name or event.workflow_id
+        raise NotFound(
+            f"Failed to find workflow [name={shown}] [namespace={namespace}]"
+        )
+    return row
+
+
+def _split(
+    spec: WorkflowSpec, event: StartWorkflow
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a sub-workflow: what it does not declare becomes a parameter (Q20)."""
+    if event.parent is None:
+        return dict(event.input), dict(event.params)
+    declared = {k: v for k, v in event.input.items() if k in spec.input}
+    others = {k: v for k, v in event.input.items() if k not in spec.input}
+    return declared, {**event.params, **others}
+
+
+def _checked_input(
+    case: Case, spec: WorkflowSpec, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    missing = [n for n, v in spec.input.items() if v is REQUIRED and n not in given]
+    unexpected = [name for name in given if name not in spec.input]
+    if missing or unexpected:
+        text = actions.invalid_input(spec.name, "WorkflowSpec", missing, unexpected)
+        raise InvalidInput(text)
+    defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
+    filled = {**defaults, **given}
+    try:
+        check_size(case, filled, "WorkflowExecution", "input")
+    except WorkflowFault as error:
+        raise BadRequest(error.message) from error
+    return {name: filled[name] for name in spec.input}
+
+
+def _checked_params(
+    case: Case,
+    spec: WorkflowSpec,
+    params: dict[str, Any],
+    row: Mapping[str, Any],
+    event: StartWorkflow,
+    project: str,
+) -> dict[str, Any]:
+    env = params.get("env") or {}
+    if isinstance(env, str):
+        found = case.facts.environment(env, project)
+        if found is None:
+            raise BadRequest(f"Environment is not found: {env}")
+        env = found["variables"]
+    if not isinstance(env, Mapping):
+        raise BadRequest(
+            f"Unexpected value type for environment: a mapping or a name is "
+            f"expected, found {type(env).__name__}"
+        )
+    namespace = event.namespace or row["namespace"] or ""
+    result = {**params, "env": dict(env)}
+    result.setdefault("namespace", namespace)
+    if env and params.get("evaluate_env", True) is not False:
+        case.run.params = result
+        result["env"] = case.evaluate(dict(env), view(case))
+    if spec.type == "reverse" and result.get("task_name") not in spec.tasks:
+        raise BadRequest(
+            f"Invalid task name [wf_name={spec.name}, "
+            f"task_name={result.get('task_name')}]: a reverse workflow needs the "
+            f"parameter 'task_name' with one of its tasks"
+        )
+    return result
+
+
+def failed_start(event: StartWorkflow, error: MistralError) -> list[Tell]:
+    """A sub-workflow that could not start leaves nothing but this (ENG-174)."""
+    parent = event.parent or {}
+    return [
+        Tell(
+            event=ChildFinished(
+                run_id=parent["run_id"],
+                task_id=parent["task_id"],
+                attempt=parent["attempt"],
+                index=parent["index"],
+                state=State.ERROR,
+                message=error.message,
+            )
+        )
+    ]
