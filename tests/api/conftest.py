@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fakes import FakeClock
@@ -82,6 +83,7 @@ class Client:
             given.setdefault("Content-Type", "application/json")
         elif body is not None:
             given.setdefault("Content-Type", "text/plain")
+        path = quote(path, safe="/?&=%:,+")
         request = Request.blank(path, method=method, headers=given)
         if body is not None:
             request.body = body if isinstance(body, bytes) else body.encode()

@@ -70,6 +70,8 @@ class Root:
             raise BadRequest("The path has an empty segment.")
         resource, rest = self._resource(segments, request)
         method = request.method
+        # What is acceptable depends on the route; pecan would decide for all.
+        request.pecan["content_type"] = "application/json"
         request.context["found"] = (resource, *resource.find(method, rest))
         return self._answer, []
 
@@ -90,7 +92,7 @@ class Root:
             return self._collections[segments[1]], tuple(segments[2:])
         raise exc.HTTPNotFound("There is nothing at this path.")
 
-    @expose()  # type: ignore[untyped-decorator]
+    @expose(content_type="application/json")  # type: ignore[untyped-decorator]
     def _answer(self, request: Request, response: Response) -> Response:
         resource, route, values = request.context["found"]
         call: Call = request.context["call"]
