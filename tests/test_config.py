@@ -57,7 +57,7 @@ def test_defaults_that_design_overrides() -> None:
 def test_a_file_brings_the_defaults_of_the_table(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    path = write(tmp_path, "[engine]\nsecret_key = k1, k2\nlease = 3\n")
+    path = write(tmp_path, "[engine]\nsecret_key = k1, k2\nworkers = 3\n")
     settings = load(["--config-file", path, "--server", "api,engine"], environ=environ)
     assert not settings.embedded
     assert settings.server.config_files == (path,)
@@ -65,7 +65,7 @@ def test_a_file_brings_the_defaults_of_the_table(
     assert settings.api.host == "0.0.0.0"
     assert settings.api.auth_enable
     assert settings.engine.secret_key == ("k1", "k2")
-    assert settings.engine.lease == 3.0
+    assert settings.engine.workers == 3
 
 
 def test_the_environment_names_file_and_values(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_directory_of_files(environ: dict[str, str], tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[api]\nport = many\n", "port"),
-        ("[api]\nvalidation_mode = often\n", "validation_mode"),
+        ("[engine]\nmerge_strategy = often\n", "merge_strategy"),
         ("[api]\nmax_limit = 0\n", "max_limit"),
         ("[yaql]\nconvert_output_data = false\n", "convert_input_data"),
         ("[action_std_http]\ndenied_cidrs = somewhere\n", "denied_cidrs"),

@@ -177,6 +177,7 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
         new_id=new_id,
         rules=Rules(
             merge_strategy=settings.engine.merge_strategy,
+            versioning=settings.engine.context_versioning,
             field_limit=limit * 1024 if limit >= 0 else -1,
             inline_actions=settings.engine.inline_actions,
         ),

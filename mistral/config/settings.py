@@ -75,13 +75,6 @@ class ApiSettings:
     allow_action_execution_deletion: bool = option(
         False, "Allow deletion of stand-alone action executions."
     )
-    validation_mode: str = option(
-        "mandatory",
-        "Validation of definitions: always, unless the client skips it, never.",
-        choices=("mandatory", "enabled", "disabled"),
-    )
-    enable_info_endpoint: bool = option(False, "Serve /info.")
-    info_json_file_path: str = option("info.json", "What /info answers.")
     healthcheck: bool = option(
         False,
         "Serve /healthcheck without authentication.",
@@ -90,12 +83,6 @@ class ApiSettings:
     )
     auth_enable: bool = option(
         True, "Authentication and isolation of projects.", group="pecan"
-    )
-    auth_type: str = option(
-        "keystone",
-        "Who authenticates.",
-        group="DEFAULT",
-        choices=("keystone", "keycloak-oidc"),
     )
     allow_unauthenticated: bool = option(
         False,
@@ -114,11 +101,6 @@ class EngineSettings:
     topic: str = option("mistral_engine", "Topic of requests to engines.")
     workers: int = option(
         0, "Engine processes of this server; 0: one per two cores.", minimum=0
-    )
-    lease: float = option(
-        10.0,
-        "Seconds until another engine takes what a dead one had in hand.",
-        minimum=0.5,
     )
     inline_actions: bool = option(
         True,

@@ -51,7 +51,7 @@ def test_fail_with_data_is_exactly_that_data_eng_218() -> None:
 
 @pytest.mark.parametrize("data", [None, "", {}, 0, False])
 def test_fail_without_data_raises(data: Any) -> None:
-    with pytest.raises(ActionException, match="^Fail action expected exception.$"):
+    with pytest.raises(ActionException, match=r"^Fail action expected exception.$"):
         FailAction(data).run(None)
 
 

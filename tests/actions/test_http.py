@@ -25,7 +25,7 @@ OPEN = HttpSettings(denied_cidrs=())
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``/status/<n>``, ``/to?<url>`` and ``/loop`` redirect, ``/bytes/<n>``, ``/flood`` never
+    """``/status/<n>``, ``/to?<url>`` and ``/loop`` redirect, ``/flood`` never
     ends, ``/bomb`` is small until decoded; everything else tells what it got."""
 
     protocol_version = "HTTP/1.1"
@@ -238,7 +238,7 @@ def test_a_name_is_resolved_once_sec_10(server: Server) -> None:
 
     cls = type("Rebinding", (HttpAction,), {"resolve": staticmethod(rebind)})
     settings = HttpSettings(default_timeout=1)
-    with pytest.raises(ActionException, match="^Failed to send HTTP request: "):
+    with pytest.raises(ActionException, match=r"^Failed to send HTTP request: "):
         run(f"http://evil.example:{server.server_port}/", settings, cls, timeout=0.05)
     assert asked == [["192.0.2.1"]]
     assert server.seen == []
@@ -284,7 +284,7 @@ def test_redirects_are_followed_only_when_asked(server: Server) -> None:
 
 
 def test_redirects_end(server: Server) -> None:
-    with pytest.raises(ActionException, match="^Failed to send HTTP request: "):
+    with pytest.raises(ActionException, match=r"^Failed to send HTTP request: "):
         run(f"{server.url}/loop", allow_redirects=True)
     assert len(server.seen) < 50
 
@@ -365,12 +365,12 @@ def test_wrong_timeouts(timeout: Any) -> None:
 def test_failures_have_one_text() -> None:
     """§ 9.2: connection, DNS and timeout failures; unresolved names go nowhere."""
     cls, _ = resolving({})
-    with pytest.raises(ActionException, match="^Failed to send HTTP request: .*Name"):
+    with pytest.raises(ActionException, match=r"^Failed to send HTTP request: .*Name"):
         run("http://nowhere.example/", HttpSettings(), cls)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        with pytest.raises(ActionException, match="^Failed to send HTTP request: "):
+        with pytest.raises(ActionException, match=r"^Failed to send HTTP request: "):
             run(f"http://127.0.0.1:{port}/")
 
 

@@ -22,7 +22,7 @@ def run(script: str, context: Any = None, settings: JavaScriptSettings = ON) -> 
 
 def test_off_by_default_sec_21() -> None:
     """SEC-21"""
-    with pytest.raises(ActionException, match="^JavaScriptAction failed: .*off"):
+    with pytest.raises(ActionException, match=r"^JavaScriptAction failed: .*off"):
         JavaScriptAction("return 1").run(None)
 
 
