@@ -25,9 +25,7 @@ class Rows:
     :param project: owner of all rows.
     """
 
-    def __init__(
-        self, database: Database, project: str = "<default-project>"
-    ) -> None:
+    def __init__(self, database: Database, project: str = "<default-project>") -> None:
         self._database = database
         self._project = project
         self._made = 0
@@ -81,7 +79,9 @@ class Rows:
             },
         )
 
-    def action(self, id: str, task_id: str | None = None, **more: Any) -> dict[str, Any]:
+    def action(
+        self, id: str, task_id: str | None = None, **more: Any
+    ) -> dict[str, Any]:
         return self._put(
             models.action_executions,
             {
@@ -120,6 +120,4 @@ class Rows:
     def change(self, table: Any, id: str, **values: Any) -> None:
         """What an engine would have done."""
         with self._database.begin() as connection:
-            connection.execute(
-                table.update().where(table.c.id == id).values(**values)
-            )
+            connection.execute(table.update().where(table.c.id == id).values(**values))

@@ -270,9 +270,7 @@ def _of_tasks(
         order.insert(0, table.c.item_index)
     for ids in chunks(row["id"] for row in tasks):
         query = (
-            select(*columns)
-            .where(table.c.task_execution_id.in_(ids))
-            .order_by(*order)
+            select(*columns).where(table.c.task_execution_id.in_(ids)).order_by(*order)
         )
         found += connection.execute(query).mappings()
     return found
@@ -304,9 +302,7 @@ def _estimate(
         .order_by(table.c.created_at.desc())
         .limit(SAMPLE)
     )
-    spans = [
-        (end - start).total_seconds() for start, end in connection.execute(query)
-    ]
+    spans = [(end - start).total_seconds() for start, end in connection.execute(query)]
     if not spans:
         return -1
     passed = (now - execution_row["created_at"]).total_seconds()

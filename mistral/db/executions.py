@@ -335,9 +335,9 @@ def published_global_of_execution(
         if name not in hidden
     }
     owned = {"id": execution_id, "context": shown}
-    published: dict[str, Any] = with_documents(
-        connection, [owned], ("context",), "id"
-    )[0]["context"]
+    published: dict[str, Any] = with_documents(connection, [owned], ("context",), "id")[
+        0
+    ]["context"]
     return published
 
 
@@ -353,9 +353,7 @@ def is_with_items(connection: Connection, task_row: Row) -> bool:
         return True
     query = (
         select(frozen_specs.c.body)
-        .join(
-            workflow_executions, workflow_executions.c.spec_id == frozen_specs.c.id
-        )
+        .join(workflow_executions, workflow_executions.c.spec_id == frozen_specs.c.id)
         .where(workflow_executions.c.id == task_row["workflow_execution_id"])
     )
     body = connection.execute(query).scalar_one_or_none()

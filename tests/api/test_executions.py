@@ -243,12 +243,8 @@ def test_start_by_name(api: Any, starting: Any) -> None:
 def test_names_and_ids_may_change_places(api: Any, starting: Any) -> None:
     """§ 9.1.2: a UUID takes the namespace into ``params``; the id wins."""
     api.post("/v2/executions", {"workflow_id": "w", "workflow_namespace": "n"})
-    api.post(
-        "/v2/executions", {"workflow_name": WORKFLOW, "workflow_namespace": "n"}
-    )
-    api.post(
-        "/v2/executions", {"workflow_id": WORKFLOW, "workflow_name": "other"}
-    )
+    api.post("/v2/executions", {"workflow_name": WORKFLOW, "workflow_namespace": "n"})
+    api.post("/v2/executions", {"workflow_id": WORKFLOW, "workflow_name": "other"})
     api.post("/v2/executions", {"workflow_id": "", "workflow_name": "w"})
     by_name, by_id, both, empty = starting.called
     assert (by_name.workflow_name, by_name.namespace) == ("w", "n")

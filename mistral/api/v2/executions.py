@@ -426,6 +426,4 @@ def _state_change(
         return ResumeWorkflow(run_id=row["id"], env=env, **asked_by(call))
     if state == "PAUSED":
         return PauseWorkflow(run_id=row["id"], **asked_by(call))
-    return StopWorkflow(
-        run_id=row["id"], state=state, message=reason, **asked_by(call)
-    )
+    return StopWorkflow(run_id=row["id"], state=state, message=reason, **asked_by(call))
