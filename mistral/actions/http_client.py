@@ -60,7 +60,7 @@ class GuardedAdapter(HTTPAdapter):
         response = super().send(request, *args, **kwargs)
         try:
             response._content = self._body(request, response)
-            response._content_consumed = True  # type: ignore[attr-defined]
+            response._content_consumed = True
         finally:
             response.close()
         return response

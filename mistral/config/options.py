@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields
 from typing import Any, Final, get_type_hints
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from mistral.config.settings import GROUPS, ROLES
 
@@ -39,10 +39,10 @@ class Declared:
 def _opt(declared: Field[Any], kind: Any) -> cfg.Opt:
     meta = declared.metadata
     arguments: dict[str, Any] = {"help": meta["help"], "secret": meta["secret"]}
-    default = declared.default
+    default: Any = declared.default
     if kind == tuple[str, ...]:
-        default = list(default)  # type: ignore[call-overload]
-        arguments["item_type"] = cfg.types.String()
+        default = list(default)
+        arguments["item_type"] = types.String()
     if meta["choices"] is not None:
         arguments["choices"] = list(meta["choices"])
     if meta["minimum"] is not None:
