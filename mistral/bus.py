@@ -36,7 +36,7 @@ from mistral.messages import (
     decode,
     encode,
 )
-from mistral.service import Service
+from mistral.service import Service, together
 
 LOG = logging.getLogger(__name__)
 
@@ -274,18 +274,16 @@ class Bus(Service):
 
     def _stop(self) -> None:
         with self._guard:
-            subscriptions = self._subscriptions[::-1]
-            self._subscriptions.clear()
-        for subscription in subscriptions:
-            subscription.stop()
+            subscriptions = self._subscriptions
+            self._subscriptions = []
+        # each may wait five seconds for its consumer to look up
+        together(subscription.stop for subscription in subscriptions)
         with self._guard:
             transports = [self._outgoing, self._rpc, *self._incoming]
             self._outgoing = self._rpc = None
             self._incoming.clear()
             self._clients.clear()
-        for transport in transports:
-            if transport is not None:
-                transport.cleanup()
+        together(transport.cleanup for transport in transports if transport)
 
     def _rpc_transport(self) -> Any:
         with self._guard:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mistral.errors import MistralError
 
@@ -22,6 +22,25 @@ LOG = logging.getLogger(__name__)
 
 Counts = Mapping[str, int]
 """What one pass of a loop did, by kind; empty: nothing was to be done."""
+
+
+def together(calls: Iterable[Callable[[], object]]) -> None:
+    """Make all these calls at the same time and wait for the last; failures are
+    logged. For ends that each wait some seconds for a quiet moment."""
+
+    def guarded(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception:
+            LOG.exception("An end was not clean")
+
+    threads = [
+        threading.Thread(target=guarded, args=(call,), daemon=True) for call in calls
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Service:

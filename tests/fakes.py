@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from mistral.errors import ExpressionFault
+from mistral.errors import Bug, ExpressionFault, Unavailable
+from mistral.messages import CallAction, Message, decode, encode
 
 
 class FakeClock:
@@ -116,3 +117,86 @@ class MemoryFacts:
 
     def now(self) -> datetime:
         return self.clock.now()
+
+
+class RecordingBus:
+    """A bus without threads: whoever speaks runs the one who hears.
+
+    ``called`` and ``sent`` are what was said, after a trip over the wire format.
+    ``answers`` are taken, one by one, for calls to a topic that nobody serves;
+    an exception among them is raised. ``refuse_sends``: raised by each send.
+    """
+
+    engine_topic = "mistral_engine"
+    results_topic = "mistral_engine.results"
+    executor_topic = "mistral_executor"
+    run_now_topic = "mistral_executor.now"
+
+    def __init__(self) -> None:
+        self.called: list[Message] = []
+        self.sent: list[tuple[str | None, Message]] = []
+        self.answers: list[Any] = []
+        self.refuse_sends: Exception | None = None
+        self.handlers: dict[str, Callable[[Message], Any]] = {}
+        self.listeners: dict[str, Callable[[Message], bool | None]] = {}
+
+    def call(
+        self,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        topic: str | None = None,
+        target: str | None = None,
+    ) -> Any:
+        message = decode(encode(message))
+        self.called.append(message)
+        by_class = isinstance(message, CallAction)
+        topic = topic or (self.run_now_topic if by_class else self.engine_topic)
+        handler = self.handlers.get(f"{topic}.{target}" if target else topic)
+        if handler is not None:
+            return handler(message)
+        if not self.answers:
+            raise Unavailable("nobody answers")
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def send(
+        self,
+        message: Message,
+        *,
+        topic: str | None = None,
+        target: str | None = None,
+    ) -> None:
+        if self.refuse_sends is not None:
+            raise self.refuse_sends
+        self.sent.append((topic, decode(encode(message))))
+
+    def serve(self, topic: str, handler: Callable[[Message], Any]) -> _Ended:
+        self.handlers[topic] = handler
+        return _Ended()
+
+    def listen(
+        self,
+        topic: str,
+        on_message: Callable[[Message], bool | None],
+        *,
+        prefetch: int = 64,
+    ) -> _Ended:
+        self.listeners[topic] = on_message
+        return _Ended()
+
+    def deliver(self, topic: str, message: Message) -> bool | None:
+        """Let a listener hear a message; False: handed back."""
+        if topic not in self.listeners:
+            raise Bug(f"nobody listens to {topic}")
+        return self.listeners[topic](message)
+
+
+class _Ended:
+    def quiet(self) -> None:
+        """Nothing arrives by itself."""
+
+    def stop(self) -> None:
+        """Nothing waits."""

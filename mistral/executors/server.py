@@ -32,7 +32,7 @@ from mistral.messages import (
     Message,
     decode,
 )
-from mistral.service import Counts, Loop, Service
+from mistral.service import Counts, Loop, Service, together
 
 LOG = logging.getLogger(__name__)
 
@@ -233,8 +233,7 @@ class ExecutorServer(Service):
             raise
 
     def _stop(self) -> None:
-        for subscription in self._subscriptions:
-            subscription.quiet()
+        together(subscription.quiet for subscription in self._subscriptions)
         self._stopping.set()
         self._claiming.stop()
         self._claims.hand_back_all()
@@ -244,8 +243,7 @@ class ExecutorServer(Service):
         if not self._workers.wait_idle(self._settings.stop_seconds):
             LOG.warning("Stopping although actions run: %s", self._workers.running())
         self._immediate.cut_off()
-        for subscription in self._subscriptions:
-            subscription.stop()
+        together(subscription.stop for subscription in self._subscriptions)
         self._delivery.stop()
         self._heartbeats.stop()
         try:

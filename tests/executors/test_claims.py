@@ -1,0 +1,124 @@
+"""A call is an offer; a claim starts it (ENG-236, ENG-237)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from fakes import FakeClock, RecordingBus
+
+from mistral.errors import Unavailable
+from mistral.executors.claims import Claims
+from mistral.messages import Batch, CallAction, ClaimAction, decode
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.bus = RecordingBus()
+        self.clock = FakeClock()
+        tokens = itertools.count(1)
+        self.claims = Claims(
+            self.bus, "ex1", lambda: f"token-{next(tokens)}", self.clock, 30
+        )
+
+    def asked(self) -> list[list[ClaimAction]]:
+        """The claims of each question so far."""
+        questions = []
+        for message in self.bus.called:
+            assert isinstance(message, Batch)
+            questions.append([decode(event) for event in message.events])
+        return questions  # type: ignore[return-value]
+
+
+def call(action_id: str, attempt: int = 1) -> CallAction:
+    return CallAction(run_id="r", action_id=action_id, attempt=attempt)
+
+
+def test_offers_are_claimed_in_groups_of_what_can_run() -> None:
+    bench = Bench()
+    offers = bench.claims.add([call("a"), call("b"), call("c")])
+    bench.bus.answers = [[True, False]]
+    assert bench.claims.ask(2) == [call("a")]
+    assert [offer.settled.is_set() for offer in offers] == [True, True, False]
+    assert [
+        (c.action_id, c.attempt, c.token, c.executor_id, c.run_id)
+        for c in bench.asked()[0]
+    ] == [("a", 1, "token-1", "ex1", "r"), ("b", 1, "token-2", "ex1", "r")]
+
+
+def test_a_refused_claim_is_forgotten() -> None:
+    bench = Bench()
+    [offer] = bench.claims.add([call("a")])
+    bench.bus.answers = [[False]]
+    assert bench.claims.ask(5) == []
+    assert offer.settled.is_set()
+    assert not offer.handed_back
+    assert len(bench.claims) == 0
+
+
+def test_the_same_offer_twice_is_one_claim() -> None:
+    bench = Bench()
+    first = bench.claims.add([call("a")])
+    second = bench.claims.add([call("a"), call("a", attempt=2)])
+    assert first[0] is second[0]
+    bench.bus.answers = [[True, True]]
+    assert bench.claims.ask(5) == [call("a"), call("a", attempt=2)]
+
+
+@pytest.mark.parametrize("no_answer", [Unavailable("lost"), [], [True, True], None])
+def test_without_an_answer_the_same_token_asks_again(no_answer: Any) -> None:
+    bench = Bench()
+    [offer] = bench.claims.add([call("a")])
+    bench.bus.answers = [no_answer, [True]]
+    with pytest.raises(Unavailable):
+        bench.claims.ask(5)
+    assert not offer.settled.is_set()
+    assert bench.claims.ask(5) == [call("a")]
+    first, second = bench.asked()
+    assert first[0].token == second[0].token
+
+
+def test_a_new_receipt_has_a_new_token() -> None:
+    bench = Bench()
+    bench.bus.answers = [[False], [False]]
+    for _ in range(2):
+        bench.claims.add([call("a")])
+        bench.claims.ask(5)
+    first, second = bench.asked()
+    assert first[0].token != second[0].token
+
+
+def test_a_yes_that_is_too_old_is_asked_for_again() -> None:
+    bench = Bench()
+    answers = iter([([True], 31), ([True], 1)])
+
+    def slow(message: object) -> list[bool]:
+        answer, seconds = next(answers)
+        bench.clock.advance(seconds)
+        return answer
+
+    bench.bus.serve(bench.bus.engine_topic, slow)
+    [offer] = bench.claims.add([call("a")])
+    assert bench.claims.ask(5) == []
+    assert not offer.settled.is_set()
+    assert bench.claims.ask(5) == [call("a")]
+
+
+def test_offers_go_back_unless_the_engine_was_asked() -> None:
+    bench = Bench()
+    asked, unasked = bench.claims.add([call("a"), call("b")])
+    with pytest.raises(Unavailable):
+        bench.claims.ask(1)
+    assert not bench.claims.hand_back(asked)
+    assert bench.claims.hand_back(unasked)
+    assert unasked.settled.is_set()
+    assert unasked.handed_back
+    assert bench.claims.hand_back_all() == 1
+    assert asked.handed_back
+
+
+def test_nothing_waits_nothing_is_asked() -> None:
+    bench = Bench()
+    assert bench.claims.ask(5) == []
+    assert bench.bus.called == []
