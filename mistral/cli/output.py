@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +14,9 @@ from rich.table import Table
 from mistral.cli.tree import coloured, duration, execution_tree
 from mistral.cli.yaml_out import to_yaml
 
-FORMATS = ("table", "json", "yaml")
+FORMATS: Final = ("table", "json", "yaml")
+
+FILE_COLUMNS: Final = 1000
 
 
 class Output:
@@ -26,6 +28,9 @@ class Output:
     def __init__(self, style: str, console: Console | None = None) -> None:
         self.style = style
         self.console = console or Console()
+        if console is None and not self.console.is_terminal:
+            # A file or pipe has no edge: an id must never be cut there.
+            self.console = Console(width=FILE_COLUMNS)
 
     @property
     def for_people(self) -> bool:
@@ -98,7 +103,7 @@ class Output:
             self.tree(report["root_workflow_execution"], now)
 
     def tree(self, root: Mapping[str, Any], now: datetime | None) -> None:
-        self.console.print(execution_tree(root, now), highlight=False, soft_wrap=True)
+        self.console.print(execution_tree(root, now), highlight=False)
 
 
 def _cell(name: str, value: Any) -> str:

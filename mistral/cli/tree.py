@@ -43,7 +43,8 @@ def duration(entry: Entry, now: datetime | None) -> str:
     empty where it is not known."""
     started = _moment(entry.get("started_at") or entry.get("created_at"))
     if entry.get("state") in FINISHED:
-        ended = _moment(entry.get("finished_at") or entry.get("updated_at"))
+        # What was never touched again ended in the moment it began.
+        ended = _moment(entry.get("finished_at") or entry.get("updated_at")) or started
     else:
         ended = now
     if started is None or ended is None:
@@ -79,7 +80,7 @@ def _add_tasks(tree: Tree, execution: Entry, now: datetime | None) -> None:
             _add_tasks(branch.add(_label(child, now)), child, now)
         actions = task.get("action_executions", ())
         # A task with one call that went well has said it all itself.
-        if len(actions) > 1 or any(_failed(action) for action in actions):
+        if len(actions) > 1 or any(a.get("state") != "SUCCESS" for a in actions):
             for action in _telling(actions, branch):
                 branch.add(_label(action, now))
 
@@ -94,10 +95,6 @@ def _telling(entries: Sequence[Entry], branch: Tree) -> Sequence[Entry]:
     if len(others) > _SHOWN:
         branch.add(f"[dim]{len(others)} others, the first {_SHOWN}:[/dim]")
     return others[:_SHOWN]
-
-
-def _failed(entry: Entry) -> bool:
-    return entry.get("state") in ("ERROR", "CANCELLED")
 
 
 def _label(entry: Entry, now: datetime | None) -> str:
