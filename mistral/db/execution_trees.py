@@ -257,7 +257,7 @@ def _tasks_of(
             .where(*wanted)
             .order_by(task_executions.c.workflow_execution_id, task_executions.c.seq)
         )
-        found += connection.execute(query).mappings()
+        found.extend(connection.execute(query).mappings().all())
     return found
 
 
@@ -272,7 +272,7 @@ def _of_tasks(
         query = (
             select(*columns).where(table.c.task_execution_id.in_(ids)).order_by(*order)
         )
-        found += connection.execute(query).mappings()
+        found.extend(connection.execute(query).mappings().all())
     return found
 
 

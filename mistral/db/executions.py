@@ -27,7 +27,7 @@ from mistral.db.models import (
 )
 from mistral.errors import NotFound
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 CHUNK: Final = 500
 """Values in one ``IN (…)``: below the limits of every database."""

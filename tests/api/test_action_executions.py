@@ -234,6 +234,32 @@ def test_a_failing_action_is_no_error(api: Any, bus: Any) -> None:
     assert answer.json["output"] == '{"result": "why"}'
 
 
+@pytest.mark.parametrize(
+    ("outputs", "state", "result"),
+    [
+        ([], "SUCCESS", '{"result": 2}'),
+        (["<% $ + 1 %>", {"n": "<% $ * 2 %>"}], "SUCCESS", '{"result": {"n": 6}}'),
+        (["<% $.nothing.at.all %>"], "ERROR", None),
+    ],
+)
+def test_an_unsaved_run_of_an_adhoc_action(
+    api: Any, bus: Any, outputs: Any, state: str, result: Any
+) -> None:
+    """§ 8.11: the base's result passes each ``output``, innermost first."""
+
+    def answer(message: Any) -> Any:
+        if isinstance(message, RunAction):
+            call = encode(CallAction(name="std.echo"))
+            return {"call": call, "outputs": outputs}
+        return {"state": "SUCCESS", "result": 2}
+
+    bus.answer = answer
+    found = api.post("/v2/action_executions", {"name": "mine"}).json
+    assert (found["name"], found["state"]) == ("mine", state)
+    if result is not None:
+        assert found["output"] == result
+
+
 def test_what_the_engine_did_at_once_needs_no_executor(api: Any, bus: Any) -> None:
     bus.answer = lambda message: {"state": "SUCCESS", "result": None}
     answer = api.post("/v2/action_executions", {"name": "std.noop"})

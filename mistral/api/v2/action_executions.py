@@ -8,7 +8,7 @@ shown. Otherwise it is an ordinary action execution without a task.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mistral.api import listing
@@ -22,7 +22,19 @@ from mistral.api.v2.runs import (
 )
 from mistral.db import executions, scope
 from mistral.db.executions import Row
-from mistral.errors import BadRequest, Bug, Forbidden, Unavailable
+from mistral.errors import (
+    BadRequest,
+    Bug,
+    ExpressionFault,
+    Forbidden,
+    Unavailable,
+)
+from mistral.expressions.evaluate import (
+    Evaluator,
+    ExpressionSettings,
+    load_functions,
+)
+from mistral.expressions.facts import View
 from mistral.messages import (
     CallAction,
     DeleteAction,
@@ -65,6 +77,7 @@ class ActionExecutions(Resource):
 
     def __init__(self, wait: Callable[[float], None] = time.sleep) -> None:
         self._wait = wait
+        self._evaluator: Evaluator | None = None
 
     # -- Reads ----------------------------------------------------------------
 
@@ -142,9 +155,31 @@ class ActionExecutions(Resource):
             if request.sync:
                 return shape_action(self._finished(call, answer["id"], request.timeout))
             return shape_action(_read(call, answer["id"]))
-        if "state" not in answer:
-            answer = _run_now(call, answer["call"], request.timeout)
-        return _unsaved(request, answer)
+        if "state" in answer:
+            return _unsaved(request, answer["state"], answer["result"])
+        done = _run_now(call, answer["call"], request.timeout)
+        state, result = done["state"], done["result"]
+        if state == "SUCCESS" and answer.get("outputs"):
+            state, result = self._transformed(call, answer["outputs"], result)
+        return _unsaved(request, state, result)
+
+    def _transformed(
+        self, call: Call, outputs: Sequence[Any], result: Any
+    ) -> tuple[str, Any]:
+        """State and result after the ``output`` of ad-hoc actions, innermost
+        first (spec/engine.md § 8.11)."""
+        if self._evaluator is None:
+            self._evaluator = Evaluator(
+                ExpressionSettings(**call.services.settings.expression_arguments()),
+                load_functions(),
+                call.services.clock.monotonic,
+            )
+        try:
+            for tree in outputs:
+                result = self._evaluator.evaluate(tree, View(result))
+        except ExpressionFault as error:
+            return "ERROR", error.message
+        return "SUCCESS", result
 
 
 def _read(call: Call, action_id: str) -> Row:
@@ -223,7 +258,7 @@ def _run_now(
     return answer
 
 
-def _unsaved(request: RunAction, answer: Mapping[str, Any]) -> ActionExecution:
+def _unsaved(request: RunAction, state: str, result: Any) -> ActionExecution:
     """A run of which nothing was stored (§ 9.3): no id, no dates."""
     return shape_action(
         {
@@ -231,8 +266,8 @@ def _unsaved(request: RunAction, answer: Mapping[str, Any]) -> ActionExecution:
             "name": request.name,
             "workflow_namespace": request.namespace,
             "description": request.description or None,
-            "state": answer["state"],
+            "state": state,
             "input": dict(request.input),
-            "output": {"result": answer["result"]},
+            "output": {"result": result},
         }
     )

@@ -28,6 +28,7 @@ from mistral.api.v2.runs import (
 )
 from mistral.db import execution_trees, executions, history, scope
 from mistral.db.executions import Row
+from mistral.db.models import task_executions
 from mistral.errors import BadRequest, Forbidden, NotFound
 from mistral.messages import (
     DeleteWorkflow,
@@ -117,11 +118,10 @@ class Executions(Resource):
     def get_tasks(self, call: Call, execution_id: str) -> dict[str, Any]:
         with call.services.database.read() as connection:
             self._parent(connection, call, execution_id)
-        table = executions.task_executions
         return tasks_page(
             call,
             executions.TASKS_OF_EXECUTION,
-            table.c.workflow_execution_id == execution_id,
+            task_executions.c.workflow_execution_id == execution_id,
             path_filters=(("workflow_execution_id", execution_id),),
         )
 

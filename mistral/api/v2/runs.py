@@ -204,8 +204,8 @@ def executions_page(
             # wrong request.
             parse_uuid(query.marker or "", "'marker'")
             raise
-        rows = executions.with_documents(connection, rows, EXECUTION_LARGE, "id")
-    shaped = [shape_execution(row, names) for row in rows]
+        whole = executions.with_documents(connection, rows, EXECUTION_LARGE, "id")
+    shaped = [shape_execution(row, names) for row in whole]
     return listing.envelope(
         call, "executions", query, shaped, path_filters=path_filters
     )

@@ -170,9 +170,9 @@ def _change(
             "The current task execution must be in ERROR for rerun or skip; it is in"
             f" {row['state']}."
         )
-    reset = sent.get("reset")
+    reset = bool(sent.get("reset"))
     if state == "RUNNING":
-        if reset is None:
+        if sent.get("reset") is None:
             raise BadRequest("Reset field is mandatory to rerun task.")
         if not reset and not executions.is_with_items(connection, row):
             raise BadRequest("Only with-items task has the option to not reset.")

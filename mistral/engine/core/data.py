@@ -384,6 +384,9 @@ def publish(case: Case, task: Task, spec: TaskSpec) -> None:
         task.published_versions = paths
     if shared:
         case.run.context = merged(case.run.context or {}, shared)
+        task.published_global = {
+            key: stored(case, value) for key, value in shared.items()
+        }
 
 
 def leaf_paths(path: str, value: Any) -> list[str]:

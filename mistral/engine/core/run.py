@@ -197,6 +197,7 @@ class Task(Row):
     tries: int
     versions: dict[str, int] | None
     published_versions: list[str] | None
+    published_global: dict[str, Any] | None
     total: int | None
     cursor: int
     open: int
@@ -235,6 +236,8 @@ class Task(Row):
         # Publication counts of the inbound context, by path (§ 2.10).
         "versions": None,
         "published_versions": None,
+        # What it published for the whole run, as the API shows it.
+        "published_global": None,
         # with-items: how many, next to open, open, ended badly, collection.
         "total": None,
         "cursor": 0,
