@@ -29,7 +29,7 @@ from mistral.engine.sweeps import (
     OverdueSweep,
     UnclaimedSweep,
 )
-from mistral.errors import BadRequest, Unavailable
+from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.messages import (
     COMPLETED,
     Batch,
@@ -44,7 +44,7 @@ from mistral.service import Loop, Service
 
 LOG = logging.getLogger(__name__)
 
-RESULTS_AT_ONCE: Final = 256
+RESULTS_AT_ONCE: Final = 64
 """Messages with results that wait for commits at the same time."""
 
 COMMIT_SECONDS: Final = 600.0
@@ -147,7 +147,7 @@ class EngineServer(Service):
             return self.heartbeat(message)
         if isinstance(message, Batch):
             events = [decode(each) for each in message.events]
-            return [self._wait(answer) for answer in self._put(events)]
+            return [self._claim(answer) for answer in self._put(events)]
         return self._wait(self._put([message])[0])
 
     def result(self, message: Message) -> None:
@@ -181,6 +181,16 @@ class EngineServer(Service):
         except TimeoutError:
             raise Unavailable("The engine could not answer in time.") from None
 
+    def _claim(self, answer: Future[Any]) -> Any:
+        """One answer of many: what cannot be decided must not block the rest,
+        and is a no."""
+        try:
+            return self._wait(answer)
+        except Unavailable:
+            raise
+        except MistralError:
+            return False
+
     # -- Heartbeats -----------------------------------------------------------
 
     def heartbeat(self, beat: Heartbeat) -> dict[str, list[str]]:
@@ -193,7 +203,7 @@ class EngineServer(Service):
         with self._database.begin() as connection:
             now = self._database.now(connection)
             self._note(connection, beat, now, lost)
-            listed = {id: attempt for id, attempt in (*beat.running, *beat.held)}
+            listed = dict((*beat.running, *beat.held))
             table = action_executions
             mine = (table.c.executor_id == beat.executor_id) & (
                 table.c.state == State.RUNNING

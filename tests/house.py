@@ -1,0 +1,235 @@
+"""Every role in one process and one thread, on a real database.
+
+The engine, the executors' runner and the clock are ours; the transport is a
+list. Nothing happens until ``settle`` turns the crank: timers that are due are
+fired, what waits is decided, offers are claimed and run, until all is quiet.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from fakes import FakeClock
+from mistral.actions.registry import Registry
+from mistral.config import Settings
+from mistral.context import DEFAULT_PROJECT, Context
+from mistral.db import models
+from mistral.db.database import Database
+from mistral.db.definitions import Author, Place, create_actions, create_workflows
+from mistral.engine.core.run import Rules
+from mistral.engine.facts import Sources
+from mistral.engine.server import EngineOptions, EngineServer
+from mistral.errors import Bug
+from mistral.executors.runner import Runner
+from mistral.expressions.evaluate import Evaluator
+from mistral.lang.parse import parse_actions, parse_workflows
+from mistral.messages import (
+    ActionFinished,
+    Batch,
+    CallAction,
+    ClaimAction,
+    Event,
+    Message,
+    StartWorkflow,
+    decode,
+)
+
+CALLER = Context(project_id=DEFAULT_PROJECT, roles=("admin",), is_admin=True)
+
+
+class Post:
+    """The engine's bus: what is sent lies here until somebody takes it."""
+
+    engine_topic = "engine"
+    results_topic = "engine.results"
+    executor_topic = "executor"
+
+    def __init__(self) -> None:
+        self.offers: deque[CallAction] = deque()
+        self.closed: Exception | None = None
+
+    def send(
+        self, message: Message, *, topic: str | None = None, target: str | None = None
+    ) -> None:
+        if self.closed is not None:
+            raise self.closed
+        assert isinstance(message, Batch)
+        for wire in message.events:
+            call = decode(wire)
+            assert isinstance(call, CallAction)
+            self.offers.append(call)
+
+    def serve(self, topic: str, handler: Callable[[Message], Any]) -> Any:
+        raise Bug("The crank asks the engine itself")
+
+    def listen(self, topic: str, on_message: Any, *, prefetch: int = 64) -> Any:
+        raise Bug("The crank asks the engine itself")
+
+
+class House:
+    """``House(tmp_path)``; ``house.upload(text)``; ``house.start("w")``."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        url: str | None = None,
+        rules: Rules | None = None,
+        database: Callable[..., Database] = Database,
+    ) -> None:
+        self.clock = FakeClock()
+        self.database = database(
+            url or f"sqlite:///{directory / 'house.db'}", clock=self.clock
+        )
+        self.database.create_or_upgrade()
+        self.post = Post()
+        self.rules = rules or Rules()
+        self._numbers = itertools.count(1)
+        settings = Settings()
+        self.registry = Registry(settings)
+        self.runner = Runner(self.registry)
+        self.engine = self.new_engine("one")
+        self.running: list[CallAction] = []
+        self.hold: set[str] = set()
+        """Names of actions that are claimed and then never end."""
+
+    def new_engine(self, name: str) -> EngineServer:
+        """Another engine process on the same database and post."""
+        sources = Sources(
+            Evaluator(), self.registry, lambda: self.new_id(), rules=self.rules
+        )
+        return EngineServer(
+            self.database, self.post, sources, self.clock, EngineOptions(name=name)
+        )
+
+    def new_id(self) -> str:
+        return f"00000000-0000-4000-8000-{next(self._numbers):012d}"
+
+    # -- Asking ---------------------------------------------------------------
+
+    def upload(self, text: str) -> None:
+        with self.database.begin() as connection:
+            author = Author(CALLER, self.clock.now(), self.new_id)
+            create_workflows(connection, author, parse_workflows(text), Place())
+
+    def upload_actions(self, text: str) -> None:
+        with self.database.begin() as connection:
+            author = Author(CALLER, self.clock.now(), self.new_id)
+            create_actions(connection, author, parse_actions(text), Place())
+
+    def put(self, event: Event) -> Future[Any]:
+        return self.engine.intake.put(event)
+
+    def ask(self, event: Event) -> Any:
+        """The answer after one turn.
+
+        :raises MistralError: the one that was decided.
+        """
+        answer = self.put(event)
+        self.turn()
+        return answer.result(timeout=0)
+
+    def start(self, name: str, input: Mapping[str, Any] | None = None) -> str:
+        """Start a workflow; answers the id of the run."""
+        id = self.new_id()
+        self.ask(
+            StartWorkflow(
+                run_id=id,
+                workflow_name=name,
+                input=input or {},
+                request_id=self.new_id(),
+                context=CALLER.to_dict(),
+            )
+        )
+        return id
+
+    def run(self, name: str, input: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Start, settle, and read the header."""
+        id = self.start(name, input)
+        self.settle()
+        return self.header(id)
+
+    # -- The crank ------------------------------------------------------------
+
+    def turn(self) -> None:
+        """Everything that waits is decided, and nothing else happens."""
+        while self.engine.loop.run_once(timeout=0):
+            continue
+
+    def settle(self) -> None:
+        """Until nothing moves without time going on."""
+        while True:
+            self.engine.deliver.fire_due()
+            moved = bool(self.engine.loop.run_once(timeout=0))
+            moved = bool(self.engine.deliver.send_waiting()) or moved
+            while self.post.offers:
+                self.execute(self.post.offers.popleft())
+                moved = True
+            if not moved:
+                return
+
+    def execute(self, call: CallAction) -> None:
+        """What an executor does with one offer."""
+        if not self.claim(call):
+            return
+        if call.name in self.hold:
+            self.running.append(call)
+            return
+        self.put(self.runner.run(call))
+
+    def claim(self, call: CallAction, token: str | None = None) -> bool:
+        claim = ClaimAction(
+            run_id=call.run_id,
+            action_id=call.action_id,
+            attempt=call.attempt,
+            token=token or self.new_id(),
+            executor_id="executor-1",
+        )
+        return bool(self.ask(claim))
+
+    def finish(self, call: CallAction, result: Any = None) -> None:
+        self.put(
+            ActionFinished(
+                run_id=call.run_id,
+                action_id=call.action_id,
+                attempt=call.attempt,
+                result=result,
+            )
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Time goes on, and what was due meanwhile happens."""
+        self.clock.advance(seconds)
+        self.settle()
+
+    def sweep(self) -> None:
+        """One pass of every sweep of the engine, then settle."""
+        for sweep in self.engine.sweeps:
+            sweep.run_once()
+        self.settle()
+
+    # -- Looking --------------------------------------------------------------
+
+    def rows(self, table: Any, **where: Any) -> list[dict[str, Any]]:
+        query = select(table).where(*(table.c[n] == v for n, v in where.items()))
+        with self.database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def header(self, run_id: str) -> dict[str, Any]:
+        [row] = self.rows(models.workflow_executions, id=run_id)
+        return row
+
+    def tasks(self, run_id: str) -> dict[str, str]:
+        """State by name."""
+        found = self.rows(models.task_executions, workflow_execution_id=run_id)
+        return {row["name"]: row["state"] for row in found}
+
+    def close(self) -> None:
+        self.database.dispose()
