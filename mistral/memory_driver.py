@@ -347,9 +347,7 @@ class MemoryDriver(base.BaseDriver):
         """Consume notifications; a pool shares a queue of its own."""
         bindings = []
         for target, priority in targets_and_priorities:
-            address = self._notifications(
-                target.exchange, f"{target.topic}.{priority}"
-            )
+            address = self._notifications(target.exchange, f"{target.topic}.{priority}")
             bindings.append((address, f"{address}#{pool}" if pool else address))
         consumer = _Consumer(self, bindings)
         return base.PollStyleListenerAdapter(consumer, batch_size, batch_timeout)

@@ -127,8 +127,8 @@ class Loop(Service, ABC):
     """
 
     LONGEST_PAUSE = 30.0
-    """Seconds; passes that fail in a row wait longer and longer up to this, so
-    that a dead neighbour is neither flooded nor found alive too late."""
+    """Seconds. A pass that failed is repeated after 1, 2, 4… seconds up to this,
+    so that a dead neighbour is neither flooded nor found alive too late."""
 
     def __init__(self, name: str, interval: float) -> None:
         super().__init__(name)
@@ -154,9 +154,7 @@ class Loop(Service, ABC):
         return self._stopping
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
-            target=self._run, name=self.name, daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
     def _stop(self) -> None:
@@ -186,8 +184,8 @@ class Loop(Service, ABC):
     def _pause(self, failures: int) -> None:
         seconds = self.interval
         if failures:
-            backoff = min(2.0 ** min(failures - 1, 10), self.LONGEST_PAUSE)
-            seconds = max(seconds, backoff)
+            # also when the interval is longer: work may wait for this pass
+            seconds = min(2.0 ** min(failures - 1, 10), self.LONGEST_PAUSE)
         with self._change:
             self._change.wait_for(lambda: self._wanted or self._stopping, seconds)
             self._wanted = False

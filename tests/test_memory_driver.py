@@ -48,7 +48,9 @@ class Servers:
 
     def listen(self, pool: str | None, heard: SimpleQueue[Any]) -> Any:
         class Endpoint:
-            def info(self, ctxt: Any, who: Any, what: Any, load: Any, meta: Any) -> None:
+            def info(
+                self, ctxt: Any, who: Any, what: Any, load: Any, meta: Any
+            ) -> None:
                 heard.put(load)
 
         listener = oslo_messaging.get_notification_listener(

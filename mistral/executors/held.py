@@ -78,9 +78,7 @@ class Held:
         with self._lock:
             self._forget(key)
             self._bytes += size
-            self._results[key] = _Result(
-                outcome, reply_to or self._results_topic, size
-            )
+            self._results[key] = _Result(outcome, reply_to or self._results_topic, size)
 
     def room(self) -> int:
         """How many more may be claimed; 0 at the bound."""

@@ -181,9 +181,7 @@ class ExecutorServer(Service):
         return len(granted)
 
     def _claimable(self) -> bool:
-        return bool(
-            len(self._claims) and self._workers.free() and self._held.room()
-        )
+        return bool(len(self._claims) and self._workers.free() and self._held.room())
 
     def _keeper(self, call: CallAction) -> Callable[[Outcome], None]:
         def keep(outcome: Outcome) -> None:
@@ -258,9 +256,7 @@ class ExecutorServer(Service):
 class _Claiming(Loop):
     """Claims whenever offers come or workers become free."""
 
-    def __init__(
-        self, claim: Callable[[], int], claimable: Callable[[], bool]
-    ) -> None:
+    def __init__(self, claim: Callable[[], int], claimable: Callable[[], bool]) -> None:
         super().__init__("executor-claims", interval=30.0)
         self._claim = claim
         self._claimable = claimable
