@@ -111,7 +111,10 @@ def make_app(
     root = Root(found, health=settings.api.healthcheck)
     app = pecan.make_app(
         root,
-        hooks=[ReadingHook(services, identify, authenticated), ErrorHook()],
+        hooks=[
+            ReadingHook(services, identify, authenticated),
+            ErrorHook(services.database.is_retryable),
+        ],
         use_context_locals=False,
         force_canonical=False,
         guess_content_type_from_ext=False,

@@ -64,7 +64,8 @@ def fault(status: int, message: str, headers: dict[str, str] | None = None) -> R
     return response
 
 
-def _answer_to(error: Exception, request_id: str) -> Response:
+def _answer_to(error: Exception) -> Response | None:
+    """The answer to a mistake of the caller or to a refusal; None: our failure."""
     if isinstance(error, exc.HTTPException):
         kept = {}
         if "Allow" in error.headers:
@@ -82,21 +83,34 @@ def _answer_to(error: Exception, request_id: str) -> Response:
         # only (SEC-27).
         LOG.warning("The database refused a value", exc_info=error)
         return fault(400, "A value is too long or out of range.")
-    LOG.error("Request %s failed", request_id, exc_info=error)
-    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.TimeoutError):
-        message = f"The database is not available, request {request_id}."
-        return fault(503, message, {"Retry-After": "5"})
-    return fault(500, f"Internal error, request {request_id}.")
+    if isinstance(error, UnicodeEncodeError):
+        # Half of a surrogate pair, which JSON can write and nobody can store.
+        return fault(400, "A text holds characters that do not exist.")
+    return None
 
 
 class ErrorHook(PecanHook):  # type: ignore[misc]
     """Every error becomes JSON with ``faultstring``; none shows a trace or
-    SQL (SEC-17, SEC-27)."""
+    SQL (SEC-17, SEC-27).
+
+    :param is_retryable: whether an error says that the database was away.
+    """
+
+    def __init__(self, is_retryable: Callable[[BaseException], bool]) -> None:
+        self._is_retryable = is_retryable
 
     def on_error(self, state: Any, error: Exception) -> Response | None:
         if isinstance(error, exc.HTTPException) and error.status_int < 400:
             return None
-        return _answer_to(error, state.request.environ[REQUEST_ID])
+        answer = _answer_to(error)
+        if answer is not None:
+            return answer
+        request_id = state.request.environ[REQUEST_ID]
+        LOG.error("Request %s failed", request_id, exc_info=error)
+        if self._is_retryable(error):
+            message = f"The database is not available, request {request_id}."
+            return fault(503, message, {"Retry-After": "5"})
+        return fault(500, f"Internal error, request {request_id}.")
 
 
 def _is_text(environ: dict[str, Any]) -> bool:

@@ -240,6 +240,8 @@ class Database:
                 "PRAGMA journal_mode = WAL",
                 "PRAGMA synchronous = NORMAL",
                 "PRAGMA foreign_keys = ON",
+                # Names are case sensitive everywhere.
+                "PRAGMA case_sensitive_like = ON",
             )
         if dialect.name == "postgresql":
             return ("SET TIME ZONE 'UTC'",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from fakes import FakeClock
+from servers import fresh_database
 from webob import Request
 
 from mistral.actions.registry import Registry
@@ -119,10 +121,13 @@ def settings() -> Settings:
 
 @pytest.fixture
 def database(tmp_path: Path, clock: FakeClock) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/api.sqlite", clock=clock)
-    database.create_or_upgrade()
-    yield database
-    database.dispose()
+    """``TEST_API_DATABASE=postgresql`` or ``mariadb`` runs all of it there."""
+    kind = os.environ.get("TEST_API_DATABASE", "sqlite")
+    with fresh_database(kind, tmp_path) as url:
+        database = Database(url, clock=clock)
+        database.create_or_upgrade()
+        yield database
+        database.dispose()
 
 
 @pytest.fixture

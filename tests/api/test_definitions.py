@@ -110,6 +110,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("Q-36", "POST", "/v2/environments", {"variables": {}}, 400),
         ("Q-35", "POST", "/v2/environments", {"name": "n" * 201}, 400),
         ("8.9", "POST", "/v2/environments", {"name": "env"}, 409),
+        ("half", "POST", "/v2/environments", {"name": "\ud800"}, 400),
         ("M44", "PUT", "/v2/environments", {"variables": {}}, 400),
         ("M44", "PUT", "/v2/environments", {"name": "missing"}, 404),
         ("8.9", "PUT", "/v2/environments/env", {"variables": {}}, 400),
@@ -310,7 +311,8 @@ def test_workbook_brings_its_members(api: Any) -> None:
 
 def test_lang027_q39_members_outlive_their_text_and_workbook(api: Any) -> None:
     api.post("/v2/workbooks", WORKBOOK.format("box"))
-    text = "version: '2.0'\nname: box\nworkflows:\n  other:\n    tasks: {t: {action: std.noop}}\n"
+    members = "workflows:\n  other:\n    tasks: {t: {action: std.noop}}\n"
+    text = f"version: '2.0'\nname: box\n{members}"
     assert api.put("/v2/workbooks", text).status == 200
     assert api.get("/v2/workflows/box.other").status == 200
     assert api.get("/v2/workflows/box.run").status == 200

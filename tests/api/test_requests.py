@@ -209,7 +209,9 @@ class _Failing(Resource):
         raise RuntimeError("secret")
 
 
-@pytest.mark.parametrize(("how", "status"), [("sql", 503), ("code", 500)])
+@pytest.mark.parametrize(
+    ("how", "status"), [("sql", 500), ("code", 500), ("away", 503)]
+)
 def test_sec17_sec27_no_trace_and_no_sql(
     services: Services, api: Any, how: str, status: int
 ) -> None:
@@ -223,7 +225,10 @@ def test_sec17_sec27_no_trace_and_no_sql(
 
     inner = pecan.make_app(
         Root({"failing": _Failing()}, health=False),
-        hooks=[ReadingHook(services, auth.everybody, False), ErrorHook()],
+        hooks=[
+            ReadingHook(services, auth.everybody, False),
+            ErrorHook(lambda error: how == "away"),
+        ],
         use_context_locals=False,
         force_canonical=False,
         guess_content_type_from_ext=False,
@@ -289,6 +294,8 @@ def _names(answer: Any, collection: str = "workflows") -> list[str]:
         ("name=in:w1,w3,,x", "w1 w3"),
         ("name=nin:w1,w3", "w2 w4 w5"),
         ("name=has:4", "w4"),
+        ("name=has:W", ""),
+        ("name=has:w_", "w1 w2 w3 w4 w5"),
         ("name=foo:bar", ""),
         ("name=in:w1&name=w2", "w2"),
         ("name=gt:w1&definition=has:w3", "w3"),
