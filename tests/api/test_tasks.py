@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rows import Rows, uid
+from rows import START, Rows, uid
 
 from mistral.db.models import task_executions, workflow_executions
 from mistral.messages import RerunTask, SkipTask
@@ -116,6 +116,23 @@ def test_filters(api: Any, rows: Rows) -> None:
     assert ids("tags=A") == [uid(11)]
     assert ids('published={"a": 1}') == [uid(11)]
     assert ids(f"workflow_execution_id={RUN}&state=in:ERROR,IDLE") == [uid(12)]
+
+
+def test_tasks_of_one_turn_stay_in_order(api: Any, rows: Rows) -> None:
+    """Q-17: one turn makes many tasks at the same moment; ids are random."""
+    rows.run(RUN)
+    for seq, number in ((1, 13), (2, 11), (3, 12)):
+        rows.task(uid(number), RUN, seq=seq, created_at=START)
+    for direction, wanted in (("asc", [13, 11, 12]), ("desc", [12, 11, 13])):
+        found: list[str] = []
+        path = f"/v2/executions/{RUN}/tasks?limit=1&sort_dirs={direction}"
+        while path:
+            body = api.get(path).json
+            found += [item["id"] for item in body["tasks"]]
+            link = body.get("next", "")
+            assert "seq" not in link
+            path = link.removeprefix("http://localhost")
+        assert found == [uid(number) for number in wanted]
 
 
 # -- Below a task -------------------------------------------------------------

@@ -7,6 +7,7 @@ resources below their own paths; what they share stands here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import wsme.types as wtypes
@@ -24,7 +25,7 @@ from mistral.api.types import (
 )
 from mistral.db import executions, scope
 from mistral.db.executions import Row
-from mistral.db.listing import Listing
+from mistral.db.listing import Listing, Query
 from mistral.db.models import (
     action_executions,
     task_executions,
@@ -263,15 +264,29 @@ def _without_output(call: Call, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if wanted or name != "output")
 
 
+_FINER: Final = {
+    task_executions.name: "seq",
+    action_executions.name: "item_index",
+}
+"""What is made in one turn has one ``created_at``: the order within (Q-17)."""
+
+
 def _rows(
     call: Call,
     asked_of: Listing,
-    query: Any,
+    query: Query,
     table: Table,
     names: Collection[str],
     large: Collection[str],
     where: Collection[Any],
 ) -> list[dict[str, Any]]:
+    finer = _FINER[table.name]
+    sort = [
+        key
+        for name, up in query.sort
+        for key in ((name, up), *(((finer, up),) if name == "created_at" else ()))
+    ]
+    query = replace(query, sort=tuple(sort))
     with call.services.database.read() as connection:
         seen = scope.visible(table, call.context)
         rows = asked_of.page(connection, query, seen, *where, names=names)
