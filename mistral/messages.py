@@ -430,7 +430,8 @@ def decode(wire: Mapping[str, Any]) -> Message:
     extra: dict[str, Any] = {}
     for name, value in wire.items():
         if name in names:
-            known[name] = tuple(value) if isinstance(value, list) and name in _TUPLES else value
+            is_tuple = name in _TUPLES and isinstance(value, list)
+            known[name] = tuple(value) if is_tuple else value
         elif name not in ("kind", "v"):
             extra[name] = value
     return cls(**known, extra=extra)

@@ -252,7 +252,7 @@ def _workflows(reading: _Reading) -> tuple[ParsedWorkflow, ...]:
     document = reading.document
     if reading.found.errors:
         return ()
-    texts = {name: document.text for name in specs}
+    texts = dict.fromkeys(specs, document.text)
     if len(specs) > 1:
         version = document.data["version"]
         texts = {name: rewrite(version, name, document.data[name]) for name in specs}
@@ -316,7 +316,7 @@ def _check_list_version(found: Findings, data: Mapping[Any, Any]) -> None:
         return
     version = data["version"]
     is_number = isinstance(version, (int, float)) and not isinstance(version, bool)
-    if is_number and version >= 0 or isinstance(version, str) and version:
+    if (is_number and version >= 0) or (isinstance(version, str) and version):
         if not _is_two(version):
             message = "the version is not 2.0; the text is read as 2.0"
             found.warn(("version",), message, "Q08")

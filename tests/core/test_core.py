@@ -113,8 +113,12 @@ TABLE: list[tuple[str, str, dict[str, Any], str, Any, dict[str, str]]] = [
   tasks:
     a: {publish: {x: 1}, on-success: j}
     b: {publish: {y: 2}, on-success: j}
-    j: {join: all, action: std.echo output=<% $.x + $.y %>, publish: {z: <% task().result %>}}""",
-        {}, SUCCESS, {"x": 1, "y": 2, "z": 3}, {"a": SUCCESS, "b": SUCCESS, "j": SUCCESS},
+    j:
+      join: all
+      action: std.echo output=<% $.x + $.y %>
+      publish: {z: <% task().result %>}""",
+        {}, SUCCESS, {"x": 1, "y": 2, "z": 3},
+        {"a": SUCCESS, "b": SUCCESS, "j": SUCCESS},
     ),
     (
         "LANG-182 ENG-080 a late branch does not run a partial join again",
@@ -497,7 +501,11 @@ def test_eng_094_rerun_of_an_inbound_task_revives_the_join() -> None:
 def test_eng_192_194_skip_goes_on() -> None:
     body = """w:
   tasks:
-    t: {action: std.fail, publish-on-skip: {s: 1}, on-success: after, on-complete: other}
+    t:
+      action: std.fail
+      publish-on-skip: {s: 1}
+      on-success: after
+      on-complete: other
     after: {description: x}
     other: {description: x}
   output: {s: <% $.s %>}"""

@@ -58,7 +58,7 @@ TASKS = st.fixed_dictionaries(
     },
 )
 LIKELY = st.fixed_dictionaries(
-    {"tasks": st.fixed_dictionaries({name: TASKS for name in "sabc"})},
+    {"tasks": st.fixed_dictionaries(dict.fromkeys("sabc", TASKS))},
     optional={
         "task-defaults": st.fixed_dictionaries(
             {"on-error": CLAUSES, "timeout": st.just(9)}

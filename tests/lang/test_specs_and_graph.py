@@ -200,7 +200,8 @@ def test_graph_of_a_reverse_workflow(workflow):
 def test_lang_193_the_cycle_is_named(judge):
     (problem,) = judge(
         "type: reverse\n"
-        "tasks: {z: {requires: a}, a: {requires: b}, b: {requires: [c, a]}, c: {action: x}}"
+        "tasks: {z: {requires: a}, a: {requires: b},"
+        " b: {requires: [c, a]}, c: {action: x}}"
     ).problems
     assert problem.rule == "Q37"
     assert "'a', 'b', 'a'" in problem.message

@@ -75,7 +75,8 @@ WORKFLOWS = [
     ),
     (
         "LANG-193 cycle",
-        "{type: reverse, tasks: {a: {requires: b}, b: {requires: [c]}, c: {requires: a}}}",
+        "{type: reverse, tasks: {a: {requires: b}, b: {requires: [c]},"
+        " c: {requires: a}}}",
         ["Q37"],
     ),
     (
