@@ -1,0 +1,165 @@
+"""What nobody is doing is found: lost executors, offers that nobody takes."""
+
+from __future__ import annotations
+
+from house import CALLER, House
+from mistral.db import models
+from mistral.messages import Heartbeat, RunAction, State
+
+CALL = """
+version: '2.0'
+call:
+  tasks:
+    t:
+      action: std.sleep seconds=1
+      safe-rerun: {safe}
+"""
+
+
+def _held_call(house: House, *, safe: bool) -> str:
+    """A run whose action was claimed and does not end."""
+    house.upload(CALL.format(safe=str(safe).lower()))
+    house.hold.add("std.sleep")
+    id = house.start("call")
+    house.settle()
+    assert len(house.running) == 1
+    return id
+
+
+def _beat(house: House, **fields: object) -> dict[str, list[str]]:
+    return house.engine.heartbeat(Heartbeat(executor_id="executor-1", **fields))
+
+
+def _pass_of(house: House, name: str) -> None:
+    """One pass of a sweep that waits for commits: its events are decided by the
+    deciding thread, started for that while."""
+    [sweep] = [s for s in house.engine.sweeps if s.name == name]
+    loop = house.engine.loop
+    loop.start()
+    try:
+        sweep.run_once()
+    finally:
+        loop.stop()
+
+
+def test_an_action_of_a_lost_executor_fails(house: House) -> None:
+    """DESIGN § 6; ENG § 8.7: not safe to rerun."""
+    id = _held_call(house, safe=False)
+    house.clock.advance(31)
+    _pass_of(house, "engine-lost-executors")
+    header = house.header(id)
+    assert header["state"] == "ERROR"
+    [action] = house.rows(models.action_executions)
+    assert action["output"]["result"].startswith("Heartbeat wasn't received.")
+    assert "executor-1" in action["output"]["result"]
+    assert house.rows(models.executors) == []
+
+
+def test_a_safe_action_of_a_lost_executor_is_offered_again(house: House) -> None:
+    """DESIGN § 6: the next attempt; the late result of the first is refused."""
+    id = _held_call(house, safe=True)
+    house.clock.advance(31)
+    _pass_of(house, "engine-lost-executors")
+    house.engine = house.new_engine("two")
+    [late] = house.running
+    house.finish(late, "late")
+    house.turn()
+    assert house.header(id)["state"] == "RUNNING"
+    house.clock.advance(11)
+    house.engine.sweeps[0].run_once()
+    house.settle()
+    [_, again] = house.running
+    assert again.attempt == 2
+    house.finish(again, "done")
+    house.settle()
+    assert house.header(id)["state"] == "SUCCESS"
+
+
+def test_heartbeats_keep_an_executor_alive(house: House) -> None:
+    id = _held_call(house, safe=False)
+    [call] = house.running
+    for _ in range(5):
+        house.clock.advance(20)
+        answer = _beat(house, running=((call.action_id, 1),))
+        assert answer == {"over": [], "missing": []}
+        _pass_of_idle(house)
+    assert house.header(id)["state"] == "RUNNING"
+
+
+def _pass_of_idle(house: House) -> None:
+    [sweep] = [s for s in house.engine.sweeps if s.name == "engine-lost-executors"]
+    assert sweep.run_once() == {"executors": 0, "actions": 0}
+
+
+def test_heartbeats_are_told_what_is_over(house: House) -> None:
+    """DESIGN § 3: a held result is dropped when the engine has committed it."""
+    _held_call(house, safe=False)
+    [call] = house.running
+    held = ((call.action_id, 1), ("unknown", 1))
+    assert _beat(house, held=held)["over"] == ["unknown"]
+    house.finish(call)
+    house.turn()
+    assert set(_beat(house, held=held)["over"]) == {call.action_id, "unknown"}
+
+
+def test_an_action_that_a_living_executor_forgot_is_lost(house: House) -> None:
+    """It neither runs nor holds it, for longer than the lost time."""
+    id = _held_call(house, safe=False)
+    house.clock.advance(29)
+    assert _beat(house)["missing"] == [], "the claim's answer may be on its way"
+    house.clock.advance(2)
+    [call] = house.running
+    assert _beat(house)["missing"] == [call.action_id]
+    house.turn()
+    assert house.header(id)["state"] == "ERROR"
+
+
+def test_who_leaves_is_lost_at_once(house: House) -> None:
+    id = _held_call(house, safe=False)
+    _beat(house, leaving=True)
+    _pass_of(house, "engine-lost-executors")
+    assert house.header(id)["state"] == "ERROR"
+
+
+def test_an_offer_that_nobody_takes_fails(house: House) -> None:
+    """ENG § 8.7: ``first_heartbeat_timeout``."""
+    house.upload(CALL.format(safe="false"))
+    id = house.start("call")
+    house.clock.advance(3601)
+    _pass_of(house, "engine-unclaimed")
+    assert house.header(id)["state"] == "ERROR"
+    assert house.rows(models.outbox) == []
+
+
+def test_answers_are_forgotten_after_an_hour(house: House) -> None:
+    house.upload(CALL.format(safe="false"))
+    house.start("call")
+    [expiry] = [s for s in house.engine.sweeps if s.name == "engine-expiry"]
+    house.clock.advance(3599)
+    assert expiry.run_once() == {"answers": 0}
+    house.clock.advance(2)
+    assert expiry.run_once() == {"answers": 1}
+
+
+def test_stand_alone_actions_are_their_own_header(house: House) -> None:
+    """ENG § 7.9; lost ones are covered, too (§ 8.7)."""
+    house.hold.add("std.sleep")
+    id = house.new_id()
+    house.ask(
+        RunAction(
+            action_id=id,
+            name="std.sleep",
+            input={"seconds": 1},
+            save=True,
+            request_id="r",
+            context=CALLER.to_dict(),
+        )
+    )
+    house.settle()
+    house.clock.advance(31)
+    _pass_of(house, "engine-lost-executors")
+    [action] = house.rows(models.action_executions)
+    assert (action["id"], action["state"]) == (id, State.ERROR)
+    found = house.rows(models.history, run_id=id)
+    assert [row["kind"] for row in found] == ["RunAction", "ClaimAction", "ExecutorLost"]
+    assert [row["seq"] for row in found] == [1, 2, 3]
