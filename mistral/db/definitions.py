@@ -1,4 +1,4 @@
-"""What users define: workbooks, workflows, ad-hoc actions, environments.
+"""What users define: workflows, ad-hoc actions, environments.
 
 Reads by name go the nearest way — own, shared, public — and never fall back to
 another namespace: callers ask again for the default one (§ 3 of the language).
@@ -30,11 +30,10 @@ from mistral.db.models import (
     environments,
     frozen_specs,
     members,
-    workbooks,
     workflows,
 )
 from mistral.errors import BadRequest, Bug, Conflict, NotFound
-from mistral.lang.parse import ParsedAction, ParsedWorkbook, ParsedWorkflow
+from mistral.lang.parse import ParsedAction, ParsedWorkflow
 from mistral.lang.specs import REQUIRED, InputDeclaration
 
 Row = Mapping[str, Any]
@@ -246,7 +245,8 @@ def read(connection: Connection, table: Table, row_id: str) -> Row:
     return connection.execute(statement).mappings().one()
 
 
-def _fresh(author: Author, place: Place) -> dict[str, Any]:
+def fresh(author: Author, place: Place) -> dict[str, Any]:
+    """Columns of a new row that its text does not say."""
     return {
         "id": author.new_id(),
         "project_id": author.context.project_id,
@@ -260,9 +260,10 @@ def _fresh(author: Author, place: Place) -> dict[str, Any]:
 # -- Workflows ----------------------------------------------------------------
 
 
-def _workflow_values(
+def workflow_values(
     connection: Connection, parsed: ParsedWorkflow, now: datetime
 ) -> dict[str, Any]:
+    """Columns that the text says; its body is frozen."""
     spec = parsed.spec
     return {
         "name": spec.name,
@@ -288,7 +289,7 @@ def create_workflows(
         add(
             connection,
             workflows,
-            _fresh(author, place) | _workflow_values(connection, workflow, author.now),
+            fresh(author, place) | workflow_values(connection, workflow, author.now),
             "A workflow",
         )
         for workflow in parsed
@@ -321,7 +322,7 @@ def update_workflows(
             connection, workflows, "workflow", name, place.namespace, author.context
         )
         scope.require_owner(row, author.context, f"The workflow '{row['name']}'")
-        values = _workflow_values(connection, workflow, author.now)
+        values = workflow_values(connection, workflow, author.now)
         values["scope"] = place.scope
         if place.namespace:
             values["namespace"] = place.namespace
@@ -340,7 +341,8 @@ def input_summary(declared: InputDeclaration) -> str:
     )
 
 
-def _action_values(parsed: ParsedAction) -> dict[str, Any]:
+def action_values(parsed: ParsedAction) -> dict[str, Any]:
+    """Columns that the text says."""
     spec = parsed.spec
     return {
         "name": spec.name,
@@ -366,7 +368,7 @@ def create_actions(
         add(
             connection,
             actions,
-            _fresh(author, place) | _action_values(action),
+            fresh(author, place) | action_values(action),
             "An action",
         )
         for action in parsed
@@ -393,87 +395,9 @@ def update_actions(
             connection, actions, "action", name, place.namespace, author.context
         )
         scope.require_owner(row, author.context, f"The action '{row['name']}'")
-        values = _action_values(action) | {"scope": place.scope}
+        values = action_values(action) | {"scope": place.scope}
         changed.append(change(connection, actions, row, values, author.now))
     return changed
-
-
-# -- Workbooks ----------------------------------------------------------------
-
-
-def _workbook_values(parsed: ParsedWorkbook, place: Place) -> dict[str, Any]:
-    text = parsed.text.encode()
-    return {
-        "name": parsed.spec.name,
-        "tags": list(parsed.spec.tags),
-        "definition": parsed.text,
-        "spec": dict(parsed.spec.body),
-        "checksum": hashlib.md5(text, usedforsecurity=False).hexdigest(),
-        "scope": place.scope,
-    }
-
-
-def create_workbook(
-    connection: Connection, author: Author, parsed: ParsedWorkbook, place: Place
-) -> Row:
-    """The workbook, and its members created or updated.
-
-    :raises Conflict: its name is taken.
-    """
-    values = _fresh(author, place) | _workbook_values(parsed, place)
-    row = add(connection, workbooks, values, "A workbook")
-    _put_members(connection, author, parsed, place, row["project_id"])
-    return row
-
-
-def update_workbook(
-    connection: Connection, author: Author, parsed: ParsedWorkbook, place: Place
-) -> Row:
-    """The workbook of that name; members that vanished from the text stay
-    (LANG-027, Q-39).
-
-    :raises NotFound: there is none in this namespace.
-    :raises Forbidden: it belongs to another project.
-    """
-    context = author.context
-    name = parsed.spec.name
-    row = named(
-        connection, workbooks, "workbook", name, place.namespace, context.project_id
-    )
-    scope.require_owner(row, context, f"The workbook '{name}'")
-    values = _workbook_values(parsed, place)
-    changed = change(connection, workbooks, row, values, author.now)
-    _put_members(connection, author, parsed, place, row["project_id"])
-    return changed
-
-
-def _put_members(
-    connection: Connection,
-    author: Author,
-    parsed: ParsedWorkbook,
-    place: Place,
-    project_id: str,
-) -> None:
-    """Members belong to the workbook's project; those of others stay as they
-    are (Q-33)."""
-    written = [
-        (workflows, _workflow_values(connection, workflow, author.now))
-        for workflow in parsed.workflows
-    ]
-    written += [(actions, _action_values(action)) for action in parsed.actions]
-    for table, values in written:
-        values |= {"workbook_name": parsed.spec.name, "scope": place.scope}
-        statement = select(table).where(
-            table.c.name == values["name"],
-            table.c.namespace == place.namespace,
-            table.c.project_id == project_id,
-        )
-        row = connection.execute(statement).mappings().first()
-        if row is not None:
-            change(connection, table, row, values, author.now)
-            continue
-        fresh = _fresh(author, place) | {"project_id": project_id}
-        add(connection, table, fresh | values, "A member of the workbook")
 
 
 # -- Environments -------------------------------------------------------------
@@ -485,9 +409,8 @@ def create_environment(
     """:param values: ``name``, and what was sent of ``description``,
     ``variables``, ``scope``.
     :raises Conflict: the name is taken."""
-    fresh = _fresh(author, Place())
-    del fresh["namespace"]
-    row = {**fresh, "variables": {}, **values}
+    row = {**fresh(author, Place()), "variables": {}, **values}
+    del row["namespace"]
     return add(connection, environments, row, "An environment")
 
 

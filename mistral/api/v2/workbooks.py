@@ -13,6 +13,7 @@ from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Scope, Tags, Text
 from mistral.api.v2.actions import refuse_builtin
 from mistral.db import definitions, scope
+from mistral.db import workbooks as stored
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import workbooks
 from mistral.lang.parse import check_workbook, parse_workbook
@@ -98,12 +99,12 @@ class Workbooks(Resource):
         return Workbook.shape(_values(row), fields)
 
     def post(self, call: Call) -> Workbook:
-        workbook = self._put(call, definitions.create_workbook)
+        workbook = self._put(call, stored.create)
         workbook.updated_at = wtypes.Unset
         return workbook
 
     def put(self, call: Call) -> Workbook:
-        return self._put(call, definitions.update_workbook)
+        return self._put(call, stored.update)
 
     def _put(self, call: Call, write: Any) -> Workbook:
         place = uploads.place_of(call, "workbooks")
