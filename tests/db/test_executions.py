@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rows import Rows, uid
+from servers import KINDS, NoServer, fresh_database
 from sqlalchemy import event
 
 from mistral.context import Context
 from mistral.db import execution_trees, executions
 from mistral.db.database import Database
+from mistral.db.listing import Condition, Query
 from mistral.errors import NotFound
 
 RUN = uid(1)
@@ -21,12 +24,21 @@ TASK = uid(2)
 ME = Context()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/reads.sqlite")
-    database.create_or_upgrade()
-    yield database
-    database.dispose()
+@pytest.fixture(
+    params=[
+        pytest.param(kind, marks=[] if kind == "sqlite" else [pytest.mark.services])
+        for kind in KINDS
+    ]
+)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    try:
+        with fresh_database(request.param, tmp_path) as url:
+            database = Database(url)
+            database.create_or_upgrade()
+            yield database
+            database.dispose()
+    except NoServer as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture
@@ -194,3 +206,46 @@ def test_the_depth_of_a_chain(database: Database, rows: Rows) -> None:
         assert len(execution_trees.below_execution(connection, root)) == deep + 1
         some = execution_trees.below_execution(connection, root, max_depth=3)
         assert len(some) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("workflow_name", "has:greet"),
+        ("state", "in:SUCCESS,ERROR"),
+        ("tags", "A"),
+        ("created_at", "eq:2026-11-21 01:35:04"),
+        ("updated_at", "gt:2026-11-21 01:35:05"),
+        ("params", '{"env": {}, "x": 1}'),
+        ("output", '{"big": "' + "z" * 5000 + '"}'),
+        ("root_execution_id", uid(7)),
+    ],
+)
+def test_filters_mean_the_same_everywhere(
+    database: Database, rows: Rows, name: str, text: str
+) -> None:
+    """§ 3.5 on every database; keyset pages with nulls in the order."""
+    rows.run(
+        uid(8),
+        workflow_name="to_greet_all",
+        state="ERROR",
+        tags=["A", "b"],
+        params={"env": {}, "x": 1},
+        output={"big": "z" * 5000},
+        root_execution_id=uid(7),
+    )
+    condition = Condition.read(name, text)
+    query = Query(
+        conditions=(condition,),
+        sort=(("root_execution_id", False), ("name", True), ("id", True)),
+        limit=1,
+    )
+    found: list[str] = []
+    with database.read() as connection:
+        page = executions.EXECUTIONS.page(connection, query)
+        while page:
+            found.append(page[0]["id"])
+            query = replace(query, marker=page[0]["id"])
+            page = executions.EXECUTIONS.page(connection, query)
+    both = name in ("workflow_name", "created_at", "updated_at")
+    assert found == ([uid(8), RUN] if both else [uid(8)])
