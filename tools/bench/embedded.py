@@ -184,7 +184,8 @@ def main() -> None:
             before = server.cpu()
             time.sleep(arguments.idle)
             used = 100 * (server.cpu() - before) / arguments.idle
-            print(f"idle {used:.2f} % of a core, {server.memory():.0f} MB after the load")
+            memory = server.memory()
+            print(f"idle {used:.2f} % of a core, {memory:.0f} MB after the load")
 
 
 if __name__ == "__main__":
