@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import kombu.exceptions
 import oslo_messaging
 from oslo_config import cfg
 from oslo_messaging._metrics import client as metrics
@@ -46,6 +47,8 @@ _EVENT_TYPE: Final = "mistral.message"
 _FAILURES: Final = (
     oslo_messaging.MessagingException,
     oslo_messaging.MessageUndeliverable,
+    # the first connection of a process fails with the lower library's error
+    kombu.exceptions.KombuError,
     OSError,
 )
 
@@ -140,6 +143,8 @@ class Bus(Service):
         self._guard = threading.Lock()
         self._clients: dict[str, Any] = {}
         self._rpc: Any = None
+        self._prober: threading.Thread | None = None
+        self._probed = threading.Event()
         self._outgoing: Any = None
         self._incoming: list[Any] = []
         self._subscriptions: list[Subscription] = []
@@ -168,6 +173,8 @@ class Bus(Service):
         topic = topic or self._call_topics.get(type(message), self.engine_topic)
         client = self._client(_grouped(topic, target))
         wait = self._call_timeout if timeout is None else timeout
+        if not self._answers_come(wait):
+            raise Unavailable(f"No answer from {topic}: the broker is not reachable")
         try:
             answer = client.prepare(timeout=wait).call(
                 {}, "handle", message=encode(message)
@@ -272,6 +279,31 @@ class Bus(Service):
         self._rpc_transport()
         self._sender()
 
+    def _answers_come(self, seconds: float) -> bool:
+        """Wait until answers can reach this process.
+
+        The library makes its queue for answers with the first call, and tries
+        that without end and without a time-out. So a thread of its own makes
+        the first call, to nobody, and all others wait for it here.
+        """
+        if self._probed.is_set():
+            return True
+        nobody = self._client(f"{self.engine_topic}.nobody")
+        with self._guard:
+            if self._prober is None:
+                self._prober = threading.Thread(
+                    target=self._probe, args=(nobody,), name="bus-probe", daemon=True
+                )
+                self._prober.start()
+        return self._probed.wait(seconds)
+
+    def _probe(self, nobody: Any) -> None:
+        try:
+            nobody.prepare(timeout=1.0).call({}, "handle", message={})
+        except _FAILURES:
+            LOG.debug("Answers can come")
+        self._probed.set()
+
     def _stop(self) -> None:
         with self._guard:
             subscriptions = self._subscriptions
@@ -279,7 +311,10 @@ class Bus(Service):
         # each may wait five seconds for its consumer to look up
         together(subscription.stop for subscription in subscriptions)
         with self._guard:
-            transports = [self._outgoing, self._rpc, *self._incoming]
+            transports = [self._outgoing, *self._incoming]
+            if self._prober is None or self._probed.is_set():
+                # otherwise its clean-up would wait for the broker too
+                transports.append(self._rpc)
             self._outgoing = self._rpc = None
             self._incoming.clear()
             self._clients.clear()

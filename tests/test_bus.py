@@ -298,3 +298,17 @@ def test_the_fake_answers_and_raises_like_the_bus() -> None:
     bus.serve(bus.run_now_topic, refuse)
     with pytest.raises(MistralError, match="no"):
         bus.call(CallAction(name="a"))
+
+
+def test_a_broker_that_is_away_is_told_and_not_waited_for() -> None:
+    """No call and no send waits longer than it was told to, nor does the end."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        bus = Bus(f"rabbit://guest:guest@127.0.0.1:{port}/", call_timeout=0.5, retry=0)
+        bus.start()
+        with pytest.raises(Unavailable):
+            bus.call(PauseWorkflow(run_id="x"))
+        with pytest.raises(Unavailable):
+            bus.send(ActionFinished())
+        bus.stop()
