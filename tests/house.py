@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from fakes import FakeClock
 from sqlalchemy import select
 
-from fakes import FakeClock
 from mistral.actions.registry import Registry
 from mistral.config import Settings
 from mistral.context import DEFAULT_PROJECT, Context

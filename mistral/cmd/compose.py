@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import uuid4
 
-import waitress
+import waitress  # type: ignore[import-untyped]
 
 from mistral.actions.registry import Registry
 from mistral.api.app import make_app

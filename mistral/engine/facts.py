@@ -217,11 +217,15 @@ class SqlFacts:
         order = (table.c.created_at, table.c.id)
         return self._all(("children", ids), table, wanted, order=order)
 
-    def arrivals(self, join_id: str) -> Sequence[Found]:
+    def arrivals(self, join_id: str, inbound: str | None = None) -> Sequence[Found]:
+        """Who has come to a join, in all its rounds; of one inbound task or of
+        all."""
         table = join_arrivals
-        wanted = table.c.join_id == join_id
+        wanted = [table.c.join_id == join_id]
+        if inbound is not None:
+            wanted.append(table.c.inbound == inbound)
         order = (table.c.round, table.c.inbound)
-        return self._all(("arrivals", join_id), table, wanted, order=order)
+        return self._all(("arrivals", join_id, inbound), table, *wanted, order=order)
 
     def document(self, run_id: str, document_id: str) -> Any:
         """Written once, so it is kept across turns."""

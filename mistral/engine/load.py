@@ -8,7 +8,7 @@ run is guarded by its header.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,8 @@ from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
 from mistral.messages import Request
 
-Found = Mapping[str, Any]
+Found = Any
+"""A row: a mapping of column → value."""
 
 
 @dataclass(slots=True)

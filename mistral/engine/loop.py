@@ -244,8 +244,8 @@ class EngineLoop(Service):
                     break
             else:
                 break
-        for waiting, error in culprits.items():
-            self._report(waiting, error, tried, outcome)
+        for waiting, cause in culprits.items():
+            self._report(waiting, cause, tried, outcome)
         self._keep(key, tried, loaded, outcome)
 
     def _decide_one(self, waiting: Waiting, loaded: Loaded, tried: _Tried) -> None:
@@ -272,9 +272,7 @@ class EngineLoop(Service):
                 (waiting, tried.run.transitions[before:], decision.effects)
             )
 
-    def _keep(
-        self, key: str, tried: _Tried, loaded: Loaded, outcome: _Outcome
-    ) -> None:
+    def _keep(self, key: str, tried: _Tried, loaded: Loaded, outcome: _Outcome) -> None:
         """Add what was decided for one header to what the turn writes."""
         written, run = outcome.written, tried.run
         outcome.answers.extend(tried.answers)

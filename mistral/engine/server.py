@@ -24,6 +24,7 @@ from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake
 from mistral.engine.loop import EngineLoop
 from mistral.engine.sweeps import (
+    LEFT,
     ExpirySweep,
     LostSweep,
     OverdueSweep,
@@ -126,12 +127,16 @@ class EngineServer(Service):
         if options.lost_after > 0:
             self.sweeps.append(
                 LostSweep(
-                    database, self.intake, options.lost_after, options.check_interval
+                    database,
+                    self.intake,
+                    clock,
+                    options.lost_after,
+                    options.check_interval,
                 )
             )
         if options.unclaimed_after > 0:
             self.sweeps.append(
-                UnclaimedSweep(database, self.intake, options.unclaimed_after)
+                UnclaimedSweep(database, self.intake, clock, options.unclaimed_after)
             )
         self._subscriptions: list[Any] = []
 
@@ -252,7 +257,7 @@ class EngineServer(Service):
             connection.execute(delete(executors).where(mine))
             return
         # Who leaves is looked at by the next sweep: what it still ran is lost.
-        seen = now - lost - timedelta(seconds=1) if beat.leaving else now
+        seen = LEFT if beat.leaving else now
         changed = connection.execute(
             update(executors).where(mine).values(last_seen=seen, host=beat.host)
         )
@@ -295,7 +300,7 @@ class EngineServer(Service):
         self.deliver.stop()
 
 
-def _is_over(row: Mapping[str, Any], attempt: int, executor_id: str) -> bool:
+def _is_over(row: Any, attempt: int, executor_id: str) -> bool:
     return (
         row["state"] in COMPLETED
         or row["attempt"] != attempt

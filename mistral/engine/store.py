@@ -164,9 +164,7 @@ def save(connection: Connection, written: Written) -> None:
         _know_claimers(connection, written)
 
 
-def _save_rows(
-    connection: Connection, written: Written, found: list[Changes]
-) -> None:
+def _save_rows(connection: Connection, written: Written, found: list[Changes]) -> None:
     now = written.now
     rows.insert_many(
         connection,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import delete, select
 
+from mistral.clock import Clock
 from mistral.db import outbox, requests
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
@@ -31,6 +32,43 @@ BUSY: Final = 2_000
 
 ANSWERS_KEPT: Final = timedelta(hours=1)
 COMMIT_SECONDS: Final = 60.0
+
+LEFT: Final = datetime(1970, 1, 1)
+"""Last sign of an executor that has said that it leaves: the next look finds
+what it still ran."""
+
+CLAIM_SECONDS: Final = 60.0
+"""How long executors get to claim old offers when engines are back."""
+
+
+class Attention:
+    """Since when this engine has watched without a break.
+
+    Nobody who is silent may be given up for the time in which no engine could
+    hear: engines or the database were down, or this process was stopped.
+
+    :param longest: seconds between two passes above which there was a break.
+    """
+
+    def __init__(self, clock: Clock, longest: float) -> None:
+        self._clock = clock
+        self._longest = longest
+        self._since: float | None = None
+        self._last = 0.0
+
+    def passed(self) -> float:
+        """Note a pass in which the database answered; seconds since the first
+        one after the last break."""
+        now = self._clock.monotonic()
+        if self._since is None or now - self._last > self._longest:
+            self._since = now
+        self._last = now
+        return now - self._since
+
+
+def _break_after(interval: float) -> float:
+    """Two passes, and some seconds for those of a busy machine."""
+    return 2 * interval + 5.0
 
 
 class OverdueSweep(Loop):
@@ -79,20 +117,29 @@ class OverdueSweep(Loop):
 class LostSweep(Loop):
     """Executors without a sign of life: what they ran is told to its runs.
 
-    :param lost_after: seconds without a heartbeat.
+    :param lost_after: seconds without a heartbeat, all of them watched.
     """
 
     def __init__(
-        self, database: Database, intake: Intake, lost_after: float, interval: float
+        self,
+        database: Database,
+        intake: Intake,
+        clock: Clock,
+        lost_after: float,
+        interval: float,
     ) -> None:
         super().__init__("engine-lost-executors", interval)
         self._database = database
         self._intake = intake
         self._lost_after = timedelta(seconds=lost_after)
+        self._attention = Attention(clock, _break_after(interval))
 
     def run_once(self) -> Counts:
         with self._database.read() as connection:
             before = self._database.now(connection) - self._lost_after
+            if self._attention.passed() < self._lost_after.total_seconds():
+                # those that said themselves that they leave
+                before = LEFT + timedelta(days=1)
             query = select(executors).where(executors.c.last_seen < before).limit(50)
             lost = connection.execute(query).mappings().all()
             events = [
@@ -124,10 +171,14 @@ def _lost_actions(connection: Any, executor: Any) -> list[ExecutorLost]:
             action_id=row["id"],
             attempt=row["attempt"],
             executor_id=executor["id"],
-            last_seen=executor["last_seen"].isoformat(),
+            last_seen=_last_sign(executor["last_seen"]),
         )
         for row in connection.execute(query).mappings()
     ]
+
+
+def _last_sign(seen: datetime) -> str:
+    return "it left" if seen == LEFT else seen.isoformat()
 
 
 class UnclaimedSweep(Loop):
@@ -140,6 +191,7 @@ class UnclaimedSweep(Loop):
         self,
         database: Database,
         intake: Intake,
+        clock: Clock,
         patience: float,
         interval: float = 30.0,
     ) -> None:
@@ -147,11 +199,15 @@ class UnclaimedSweep(Loop):
         self._database = database
         self._intake = intake
         self._patience = timedelta(seconds=patience)
+        self._watched = min(patience, CLAIM_SECONDS)
+        self._attention = Attention(clock, _break_after(interval))
 
     def run_once(self) -> Counts:
         table = outbox_table
         with self._database.read() as connection:
             before = self._database.now(connection) - self._patience
+            if self._attention.passed() < self._watched:
+                return {"offers": 0}
             query = (
                 select(table.c.run_id, table.c.action_id, table.c.payload)
                 .where(table.c.kind == outbox.OFFER, table.c.created_at < before)

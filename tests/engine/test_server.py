@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
-
 from fakes import FakeClock
 from house import CALLER, House
 from servers import NoServer, fresh_database
+from sqlalchemy import func, select
+
 from mistral.bus import Bus
 from mistral.clock import SystemClock
 from mistral.db import models
@@ -114,7 +114,7 @@ def test_a_run_through_bus_engine_and_executor(parts: tuple[House, Bus]) -> None
 
 
 def test_refusals_reach_the_caller(parts: tuple[House, Bus]) -> None:
-    house, bus = parts
+    _, bus = parts
     with pytest.raises(NotFound):
         bus.call(PauseWorkflow(run_id="none", request_id="p", context={}))
 

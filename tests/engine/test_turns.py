@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from house import CALLER, House
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
-from house import CALLER, House
 from mistral.db import models
 from mistral.db.database import Database
 from mistral.errors import Bug, NotFound
@@ -88,8 +88,8 @@ def test_each_event_has_a_history_row(house: House) -> None:
 
 
 def test_large_values_are_not_copied_into_history(house: House) -> None:
-    house.upload("version: '2.0'\nbig:\n  input: [x]\n  tasks:\n    t:\n      action: std.noop\n")
-    id = house.run("big", {"x": "y" * 5_000})["id"]
+    house.upload(ONE)
+    id = house.run("one", {"size": "1" * 5_000})["id"]
     [first, *_] = house.rows(models.history, run_id=id)
     assert set(first["body"]["event"]["input"]) == {"$omitted"}
 
@@ -189,7 +189,8 @@ def test_an_event_whose_row_is_gone_is_dropped(house: House) -> None:
     house.upload(WAITS)
     id = house.start("waits")
     [row] = house.rows(models.outbox)
-    event = Woke(**{n: row["payload"][n] for n in ("run_id", "task_id", "key", "epoch")})
+    fields = ("run_id", "task_id", "key", "epoch")
+    event = Woke(**{name: row["payload"][name] for name in fields})
     house.clock.advance(60)
     for _ in range(2):
         house.engine.intake.put(event, row["id"])
@@ -317,9 +318,7 @@ def test_a_request_that_is_poison_is_answered(house: House) -> None:
     house.upload(HELD)
     id = house.start("held")
     with house.database.begin() as connection:
-        connection.execute(
-            update(models.workflow_executions).values(state="NONSENSE")
-        )
+        connection.execute(update(models.workflow_executions).values(state="NONSENSE"))
     with pytest.raises(Bug):
         house.ask(PauseWorkflow(run_id=id, request_id="p", context=CALLER.to_dict()))
     assert len(house.rows(models.poison)) == 1
