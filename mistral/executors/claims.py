@@ -17,7 +17,7 @@ from mistral.errors import Unavailable
 from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
 
 ANSWER_SECONDS: Final = 10.0
-"""How long one question waits; asking again costs little."""
+"""How long one question waits at most; asking again costs little."""
 
 
 class Asks(Protocol):
@@ -64,6 +64,9 @@ class Claims:
         self._new_token = new_token
         self._clock = clock
         self._trusted_seconds = trusted_seconds
+        # Asked again in time: a yes whose answer was lost is known to the engine
+        # as something that runs here.
+        self._answer_seconds = min(ANSWER_SECONDS, trusted_seconds / 3)
         self._change = threading.Lock()
         self._waiting: dict[tuple[str, int], Offer] = {}
 
@@ -96,7 +99,7 @@ class Claims:
         asked_at = self._clock.monotonic()
         answers = self._bus.call(
             Batch(events=tuple(encode(self._claim(offer)) for offer in offers)),
-            timeout=ANSWER_SECONDS,
+            timeout=self._answer_seconds,
         )
         took = self._clock.monotonic() - asked_at
         if not isinstance(answers, Sequence) or len(answers) != len(offers):

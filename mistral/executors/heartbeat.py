@@ -34,6 +34,9 @@ class Heartbeats(Loop):
         interval: float,
     ) -> None:
         super().__init__("executor-heartbeat", interval)
+        # Engines that come back wait only so long for a sign before this
+        # instance is lost.
+        self.LONGEST_PAUSE = interval
         self._bus = bus
         self._executor_id = executor_id
         self._host = host
