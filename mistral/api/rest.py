@@ -28,6 +28,7 @@ from wsme.rest.json import fromjson, tojson
 
 from mistral.api import policy
 from mistral.api.services import Services
+from mistral.api.types import read_json
 from mistral.context import Context
 from mistral.errors import BadRequest
 
@@ -39,6 +40,9 @@ FORM_TYPES: Final = frozenset(
 )
 ANY: Final = None
 """Query parameters are judged by the handler (lists, raw uploads)."""
+
+LONGEST_SHOWN: Final = 100
+"""Characters of a refused value that its refusal repeats."""
 
 TRUE: Final = frozenset({"true", "1", "yes", "on"})
 FALSE: Final = frozenset({"false", "0", "no", "off", ""})
@@ -133,10 +137,9 @@ class Call:
         if not self.body.strip():
             raise BadRequest("Missing argument: the body is empty.")
         try:
-            value = json.loads(self.text(), parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if not error.args else error
-            raise BadRequest(f"The body is not valid JSON: {reason}.") from None
+            value = read_json(self.text())
+        except ValueError as error:
+            raise BadRequest(f"The body is not valid JSON: {error}.") from None
         if not isinstance(value, dict):
             raise BadRequest("Expected a JSON object.")
         return value
@@ -157,14 +160,35 @@ class Call:
                 raise BadRequest(f"Unknown or read-only attribute: {names}.")
         try:
             return fromjson(cls, document)  # type: ignore[no-any-return]
+        except wsme.exc.UnknownAttribute as error:
+            names = ", ".join(sorted(error.attributes))
+            raise BadRequest(f"Unknown attribute: {names}.") from None
         except wsme.exc.ClientSideError as error:
             raise BadRequest(error.faultstring) from None
         except (ValueError, TypeError) as error:
-            raise BadRequest(str(error)) from None
+            raise BadRequest(_named(cls, document, str(error))) from None
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _named(cls: type[Any], document: Mapping[str, Any], reason: str) -> str:
+    """The reason, with the attribute and the value that it is about: types
+    convert values without knowing where they stand."""
+    for attribute in wsme.types.list_attributes(cls):
+        if attribute.name not in document:
+            continue
+        value = document[attribute.name]
+        try:
+            fromjson(attribute.datatype, value)
+        except wsme.exc.ClientSideError:
+            continue
+        except (ValueError, TypeError):
+            shown = json.dumps(value)
+            if len(shown) > LONGEST_SHOWN:
+                shown = f"{shown[:LONGEST_SHOWN]}…"
+            return (
+                f"Invalid input for field/attribute {attribute.name}."
+                f" Value: {shown}. {reason}"
+            )
+    return reason
 
 
 @dataclass(frozen=True, slots=True)

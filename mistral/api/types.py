@@ -7,6 +7,8 @@ absent from an answer (spec/rest-api.md § 1.4).
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, Self
@@ -15,6 +17,45 @@ import wsme.types as wtypes
 
 DATE_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 """UTC; clients parse with exactly this pattern (§ 1.5)."""
+
+_LONGEST_NUMBER: Final = 4000
+_ESCAPED_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_json(text: str) -> Any:
+    """A JSON value that can be stored and sent on as JSON.
+
+    :raises ValueError: malformed, or what no JSON text can hold: half a
+        surrogate pair, a number that is not finite or has too many digits.
+    """
+    try:
+        value = json.loads(
+            text, parse_constant=_no_constant, parse_float=_real, parse_int=_whole
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _ESCAPED_SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a text holds half a surrogate pair") from None
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _real(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"a number has more than {_LONGEST_NUMBER} digits")
+    return int(text)
 
 
 class DateType(wtypes.UserType):  # type: ignore[misc]
@@ -46,9 +87,11 @@ class JsonTextType(wtypes.UserType):  # type: ignore[misc]
         """
         if isinstance(value, str):
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
-                raise ValueError("Expected the JSON text of an object.") from None
+                value = read_json(value)
+            except ValueError as error:
+                raise ValueError(
+                    f"Expected the JSON text of an object: {error}."
+                ) from None
             value = value or {}
         if value is not None and not isinstance(value, dict):
             raise ValueError("Expected a JSON object or its text.")
@@ -68,9 +111,9 @@ class AnyJsonTextType(JsonTextType):
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("Expected the text of a JSON value.") from None
+            return read_json(value)
+        except ValueError as error:
+            raise ValueError(f"Expected the text of a JSON value: {error}.") from None
 
 
 class StrictTextType(wtypes.UserType):  # type: ignore[misc]
