@@ -108,13 +108,29 @@ def _start(
             raise NotFound(f"Execution not found [id={event.run_id}]")
         return Decision(run, [], {"id": run.id})
     case = Case(Run(), facts, now)
+    if event.parent is not None and not _still_wanted(case, event.parent):
+        return Decision(None, list(starting.cancelled_start(event)))
     try:
         starting.start(case, event)
     except (CallerError, AuthorError) as error:
         if event.parent is None:
             raise
         return Decision(None, list(starting.failed_start(event, error)))
+    if event.parent is not None and not case.run.completed:
+        parent = facts.header(event.parent["run_id"])
+        if parent is not None and parent["state"] == State.PAUSED:
+            lifecycle.pause(case, None)
     return Decision(case.run, case.effects, {"id": case.run.id})
+
+
+def _still_wanted(case: Case, parent: Mapping[str, Any]) -> bool:
+    """Whether the task that asked for a sub-workflow waits for it still."""
+    header = case.facts.header(parent["run_id"])
+    rows = case.facts.tasks(parent["run_id"], ids=[parent["task_id"]])
+    if header is None or header["state"] == State.CANCELLED or not rows:
+        return False
+    task = Task.from_row(rows[0])
+    return not task.completed and task.tries == parent["attempt"]
 
 
 def _run_action(
@@ -137,14 +153,27 @@ def _run_action(
 # -- Workflows ----------------------------------------------------------------
 
 
+def _is_old(case: Case, event: Request, state: str) -> bool:
+    """A cascade that came late: the parent has changed its mind since."""
+    run = case.run
+    if event.request_id or run.parent is None:
+        return False
+    parent = case.facts.header(run.parent["run_id"])
+    return parent is None or parent["state"] != state
+
+
 def _pause(case: Case, event: PauseWorkflow) -> Any:
     if case.run.completed and not event.request_id:
+        return None
+    if _is_old(case, event, State.PAUSED):
         return None
     lifecycle.pause(case, event.message)
     return {"id": case.run.id}
 
 
 def _resume(case: Case, event: ResumeWorkflow) -> Any:
+    if _is_old(case, event, State.RUNNING):
+        return None
     operations.resume(case, event.env)
     return {"id": case.run.id}
 
@@ -235,8 +264,14 @@ def _settle(case: Case, action: Action, state: str, result: Any) -> None:
             return
         return
     with lifecycle.forced(case, task, "Failed to handle action completion"):
+        was = action.state
         actions.accept(case, action, state, result)
-        if action.epoch == task.tries and not task.completed:
+        if action.epoch != task.tries:
+            # A later launch has replaced it: its result does not count.
+            action.accepted = False
+        elif not task.completed:
+            if was == State.PAUSED:
+                operations.unpause(case, task, "")
             tasks.child_done(case, task, action.state, action, None)
             operations.open_more(case, task)
     workflows.advance(case)
@@ -323,12 +358,9 @@ def _hold(case: Case, action: Action, state: str) -> None:
     if task is None:
         return
     if state == State.PAUSED:
-        operations.child_paused(case, task)
+        operations.child_paused(case, task, "")
         return
-    rows = case.facts.actions(case.run.id, task_ids=[task.id])
-    others = case.run.adopt_actions(rows)
-    if not any(other.state == State.PAUSED for other in others):
-        operations.child_resumed(case, task, "")
+    operations.child_resumed(case, task, "")
 
 
 def _delete_action(case: Case, event: DeleteAction) -> Any:
@@ -429,7 +461,7 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     Woke: _woke,
     MoreItems: _more_items,
     ChildFinished: _child(lambda c, t, e: operations.child_finished(c, t, e)),
-    ChildPaused: _child(lambda c, t, e: operations.child_paused(c, t)),
+    ChildPaused: _child(lambda c, t, e: operations.child_paused(c, t, e.child_id)),
     ChildResumed: _child(lambda c, t, e: operations.child_resumed(c, t, e.child_id)),
-    ChildReopened: _child(lambda c, t, e: operations.child_reopened(c, t)),
+    ChildReopened: _child(lambda c, t, e: operations.child_reopened(c, t, e.child_id)),
 }

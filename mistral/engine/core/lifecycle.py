@@ -192,10 +192,15 @@ def close_open(case: Case) -> None:
     for task in list(run.tasks.values()):
         if task.completed or task.open > 0:
             continue
-        task.closed_from = task.state
-        move(run, task, State.CANCELLED, CLOSED)
-        task.finished_at = case.now
-        task.processed = False
+        close(case, task)
+
+
+def close(case: Case, task: Task) -> None:
+    """The run is over and nothing of the task is: it is not waited for."""
+    task.closed_from = task.state
+    move(case.run, task, State.CANCELLED, CLOSED)
+    task.finished_at = case.now
+    task.processed = False
 
 
 def tell_parent(case: Case, kind: type[Event], **values: Any) -> None:

@@ -14,6 +14,7 @@ from mistral.engine.core import (
 )
 from mistral.engine.core.data import (
     Case,
+    attempt_of,
     merged,
 )
 from mistral.engine.core.run import Task, move
@@ -58,19 +59,25 @@ def _go_on(case: Case) -> None:
     for task in waiting:
         if run.state != State.RUNNING:
             break
-        if task.completed:
-            continue
-        with lifecycle.forced(case, task, "Failed to run task"):
-            if task.state == State.IDLE or task.ready:
-                if tasks.release(case, task):
-                    lifecycle.pause(case, None)
-            elif task.state == State.WAITING:
-                joins.survey(case, task)
-                workflows.decide_join(case, task)
-            elif task.total is not None and task.state == State.RUNNING:
-                if items.has_more(task):
-                    tasks.open_items(case, task)
+        _take_up(case, task)
     workflows.advance(case)
+
+
+def _take_up(case: Case, task: Task) -> None:
+    """Go on with one task that is not over: start, count again, open items."""
+    with lifecycle.forced(case, task, "Failed to run task"):
+        if task.state == State.WAITING and not task.ran:
+            if task.ready:
+                # The delay of a retry is over: the join is decided again.
+                task.ready, task.step = False, None
+            joins.survey(case, task)
+            workflows.decide_join(case, task)
+        elif task.state == State.IDLE or (task.ready and not task.completed):
+            if tasks.release(case, task) and case.run.state == State.RUNNING:
+                lifecycle.pause(case, None)
+        elif task.state == State.RUNNING and task.total is not None:
+            if items.has_more(task):
+                tasks.open_items(case, task)
 
 
 def merge_env(case: Case, env: Mapping[str, Any] | None) -> None:
@@ -128,7 +135,7 @@ def reopen(case: Case, rerun: Task | None) -> None:
         move(run, task, was)
         task.finished_at = None
         # Its timer may be gone: it goes on at once.
-        task.ready = was == State.DELAYED
+        task.ready = task.state == State.DELAYED or task.step == "launch"
 
 
 def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) -> None:
@@ -151,16 +158,17 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
     task.finished_at = None
     task.next_tasks, task.has_next_tasks = None, False
     task.rest = None
+    # An operator's word overrides the inbound tasks, in its retries too (J5).
+    task.ran = task.unique_key is not None
     workflows.begin(case, task)
     _go_on_after(case, task)
 
 
 def _good_children(case: Case, task: Task) -> set[int]:
-    return {
-        row["internals"]["parent"]["index"]
-        for row in case.facts.children([task.id])
-        if row["state"] == State.SUCCESS
-    }
+    newest: dict[int, Mapping[str, Any]] = {}
+    for row in sorted(case.facts.children([task.id]), key=attempt_of):
+        newest[row["internals"]["parent"]["index"]] = row
+    return {i for i, row in newest.items() if row["state"] == State.SUCCESS}
 
 
 def skip(case: Case, task: Task, env: Mapping[str, Any] | None) -> None:
@@ -187,14 +195,10 @@ def _go_on_after(case: Case, task: Task) -> None:
         for each in case.run.tasks.values()
         if not each.processed and each is not task and each not in todo
     ]
+    todo.extend(each for each in held if each.completed)
     for each in held:
-        if each.completed:
-            todo.append(each)
-        elif each.ready or each.state == State.IDLE:
-            with lifecycle.forced(case, each, "Failed to run task"):
-                tasks.release(case, each)
-        elif each.state == State.WAITING:
-            workflows.decide_join(case, each)
+        if not each.completed and case.run.state == State.RUNNING:
+            _take_up(case, each)
     case.run.todo = [*mine, *todo, *(t for t in case.run.todo if t not in mine + todo)]
     workflows.advance(case)
 
@@ -229,6 +233,7 @@ def child_finished(case: Case, task: Task, event: ChildFinished) -> None:
     if event.attempt != task.tries or task.expired:
         return
     with lifecycle.forced(case, task, "Failed to handle action completion"):
+        unpause(case, task, event.child_id)
         tasks.child_done(case, task, event.state, None, event.message)
         open_more(case, task)
     workflows.advance(case)
@@ -236,17 +241,24 @@ def child_finished(case: Case, task: Task, event: ChildFinished) -> None:
 
 def open_more(case: Case, task: Task) -> None:
     """Room became free in a with-items task."""
-    if (
-        task.total is not None
-        and task.state == State.RUNNING
+    if task.total is None or task.completed:
+        return
+    if case.run.completed:
+        if task.open == 0:
+            lifecycle.close(case, task)
+    elif (
+        task.state == State.RUNNING
         and case.run.state == State.RUNNING
-        and (task.runtime_context or {}).get("concurrency")
         and items.has_more(task)
     ):
         tasks.open_items(case, task)
 
 
-def child_paused(case: Case, task: Task) -> None:
+def child_paused(case: Case, task: Task, child_id: str) -> None:
+    child = case.facts.header(child_id) if child_id else None
+    if child_id and (child is None or child["state"] != State.PAUSED):
+        # It goes on already: the news is old.
+        return
     if task.state == State.RUNNING:
         move(case.run, task, State.PAUSED)
     if not case.run.completed:
@@ -255,32 +267,59 @@ def child_paused(case: Case, task: Task) -> None:
 
 def child_resumed(case: Case, task: Task, child_id: str) -> None:
     run = case.run
-    if task.type == "WORKFLOW":
-        others = case.facts.children([task.id])
-        if any(r["state"] == State.PAUSED and r["id"] != child_id for r in others):
-            return
-    if task.state == State.PAUSED:
-        move(run, task, State.RUNNING)
+    if not unpause(case, task, child_id):
+        return
     if run.state == State.PAUSED:
         run.adopt(case.facts.tasks(run.id, states=[State.PAUSED]))
         if not any(t.state == State.PAUSED for t in run.tasks.values()):
             resume(case, None)
-
-
-def child_reopened(case: Case, task: Task) -> None:
-    if task.state == State.SUCCESS:
         return
-    was_completed = task.completed
+    with lifecycle.forced(case, task, "Failed to run task"):
+        open_more(case, task)
+    workflows.advance(case)
+
+
+def unpause(case: Case, task: Task, child_id: str) -> bool:
+    """The task runs again unless another of its children is PAUSED.
+
+    :returns: whether none is.
+    """
+    run = case.run
+    if task.type == "WORKFLOW":
+        rows = case.facts.children([task.id])
+        held = any(r["state"] == State.PAUSED and r["id"] != child_id for r in rows)
+    else:
+        found = run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
+        held = any(action.state == State.PAUSED for action in found)
+    if task.state == State.PAUSED and not held:
+        move(run, task, State.RUNNING)
+    return not held
+
+
+def child_reopened(case: Case, task: Task, child_id: str) -> None:
+    child = case.facts.header(child_id)
+    if State.SUCCESS in (task.state, case.run.state) or child is None:
+        # A run that ended well is not opened again; the child is on its own.
+        return
     reopen(case, task)
-    if not was_completed:
+    if attempt_of(child) == task.tries:
+        _count_again(case, task)
+    _go_on_after(case, task)
+
+
+def _count_again(case: Case, task: Task) -> None:
+    """A child that had ended in ERROR is awaited once more."""
+    if not task.completed and task.state not in (State.RUNNING, State.PAUSED):
+        return
+    task.open += 1
+    task.done -= 1
+    if not task.completed:
+        task.failed -= 1
         return
     task.closed_from = None
     if task.state == State.ERROR:
         task.failed = max(0, task.failed - 1)
-    task.open += 1
-    task.done = max(0, task.done - 1)
     move(case.run, task, State.RUNNING)
     task.processed = task.error_handled = False
     task.finished_at = None
     task.next_tasks, task.has_next_tasks = None, False
-    _go_on_after(case, task)

@@ -95,8 +95,7 @@ def start(case: Case, event: StartWorkflow) -> None:
             tasks.create(case, name, {}, {}, None)
             for name in graph_of(spec).start_tasks
         ]
-        for task in created:
-            workflows.begin(case, task)
+        workflows.begin_all(case, created)
     else:
         workflows.start_ready(case)
     workflows.advance(case)
@@ -188,16 +187,23 @@ def _checked_params(
 
 def failed_start(event: StartWorkflow, error: MistralError) -> list[Tell]:
     """A sub-workflow that could not start leaves nothing but this (ENG-174)."""
+    return [_no_child(event, State.ERROR, error.message)]
+
+
+def cancelled_start(event: StartWorkflow) -> list[Tell]:
+    """Nobody waits for the sub-workflow any more (ENG-158, ENG-170)."""
+    return [_no_child(event, State.CANCELLED, None)]
+
+
+def _no_child(event: StartWorkflow, state: str, message: str | None) -> Tell:
     parent = event.parent or {}
-    return [
-        Tell(
-            event=ChildFinished(
-                run_id=parent["run_id"],
-                task_id=parent["task_id"],
-                attempt=parent["attempt"],
-                index=parent["index"],
-                state=State.ERROR,
-                message=error.message,
-            )
+    return Tell(
+        event=ChildFinished(
+            run_id=parent["run_id"],
+            task_id=parent["task_id"],
+            attempt=parent["attempt"],
+            index=parent["index"],
+            state=state,
+            message=message,
         )
-    ]
+    )

@@ -44,7 +44,8 @@ TASK: Final[Mapping[State, frozenset[State]]] = {
     # RUNNING: its sub-workflow was reopened (T18). DELAYED: wait-after. The
     # others: what the end of the run had closed is open again.
     CANCELLED: frozenset({RUNNING, DELAYED, WAITING, IDLE, PAUSED}),
-    SKIPPED: frozenset({WAITING}),
+    # ERROR: what follows from the skip cannot be evaluated.
+    SKIPPED: frozenset({WAITING, ERROR}),
 }
 
 ACTION: Final[Mapping[State, frozenset[State]]] = {

@@ -223,7 +223,8 @@ def child_done(
     case: Case, task: Task, state: str, action: Action | None, message: str | None
 ) -> None:
     """A child of the present launch ended; count it, perhaps complete the task."""
-    if task.completed or task.state == State.DELAYED:
+    if task.completed or task.state in (State.DELAYED, State.WAITING, State.IDLE):
+        # It waits for a timer or a resume: those children count no more.
         return
     task.open -= 1
     task.done += 1
@@ -259,6 +260,7 @@ def complete(case: Case, task: Task, state: str, info: str | None) -> None:
     move(case.run, task, state, info)
     task.finished_at = case.now
     task.step = None
+    task.open = 0
     if state != State.CANCELLED:
         publish(case, task, spec)
         _drop_result(case, task, spec.keep_result)
@@ -285,7 +287,8 @@ def _held_by_policy(case: Case, task: Task) -> bool:
     """wait-after, fail-on, retry, in this order; true: it is not over yet."""
     spec = case.spec_of(task)
     values = policies.evaluate(case, task, spec)
-    if values.wait_after and not task.waited and not task.expired:
+    over = case.run.completed
+    if values.wait_after and not (task.waited or task.expired or over):
         task.waited = True
         task.outcome = [task.state, task.state_info]
         task.runtime_context = {
@@ -298,7 +301,8 @@ def _held_by_policy(case: Case, task: Task) -> bool:
         return True
     if policies.fails_on(case, task, spec):
         move(case.run, task, State.ERROR, "Failed by 'fail-on' policy")
-    if not policies.repeats(case, task, spec, values):
+    if not policies.repeats(case, task, spec, values) or over:
+        # Nothing starts again in a run that has ended (§ 2.6).
         return False
     context = task.runtime_context or {}
     made = context["retry_task_policy"].get("retry_no", 0) + 1

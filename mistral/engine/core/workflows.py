@@ -112,8 +112,13 @@ def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
             arrivals.append(join)
     for join in arrivals:
         joins.survey(case, join)
+    begin_all(case, started)
+
+
+def begin_all(case: Case, started: list[Task]) -> None:
+    """Start new tasks; nothing starts in a run that one of them has ended."""
     for each in started:
-        if run.state != State.RUNNING:
+        if case.run.state != State.RUNNING:
             # A pause-before among them: they go on when the run does.
             each.step = "start"
             continue
@@ -126,6 +131,10 @@ def _reset_join(case: Case, join: Task) -> None:
         return
     tasks.invalidate(case, join)
     move(case.run, join, State.WAITING, "Task is waiting.")
+    # Timers and marks of the round before are void.
+    join.epoch += 1
+    join.expired = join.waited = False
+    join.outcome = None
     join.processed = False
     join.error_handled = False
     join.has_next_tasks = False
@@ -216,9 +225,11 @@ def _json(value: Any) -> str:
 
 
 def start_ready(case: Case) -> None:
+    created = []
     for name, needed in reverse.ready(case):
         context, versions = meet(case, needed)
-        begin(case, tasks.create(case, name, context, versions, None))
+        created.append(tasks.create(case, name, context, versions, None))
+    begin_all(case, created)
 
 
 def _conclude(case: Case) -> None:
