@@ -1,0 +1,313 @@
+"""The unmodified python-mistralclient against the embedded service: what each
+command shows, and that it ends well (rest-api § 10)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system.embedded import Embedded
+from system.processes import until
+
+pytestmark = pytest.mark.system
+
+WORKFLOWS = """\
+version: '2.0'
+child:
+  input: [x]
+  output: {doubled: <% $.d %>}
+  tasks:
+    double:
+      action: std.echo output=<% $.x * 2 %>
+      publish: {d: <% task().result %>}
+parent:
+  input: [n, {extra: 1}]
+  output: {out: <% $.c %>}
+  tasks:
+    call:
+      workflow: child x=<% $.n %>
+      publish: {c: <% task().result.doubled %>}
+"""
+
+WAITING = """\
+version: '2.0'
+waiting:
+  tasks:
+    hold:
+      action: std.async_noop
+      on-success: after
+    after:
+      action: std.noop
+"""
+
+FRAGILE = """\
+version: '2.0'
+fragile:
+  tasks:
+    ask:
+      action: std.async_noop
+"""
+
+WORKBOOK = """\
+version: '2.0'
+name: book
+actions:
+  greet:
+    base: std.echo output="hello <% $.whom %>"
+    input: [whom]
+workflows:
+  hello:
+    input: [whom]
+    output: {said: <% $.said %>}
+    tasks:
+      say:
+        action: greet whom=<% $.whom %>
+        publish: {said: <% task().result %>}
+"""
+
+ACTION = """\
+version: '2.0'
+shout:
+  description: loud
+  base: std.echo
+  base-input: {output: "<% $.text %>!"}
+  input: [text]
+"""
+
+
+def save(service: Embedded, name: str, text: str) -> str:
+    path: Path = service.home / name
+    path.write_text(text)
+    return str(path)
+
+
+def names(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["Name"] for row in rows}
+
+
+def the_action(service: Embedded, execution: str) -> str:
+    """The id of the only action execution of the only task so far."""
+    (task,) = service.ok("task-list", execution)
+    (action,) = service.ok("action-execution-list", task["ID"])
+    return str(action["ID"])
+
+
+def start(service: Embedded, name: str, *arguments: str) -> str:
+    return str(service.ok("execution-create", name, *arguments)["ID"])
+
+
+@pytest.fixture(scope="module")
+def service(embedded: Embedded) -> Embedded:
+    for number, text in enumerate((WORKFLOWS, WAITING, FRAGILE)):
+        embedded.ok("workflow-create", save(embedded, f"given-{number}.yaml", text))
+    return embedded
+
+
+def test_workflows(embedded: Embedded) -> None:
+    text = "version: '2.0'\nmine:\n  input: [a]\n  tasks: {t: {action: std.noop}}\n"
+    file = save(embedded, "mine.yaml", text)
+    assert embedded.ok("workflow-validate", file) == {"Valid": True, "Error": None}
+    (made,) = embedded.ok("workflow-create", file)
+    assert (made["Name"], made["Input"], made["Scope"]) == ("mine", "a", "private")
+    assert "mine" in names(embedded.ok("workflow-list"))
+    assert embedded.ok("workflow-get", "mine")["ID"] == made["ID"]
+    assert embedded.ok("workflow-get", made["ID"])["Name"] == "mine"
+    assert embedded.tells("workflow-get-definition", "mine").strip() == text.strip()
+    assert "already exists" in embedded.refuses("workflow-create", file)
+    save(embedded, "mine.yaml", text.replace("[a]", "[a, {b: 2}]"))
+    (changed,) = embedded.ok("workflow-update", file)
+    assert (changed["ID"], changed["Input"]) == (made["ID"], 'a, b="2"')
+    embedded.tells("workflow-delete", "mine")
+    assert "mine" in embedded.refuses("workflow-get", "mine")
+    broken = save(embedded, "broken.yaml", "version: '2.0'\nx: {tasks: {}}\n")
+    report = embedded.ok("workflow-validate", broken)
+    assert report["Valid"] is False
+    assert "x.tasks (line 2" in report["Error"]
+    assert "x.tasks (line 2" in embedded.refuses("workflow-create", broken)
+
+
+def test_workbooks(embedded: Embedded) -> None:
+    file = save(embedded, "book.yaml", WORKBOOK)
+    assert embedded.ok("workbook-validate", file)["Valid"] is True
+    made = embedded.ok("workbook-create", file)
+    assert (made["Name"], made["Updated at"]) == ("book", None)
+    assert names(embedded.ok("workbook-list")) == {"book"}
+    assert embedded.ok("workbook-get", "book") == made
+    shown = embedded.tells("workbook-get-definition", "book")
+    assert shown.strip() == WORKBOOK.strip()
+    execution = start(embedded, "book.hello", '{"whom": "Ada"}')
+    embedded.reaches(execution, "SUCCESS")
+    output = json.loads(embedded.tells("execution-get-output", execution))
+    assert output == {"said": "hello Ada"}
+    save(embedded, "book.yaml", WORKBOOK.replace("hello <%", "good day <%"))
+    assert embedded.ok("workbook-update", file)["Updated at"] is not None
+    embedded.tells("workbook-delete", "book")
+    assert "book" in embedded.refuses("workbook-get", "book")
+
+
+def test_actions(embedded: Embedded) -> None:
+    file = save(embedded, "shout.yaml", ACTION)
+    assert embedded.ok("action-validate", file)["Valid"] is True
+    (made,) = embedded.ok("action-create", file)
+    assert (made["Name"], made["Is system"], made["Input"]) == ("shout", False, "text")
+    listed = names(embedded.ok("action-list"))
+    assert {"shout", "std.echo", "std.http"} <= listed
+    assert embedded.ok("action-get", "shout")["ID"] == made["ID"]
+    assert embedded.ok("action-get", "std.echo")["Is system"] is True
+    shown = embedded.tells("action-get-definition", "shout")
+    assert shown.strip() == ACTION.strip()
+    save(embedded, "shout.yaml", ACTION.replace("loud", "louder"))
+    (changed,) = embedded.ok("action-update", file)
+    assert (changed["ID"], changed["Description"]) == (made["ID"], "louder")
+    told = embedded.tells("run-action", "shout", '{"text": "hi"}')
+    assert json.loads(told) == {"result": "hi!"}
+    embedded.tells("action-delete", "shout")
+    assert "shout" in embedded.refuses("action-get", "shout")
+
+
+def test_environments(embedded: Embedded) -> None:
+    values = {"name": "lab", "description": "mine", "variables": {"a": 1}}
+    file = save(embedded, "lab.json", json.dumps(values))
+    made = embedded.ok("environment-create", file)
+    assert (made["Name"], made["Description"]) == ("lab", "mine")
+    assert json.loads(made["Variables"]) == {"a": 1}
+    assert names(embedded.ok("environment-list")) == {"lab"}
+    save(embedded, "lab.json", json.dumps(values | {"variables": {"a": 2}}))
+    embedded.ok("environment-update", file)
+    found = embedded.ok("environment-get", "lab")
+    assert json.loads(found["Variables"]) == {"a": 2}
+    embedded.tells("environment-delete", "lab")
+    assert "lab" in embedded.refuses("environment-get", "lab")
+
+
+def test_an_execution_and_what_it_left(service: Embedded) -> None:
+    execution = start(service, "parent", '{"n": 4}', "-d", "why")
+    service.reaches(execution, "SUCCESS")
+    found = service.ok("execution-get", execution)
+    assert (found["State"], found["Description"]) == ("SUCCESS", "why")
+    assert found["Workflow name"] == "parent"
+    given = json.loads(service.tells("execution-get-input", execution))
+    assert given == {"n": 4, "extra": 1}
+    output = json.loads(service.tells("execution-get-output", execution))
+    assert output == {"out": 8}
+    assert json.loads(service.tells("execution-get-published", execution)) == {}
+
+    tree = service.ok("execution-get-sub-executions", execution)
+    assert [row["Workflow name"] for row in tree] == ["parent", "child"]
+    assert tree[1]["Root Execution ID"] == execution
+    roots = service.ok("execution-list", "--rootsonly")
+    assert execution in {row["ID"] for row in roots}
+    assert tree[1]["ID"] not in {row["ID"] for row in roots}
+    report = service.tells("execution-get-report", execution, "--no-errors-only")
+    for line in ("task 'call' [SUCCESS]", "workflow 'child'", "action 'std.echo'"):
+        assert line in report
+    assert "in SUCCESS state: 2" in report
+    numbers = service.tells("execution-get-report", execution, "--statistics-only")
+    assert "task 'call'" not in numbers
+
+    (task,) = service.ok("task-list", execution)
+    assert service.ok("task-get", task["ID"])["State"] == "SUCCESS"
+    result = json.loads(service.tells("task-get-result", task["ID"]))
+    assert result == {"doubled": 8}
+    published = json.loads(service.tells("task-get-published", task["ID"]))
+    assert published == {"c": 8}
+    (child,) = service.ok("execution-list", "--task", task["ID"])
+    assert child["ID"] == tree[1]["ID"]
+    (below,) = service.ok("task-get-sub-executions", task["ID"])
+    assert below["ID"] == child["ID"]
+
+    action = the_action(service, child["ID"])
+    told = json.loads(service.tells("action-execution-get-input", action))
+    assert told == {"output": 8}
+    output = json.loads(service.tells("action-execution-get-output", action))
+    assert output == {"result": 8}
+
+    changed = service.ok("execution-update", execution, "-d", "told")
+    assert changed["Description"] == "told"
+    service.tells("execution-delete", execution)
+    assert execution in service.refuses("execution-get", execution)
+
+
+def test_pause_finish_by_hand_resume(service: Embedded) -> None:
+    """Nothing new begins while paused; what ran may end."""
+    execution = start(service, "waiting")
+    paused = service.ok("execution-update", execution, "-s", "PAUSED")
+    assert paused["State"] == "PAUSED"
+    action = the_action(service, execution)
+    assert service.ok("action-execution-get", action)["State"] == "RUNNING"
+    done = service.ok(
+        "action-execution-update", action, "--state", "SUCCESS", "--output", '{"a": 7}'
+    )
+    assert (done["State"], done["Accepted"]) == ("SUCCESS", True)
+    output = json.loads(service.tells("action-execution-get-output", action))
+    assert output == {"result": {"a": 7}}
+    (hold,) = service.ok("task-list", execution)
+    assert (hold["Name"], hold["State"]) == ("hold", "SUCCESS")
+    assert service.ok("execution-get", execution)["State"] == "PAUSED"
+    service.ok("execution-update", execution, "-s", "RUNNING")
+    service.reaches(execution, "SUCCESS")
+    assert names(service.ok("task-list", execution)) == {"hold", "after"}
+    late = service.refuses("action-execution-update", action, "--state", "SUCCESS")
+    assert "completed already" in late
+
+
+def test_cancel_then_delete(service: Embedded) -> None:
+    execution = start(service, "waiting")
+    assert "Only completed" in service.refuses("execution-delete", execution)
+    ended = service.ok("execution-update", execution, "-s", "CANCELLED")
+    assert ended["State"] == "CANCELLED"
+    wrong = service.refuses("execution-update", execution, "-s", "PAUSED")
+    assert "CANCELLED to PAUSED" in wrong
+    service.tells("execution-delete", execution)
+    other = start(service, "waiting")
+    service.tells("execution-delete", other, "--force")
+    assert other in service.refuses("execution-get", other)
+
+
+def test_rerun_after_an_error(service: Embedded) -> None:
+    execution = start(service, "fragile")
+    action = the_action(service, execution)
+    why = json.dumps({"why": "no"})
+    service.ok("action-execution-update", action, "--state", "ERROR", "--output", why)
+    service.reaches(execution, "ERROR")
+    report = service.tells("execution-get-report", execution)
+    assert "task 'ask' [ERROR]" in report
+    (task,) = service.ok("task-list", execution)
+    again = service.ok("task-rerun", task["ID"])
+    assert again["State"] == "RUNNING"
+
+    def second() -> str | None:
+        rows = service.ok("action-execution-list", task["ID"])
+        return next((r["ID"] for r in rows if r["State"] == "RUNNING"), None)
+
+    fresh = until(second, 30, "the action runs again")
+    assert fresh is not None
+    service.ok("action-execution-update", fresh, "--state", "SUCCESS")
+    service.reaches(execution, "SUCCESS")
+    assert "ERROR" in service.refuses("task-rerun", task["ID"])
+
+
+def test_actions_on_their_own(service: Embedded) -> None:
+    now = service.tells("run-action", "std.echo", '{"output": [1]}', "--run-sync")
+    assert json.loads(now) == {"result": [1]}
+    failed = service.tells("run-action", "std.fail", "--run-sync")
+    assert "Fail action expected exception" in failed
+    kept = service.ok("run-action", "std.async_noop", "--save-result")
+    assert (kept["Name"], kept["State"]) == ("std.async_noop", "RUNNING")
+    listed = service.ok("action-execution-list")
+    assert kept["ID"] in {row["ID"] for row in listed}
+    service.ok("action-execution-update", kept["ID"], "--state", "CANCELLED")
+    found = service.ok("action-execution-get", kept["ID"])
+    assert found["State"] == "CANCELLED"
+    service.tells("action-execution-delete", kept["ID"])
+    assert kept["ID"] in service.refuses("action-execution-get", kept["ID"])
+    assert "no.such" in service.refuses("run-action", "no.such")
+
+
+def test_nothing_of_it_surprised_the_service(embedded: Embedded) -> None:
+    """The last of the module: after all of the above."""
+    log = embedded.log()
+    assert "Traceback" not in log, log
+    assert " ERROR " not in log, log
