@@ -247,10 +247,10 @@ class ExecutorServer(Service):
         try:
             self._delivery.run_once()
             self._heartbeats.leave()
-        except MistralError:
+        except MistralError as error:
             # results that the engine lacks are lost with this process; what
             # they belonged to is found by the missing heartbeats
-            LOG.warning("The engine was not told of the end", exc_info=True)
+            LOG.warning("The engine was not told of the end: %s", error)
 
 
 class _Claiming(Loop):
