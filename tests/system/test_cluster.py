@@ -96,6 +96,8 @@ def cluster(
         with running_cluster(request.param, directory) as cluster:
             cluster.upload(WORKFLOWS)
             yield cluster
+            assert set(cluster.stop().values()) == {0}, "SIGTERM drains and ends"
+            assert cluster.tracebacks() == []
     except NoServer as missing:
         pytest.skip(str(missing))
 
@@ -151,6 +153,25 @@ def test_killed_process_loses_and_repeats_nothing(
     else:
         assert [row["state_info"] for row in failed] == []
         assert len(ledger.calls) == RUNS * len(CALLS)
+    assert cluster.tracebacks() == []
+
+
+def test_cut_connections_to_the_broker_delay_only(
+    cluster: Cluster, ledger: Ledger
+) -> None:
+    """Design page, § 6: offers and results are sent again."""
+    ledger.hold = 0.3
+    with ThreadPoolExecutor(8) as starters:
+        starts = [
+            starters.submit(_counted, cluster, ledger, number) for number in range(20)
+        ]
+        until(lambda: len(ledger.calls) >= 20, 60, "many calls")
+        cluster.cut_connections()
+        ids = [start.result(90) for start in starts]
+    for row in cluster.ended(ids, 90).values():
+        assert row["state"] == "SUCCESS", row["state_info"]
+    assert set(ledger.calls.values()) == {1}
+    assert len(ledger.calls) == 20 * len(CALLS)
     assert cluster.tracebacks() == []
 
 
