@@ -233,7 +233,8 @@ def child_finished(case: Case, task: Task, event: ChildFinished) -> None:
     if event.attempt != task.tries or task.expired:
         return
     with lifecycle.forced(case, task, "Failed to handle action completion"):
-        unpause(case, task, event.child_id)
+        if task.state == State.PAUSED:
+            unpause(case, task, event.child_id)
         tasks.child_done(case, task, event.state, None, event.message)
         open_more(case, task)
     workflows.advance(case)
