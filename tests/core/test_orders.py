@@ -240,7 +240,7 @@ def settled(sim: Simulator) -> None:
         assert row["state"] in COMPLETED, row["name"]
 
 
-@pytest.mark.parametrize("seed", range(160))
+@pytest.mark.parametrize("seed", [*range(160), 560])
 def test_eng_236_any_order_with_hands_ends(seed: int) -> None:
     rng = random.Random(seed)
     sim = simulator(made(rng), seed, duplicates=bool(seed % 3))

@@ -299,7 +299,8 @@ def unpause(case: Case, task: Task, child_id: str) -> bool:
 
 def child_reopened(case: Case, task: Task, child_id: str) -> None:
     child = case.facts.header(child_id)
-    if State.SUCCESS in (task.state, case.run.state) or child is None:
+    over = task.state in (State.SUCCESS, State.SKIPPED)
+    if over or case.run.state == State.SUCCESS or child is None:
         # A run that ended well is not opened again; the child is on its own.
         return
     reopen(case, task)
