@@ -60,8 +60,10 @@ def fresh_database(kind: str, directory: Path) -> Iterator[URL]:
         except DBAPIError as error:
             shown = admin.render_as_string(hide_password=True)
             raise NoServer(f"{kind} does not answer at {shown}: {error.orig}") from None
-        yield admin.set(database=name)
-        with engine.connect() as connection:
-            connection.exec_driver_sql(_DROP[kind].format(name=name))
+        try:
+            yield admin.set(database=name)
+        finally:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(_DROP[kind].format(name=name))
     finally:
         engine.dispose()

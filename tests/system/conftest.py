@@ -1,15 +1,31 @@
-"""One embedded service for the tests of a module: a real process on a free port."""
+"""A service of real processes for the tests of a module, on a free port.
+
+``TEST_SIZES=embedded,postgresql,mariadb`` runs them against a cluster of five
+processes on these databases and RabbitMQ, too; by default the embedded size.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from system.embedded import Embedded, running_embedded
+from system.processes import running_cluster
+
+SIZES = os.environ.get("TEST_SIZES", "embedded").split(",")
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    """The embedded size with its defaults: SQLite, everything in one process."""
-    with running_embedded(tmp_path_factory.mktemp("embedded")) as service:
-        yield service
+@pytest.fixture(scope="module", params=SIZES)
+def embedded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Embedded]:
+    """By default SQLite and everything in one process."""
+    home = tmp_path_factory.mktemp(request.param)
+    if request.param == "embedded":
+        with running_embedded(home) as service:
+            yield service
+        return
+    with running_cluster(request.param, home) as cluster:
+        (home / "server.log").symlink_to(home / "api.log")
+        yield Embedded(home, cluster.root)

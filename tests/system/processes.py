@@ -43,6 +43,7 @@ connection = {database}
 host = 127.0.0.1
 port = {port}
 api_workers = 1
+allow_action_execution_deletion = true
 [pecan]
 auth_enable = false
 [engine]
@@ -152,6 +153,7 @@ class Cluster:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self._port = found.getsockname()[1]
+        self.root = f"http://127.0.0.1:{self._port}"
         shown = database.render_as_string(hide_password=False)
         for name in ROLES:
             (directory / f"{name}.conf").write_text(
@@ -256,7 +258,7 @@ class Cluster:
     ) -> tuple[int, Any]:
         """Status and body. :raises OSError: the API does not answer."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._port}{path}", data=body, method=method
+            f"{self.root}{path}", data=body, method=method
         )
         if kind:
             request.add_header("Content-Type", kind)
