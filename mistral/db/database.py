@@ -7,10 +7,10 @@ file that knows. Nobody outside ``mistral/db`` asks which one is behind it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, exc, func, select
@@ -20,7 +20,13 @@ from mistral.clock import Clock, SystemClock
 from mistral.db import migrations
 from mistral.errors import ServiceError, StaleSchema, Unavailable
 
+T = TypeVar("T")
+
 READ_COMMITTED: Final = "READ COMMITTED"
+
+REPLAYS: Final = 4
+"""A deadlock has one victim, so a few tries get through among a few engines."""
+
 
 _DRIVERS: Final = {
     "postgres": "postgresql+psycopg",
@@ -153,6 +159,21 @@ class Database:
         asked = _POSTGRESQL_NOW if postgresql else _MYSQL_NOW
         now: datetime = connection.execute(asked).scalar_one()
         return now
+
+    def replay(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction, again if it was a deadlock's victim.
+
+        For housekeeping that locks rows which turns lock in another order.
+        """
+        for _ in range(REPLAYS):
+            try:
+                with self.begin() as connection:
+                    return work(connection)
+            except Exception as error:
+                if not self.is_retryable(error):
+                    raise
+        with self.begin() as connection:
+            return work(connection)
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was

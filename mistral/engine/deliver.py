@@ -195,8 +195,11 @@ class Deliver(Service):
             sent, self._sent = self._sent, []
         if not sent:
             return 0
-        with self._database.begin() as connection:
-            outbox.resend_later(connection, sent, self._database.now(connection))
+        self._database.replay(
+            lambda connection: outbox.resend_later(
+                connection, sent, self._database.now(connection)
+            )
+        )
         return len(sent)
 
     def _run_offers(self) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from mistral.clock import Clock
 from mistral.db import outbox, requests
@@ -97,15 +97,17 @@ class OverdueSweep(Loop):
         sent = self._deliver.note_sent()
         if len(self._intake) > BUSY:
             return {"sent": sent}
-        with self._database.begin() as connection:
-            now = self._database.now(connection)
-            rows = outbox.claim_due(
-                connection, now, self._deliver.owner, LEASE_SECONDS, ROWS
-            )
+        rows, now = self._database.replay(self._claim)
         self._deliver.after_commit([self._own(row) for row in rows], now)
         if len(rows) == ROWS:
             self.wake()
         return {"sent": sent, "claimed": len(rows)}
+
+    def _claim(self, connection: Connection) -> tuple[list[Any], datetime]:
+        now = self._database.now(connection)
+        owner = self._deliver.owner
+        rows = outbox.claim_due(connection, now, owner, LEASE_SECONDS, ROWS)
+        return list(rows), now
 
     def _own(self, row: Any) -> dict[str, Any]:
         found = dict(row)
@@ -142,9 +144,7 @@ class LostSweep(Loop):
                 before = LEFT + timedelta(days=1)
             query = select(executors).where(executors.c.last_seen < before).limit(50)
             lost = connection.execute(query).mappings().all()
-            events = [
-                event for row in lost for event in _lost_actions(connection, row)
-            ]
+            events = [event for row in lost for event in _lost_actions(connection, row)]
         _settle(self._intake, events)
         for row in lost:
             # One that came back meanwhile keeps its row.

@@ -328,3 +328,26 @@ def test_a_database_file_is_made(tmp_path: Path) -> None:
     database.create_or_upgrade()
     database.check_schema()
     database.dispose()
+
+
+def test_replay_runs_again_after_a_deadlock_only(database):
+    """The victim of a deadlock tries again; another fault is not repeated."""
+    from sqlalchemy import exc, text
+
+    class Victim(Exception):
+        sqlstate = "40001"
+        sqlite_errorcode = 5
+        args = (1213, "Deadlock found")
+
+    tried = []
+
+    def work(connection):
+        tried.append(connection.execute(text("SELECT 1")).scalar_one())
+        if len(tried) < 3:
+            raise exc.OperationalError("", {}, Victim())
+        return "done"
+
+    assert database.replay(work) == "done"
+    assert tried == [1, 1, 1]
+    with pytest.raises(ZeroDivisionError):
+        database.replay(lambda connection: 1 / 0)
