@@ -216,15 +216,13 @@ class Cluster:
 
     def tracebacks(self) -> list[str]:
         """Lines of the logs that begin a traceback, but for those of
-        oslo.messaging, which logs each duplicate that it drops as one, and of
-        loops whose pass failed and is repeated."""
+        oslo.messaging: it logs each duplicate that it drops as one."""
         return [
             f"{name}: {line}"
             for name in ROLES
             for line in self._text(name).splitlines()
             if "Traceback (most recent call last)" in line
             and "oslo_messaging._drivers" not in line
-            and "mistral.service" not in line
         ]
 
     def _config(self, name: str) -> Path:
