@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mistral.engine.core.data import (
-    Case,
-    check_size,
-    env_of,
-    merged,
-    view,
-)
+from mistral.engine.core.data import Case, check_size, merged
 from mistral.engine.core.run import Action, Descriptor, Run, Task, TaskFault, move
+from mistral.engine.core.views import env_of, view
 from mistral.errors import ExpressionFault, InvalidInput, WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import REQUIRED, ActionSpec, TaskSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mistral.engine.core.data import Case, view
+from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task
+from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
 from mistral.lang.specs import TaskSpec
 

@@ -6,15 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mistral.engine.core.data import (
-    Case,
-    check_size,
-    meet,
-    message_of,
-    resolved,
-    view,
-)
+from mistral.engine.core.data import Case, check_size, meet, message_of, resolved
 from mistral.engine.core.run import Task, move
+from mistral.engine.core.views import view
 from mistral.errors import (
     ExpressionFault,
     WorkflowFault,

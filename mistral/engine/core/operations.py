@@ -12,12 +12,9 @@ from mistral.engine.core import (
     tasks,
     workflows,
 )
-from mistral.engine.core.data import (
-    Case,
-    attempt_of,
-    merged,
-)
+from mistral.engine.core.data import Case, merged
 from mistral.engine.core.run import Task, move
+from mistral.engine.core.views import attempt_of
 from mistral.errors import (
     BadRequest,
     Forbidden,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mistral.engine.core.data import Case, outbound, view
+from mistral.engine.core.data import Case, outbound
 from mistral.engine.core.run import Task
+from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
 from mistral.lang.specs import Policies, TaskSpec
 from mistral.messages import State

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, outbound, view
+from mistral.engine.core.data import Case, outbound
 from mistral.engine.core.run import Task
+from mistral.engine.core.views import view
 from mistral.lang.specs import Event, TaskSpec
 from mistral.messages import State
 

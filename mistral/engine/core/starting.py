@@ -10,12 +10,9 @@ from mistral.engine.core import (
     tasks,
     workflows,
 )
-from mistral.engine.core.data import (
-    Case,
-    check_size,
-    view,
-)
+from mistral.engine.core.data import Case, check_size
 from mistral.engine.core.run import move
+from mistral.engine.core.views import view
 from mistral.errors import (
     BadRequest,
     InvalidInput,

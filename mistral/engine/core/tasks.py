@@ -12,8 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 from mistral.engine.core import actions, items, policies
-from mistral.engine.core.data import Case, publish, view
+from mistral.engine.core.data import Case
+from mistral.engine.core.publishing import publish
 from mistral.engine.core.run import Action, Task, TaskFault, move
+from mistral.engine.core.views import view
 from mistral.messages import (
     COMPLETED,
     MoreItems,

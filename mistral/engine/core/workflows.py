@@ -16,11 +16,7 @@ from mistral.engine.core import (
     routing,
     tasks,
 )
-from mistral.engine.core.data import (
-    Case,
-    meet,
-    outbound,
-)
+from mistral.engine.core.data import Case, meet, outbound
 from mistral.engine.core.run import Task, move
 from mistral.errors import (
     ExpressionFault,

@@ -1,0 +1,68 @@
+"""What a task that ended publishes: into its branch, and for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mistral.engine.core.data import Case, check_size, merged, stored
+from mistral.engine.core.run import Task
+from mistral.engine.core.views import view
+from mistral.lang.specs import Publish, TaskSpec
+from mistral.messages import State
+
+LEAVES: Final = 200
+"""A value with more leaves is versioned as a whole: a version map must not
+grow with the data."""
+
+
+def publish(case: Case, task: Task, spec: TaskSpec) -> None:
+    """Evaluate and keep what the task publishes in its present state (§ 2.9).
+
+    Each scope is merged by itself: ``on-complete`` over the task's own over
+    the specific clause (Q26, Q27).
+
+    :raises ExpressionFault, WorkflowFault: forced failures.
+    """
+    own, clause = {
+        State.SUCCESS: (spec.publish, spec.on_success.publish),
+        State.ERROR: (spec.publish_on_error, spec.on_error.publish),
+        State.SKIPPED: (spec.publish_on_skip, spec.on_skip.publish),
+    }[State(task.state)]
+    always = Publish() if task.state == State.SKIPPED else spec.on_complete.publish
+    sources = (clause, Publish(branch=own), always)
+    if not any(sources):
+        return
+    seen = view(case, task)
+    branch: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
+    for source in sources:
+        branch = merged(branch, source.branch)
+        shared = merged(merged(shared, source.global_), source.atomic)
+    branch = case.evaluate(branch, seen)
+    shared = case.evaluate(shared, seen)
+    if branch:
+        check_size(case, branch, "TaskExecution", "published")
+    if branch or not shared:
+        task.published = {key: stored(case, value) for key, value in branch.items()}
+        paths: list[str] = []
+        for key, value in branch.items():
+            paths.extend(leaf_paths(key, value))
+        task.published_versions = paths
+    if shared:
+        case.run.context = merged(case.run.context or {}, shared)
+        task.published_global = {
+            key: stored(case, value) for key, value in shared.items()
+        }
+
+
+def leaf_paths(path: str, value: Any) -> list[str]:
+    """Dotted paths of the leaves; an empty mapping has none (§ 22.3)."""
+    if not isinstance(value, Mapping):
+        return [path]
+    found: list[str] = []
+    for key, inner in value.items():
+        found.extend(leaf_paths(f"{path}.{key}", inner))
+        if len(found) > LEAVES:
+            return [path]
+    return found
