@@ -9,12 +9,12 @@ a leaf was published along a branch (spec/engine.md § 2.10).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from mistral.engine.core.run import Facts, Run, Task
+from mistral.engine.core.run import Facts, Run, Task, same
 from mistral.errors import ExpressionFault, WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import TaskSpec
@@ -57,12 +57,42 @@ def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def resolved(case: Case, value: Any) -> Any:
-    """The value itself, fetched if it is a reference."""
+def resolved(case: Case, value: Any, run_id: str | None = None) -> Any:
+    """The value itself, fetched if it is a reference.
+
+    Only what contexts and ``published`` hold may be given: anywhere else a
+    mapping of that form is the user's.
+
+    :param run_id: the run that the value belongs to, when it is another.
+    """
     if not is_ref(value):
         return value
-    body = case.run.documents.get(value[REF])
-    return case.facts.document(case.run.id, value[REF]) if body is None else body
+    id = value[REF]
+    if run_id is not None and run_id != case.run.id:
+        return case.facts.document(run_id, id)
+    if id in case.run.documents:
+        return case.run.documents[id]
+    return case.facts.document(case.run.id, id)
+
+
+class Held(Mapping[str, Any]):
+    """A context with its large values, which are fetched when asked for."""
+
+    def __init__(self, case: Case, context: Mapping[str, Any]) -> None:
+        self._case = case
+        self._context = context
+
+    def __getitem__(self, key: str) -> Any:
+        return resolved(self._case, self._context[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._context)
+
+    def __len__(self) -> int:
+        return len(self._context)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._context
 
 
 def stored(case: Case, value: Any) -> Any:
@@ -144,7 +174,7 @@ def meet(case: Case, tasks: Iterable[Task]) -> tuple[dict[str, Any], dict[str, i
         for key, value in other.items():
             if key not in context:
                 context[key] = value
-            elif context[key] != value:
+            elif not same(context[key], value):
                 met = _met(
                     key, resolved(case, context[key]), resolved(case, value),
                     versions, counts,
@@ -166,14 +196,26 @@ def _met(
             else:
                 result[key] = value
         return result
-    return b if _count(new, path) >= _count(old, path) else a
+    if same(a, b):
+        return a
+    below = isinstance(a, Mapping) or isinstance(b, Mapping)
+    return b if _count(new, path, below) >= _count(old, path, below) else a
 
 
-def _count(versions: Mapping[str, int], path: str) -> int:
-    """The version of a leaf, or of the nearest value around it that has one."""
-    while path not in versions and "." in path:
-        path = path.rpartition(".")[0]
-    return versions.get(path, 0)
+def _count(versions: Mapping[str, int], path: str, below: bool) -> int:
+    """The version of a leaf, or of the nearest value around it that has one.
+
+    :param below: a mapping meets something else, so one of the two took the
+        place of the other: what was published inside counts, too (ENG-103).
+    """
+    around = path
+    while around not in versions and "." in around:
+        around = around.rpartition(".")[0]
+    count = versions.get(around, 0)
+    if below:
+        inside = (n for p, n in versions.items() if p.startswith(f"{path}."))
+        count += max(inside, default=0)
+    return count
 
 
 def message_of(error: Exception) -> str:

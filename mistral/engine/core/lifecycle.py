@@ -130,7 +130,7 @@ def output_of(
     tree = run.spec.output if state == State.SUCCESS else run.spec.output_on_error
     output = final
     if tree:
-        output = case.evaluate(dict(tree), view(case, branch=final))
+        output = case.evaluate(dict(tree), view(case, branch=context))
     if state == State.SUCCESS:
         return output or final
     return {"result": info, **output}

@@ -57,8 +57,9 @@ def publish(case: Case, task: Task, spec: TaskSpec) -> None:
 
 
 def leaf_paths(path: str, value: Any) -> list[str]:
-    """Dotted paths of the leaves; an empty mapping has none (§ 22.3)."""
-    if not isinstance(value, Mapping):
+    """Dotted paths of the leaves. An empty mapping has none (§ 22.3) and is
+    counted itself, so that it wins over what it replaced (ENG-103)."""
+    if not isinstance(value, Mapping) or not value:
         return [path]
     found: list[str] = []
     for key, inner in value.items():

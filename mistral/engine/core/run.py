@@ -110,6 +110,20 @@ class Facts(Protocol):
     ) -> Sequence[Mapping[str, Any]]: ...
 
 
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are one as JSON: ``1``, ``1.0`` and ``true``, which
+    compare as equal, are three."""
+    if a is b:
+        return True
+    if a != b:
+        return False
+    if isinstance(a, Mapping):
+        return all(same(value, b[key]) for key, value in a.items())
+    if isinstance(a, list | tuple):
+        return all(map(same, a, b))
+    return type(a) is type(b) or not isinstance(a, int | float)
+
+
 class Row:
     """One row: columns that the API shows, and what only the engine needs."""
 
@@ -163,7 +177,7 @@ class Row:
         changed = {
             name: value
             for name, value in values.items()
-            if value is not self._loaded[name] and value != self._loaded[name]
+            if not same(value, self._loaded[name])
         }
         if not changed:
             return None

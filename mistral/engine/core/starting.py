@@ -12,7 +12,7 @@ from mistral.engine.core import (
 )
 from mistral.engine.core.data import Case, check_size
 from mistral.engine.core.run import move
-from mistral.engine.core.views import view
+from mistral.engine.core.views import env_view, view
 from mistral.errors import (
     BadRequest,
     InvalidInput,
@@ -170,9 +170,11 @@ def _checked_params(
     namespace = event.namespace or row["namespace"] or ""
     result = {**params, "env": dict(env)}
     result.setdefault("namespace", namespace)
-    if env and params.get("evaluate_env", True) is not False:
+    evaluate = params.get("evaluate_env", True) is not False
+    if env and evaluate and event.parent is None:
+        # What a sub-workflow is given has been evaluated with its input.
         case.run.params = result
-        result["env"] = case.evaluate(dict(env), view(case))
+        result["env"] = case.evaluate(dict(env), env_view(case))
     if spec.type == "reverse" and result.get("task_name") not in spec.tasks:
         raise BadRequest(
             f"Invalid task name [wf_name={spec.name}, "

@@ -10,38 +10,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mistral.engine.core.data import Case, merged, resolved
+from mistral.engine.core.data import Case, Held, merged, resolved
 from mistral.engine.core.run import Run, Task
+from mistral.errors import ExpressionFault
 from mistral.expressions.facts import View
 
 
 class Layers(Mapping[str, Any]):
-    """Several mappings as one, first hit wins; references are followed."""
+    """Several mappings as one, first hit wins.
 
-    def __init__(self, case: Case, layers: Sequence[Mapping[str, Any]]) -> None:
-        self._case = case
+    :param reserved: above all layers; nothing can shadow or change it (Q57).
+    :param deep: mappings of several layers are merged (``merge_strategy``).
+    """
+
+    def __init__(
+        self,
+        reserved: Mapping[str, Any],
+        layers: Sequence[Mapping[str, Any]],
+        deep: bool,
+    ) -> None:
+        self._reserved = reserved
         self._layers = [layer for layer in layers if layer]
-        self._deep = case.facts.rules.merge_strategy == "merge"
+        self._deep = deep
 
     def __getitem__(self, key: str) -> Any:
-        hits = [resolved(self._case, x[key]) for x in self._layers if key in x]
-        if not hits:
-            raise KeyError(key)
-        value = hits[0]
+        if key in self._reserved:
+            return self._reserved[key]
+        found = (layer[key] for layer in self._layers if key in layer)
+        try:
+            value = next(found)
+        except StopIteration:
+            raise KeyError(key) from None
         if self._deep and isinstance(value, Mapping):
-            for low in hits[1:]:
+            for low in found:
                 if isinstance(low, Mapping):
                     value = merged(low, value)
         return value
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key for layer in self._layers for key in layer))
+        layers = (self._reserved, *self._layers)
+        return iter(dict.fromkeys(key for layer in layers for key in layer))
 
     def __len__(self) -> int:
-        return len({key for layer in self._layers for key in layer})
+        return sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
-        return any(key in layer for layer in self._layers)
+        return key in self._reserved or any(key in layer for layer in self._layers)
 
 
 def env_of(case: Case) -> Mapping[str, Any]:
@@ -51,10 +65,6 @@ def env_of(case: Case) -> Mapping[str, Any]:
         return (run.params or {}).get("env") or {}
     header = case.facts.header(run.root_execution_id)
     return ((header["params"] or {}).get("env") or {}) if header else {}
-
-
-def run_layers(case: Case) -> list[Mapping[str, Any]]:
-    return [case.run.context or {}, case.run.input or {}]
 
 
 def view(
@@ -70,21 +80,27 @@ def view(
 
     :param extra: item variables, above the branch (Q23).
     :param branch: instead of the task's inbound context.
-    :param first: above everything, for ``target`` and ad-hoc inputs.
+    :param first: above the branch, for ``target`` and ad-hoc inputs.
     """
-    fixed: dict[str, Any] = {"__env": env_of(case)}
-    context = case.run.context or {}
-    for name in ("__execution", "openstack"):
-        if name in context:
-            fixed[name] = context[name]
+    run = case.run
+    reserved: dict[str, Any] = {"__env": env_of(case)}
+    context = run.context or {}
+    if not run.standalone:
+        reserved["__execution"] = {"id": run.id}
     if task is not None:
-        fixed["__task_execution"] = {"id": task.id, "name": task.name}
+        reserved["__task_execution"] = {"id": task.id, "name": task.name}
         if branch is None:
-            branch = task.in_context or {}
-    layers = [first or {}, fixed, extra or {}, branch or {}, *run_layers(case)]
-    if not with_input:
-        layers.pop()
-    return View(Layers(case, layers), Lookups(case, task))
+            branch = task.in_context
+    layers = [first or {}, extra or {}, Held(case, branch or {}), context]
+    if with_input:
+        layers.append(run.input or {})
+    deep = case.facts.rules.merge_strategy == "merge"
+    return View(Layers(reserved, layers, deep), Lookups(case, task))
+
+
+def env_view(case: Case) -> View:
+    """What the values of the environment see: the raw one (§ 2.11)."""
+    return View({"__env": env_of(case)}, Lookups(case, None))
 
 
 class Lookups:
@@ -118,14 +134,22 @@ class Lookups:
         from_time: datetime | None = None,
         to_time: datetime | None = None,
     ) -> Sequence[Mapping[str, Any]]:
-        rows = self._case.facts.executions(
-            self._case.run.project_id,
-            id=id,
-            root_execution_id=root_execution_id,
-            state=state,
-            from_time=from_time,
-            to_time=to_time,
+        _check_text(id=id, root_execution_id=root_execution_id, state=state)
+        run = self._case.run
+        wanted = {"id": id, "root_execution_id": root_execution_id}
+        found = self._case.facts.executions(
+            run.project_id, **wanted, from_time=from_time, to_time=to_time
         )
+        # The rows are those of the last commit; of this run we know more.
+        rows = [row for row in found if row["id"] != run.id]
+        if not run.standalone and (
+            all(value in (None, getattr(run, name)) for name, value in wanted.items())
+            and (from_time is None or run.created_at >= from_time)
+            and (to_time is None or run.created_at < to_time)
+        ):
+            rows.append({name: getattr(run, name) for name in run.COLUMNS})
+            rows.sort(key=lambda row: (row["created_at"], row["id"]))
+        rows = [row for row in rows if state in (None, row["state"])]
         names = (
             "id", "workflow_name", "input", "params", "state", "state_info",
             "output", "root_execution_id",
@@ -141,6 +165,7 @@ class Lookups:
         ]
 
     def task(self, name: str | None) -> Mapping[str, Any] | None:
+        _check_text(task_name=name)
         found = self._task
         if name is not None and (found is None or found.name != name):
             found = latest(self._case, name)
@@ -153,30 +178,45 @@ class Lookups:
         state: str | None = None,
         flat: bool = False,
     ) -> Sequence[Mapping[str, Any]]:
+        _check_text(workflow_execution_id=workflow_execution_id, state=state)
         case = self._case
-        ids = [workflow_execution_id or case.run.id]
-        if recursive:
-            rows = case.facts.executions(case.run.project_id, root_execution_id=ids[0])
-            ids.extend(row["id"] for row in rows)
-        found: list[Task] = []
-        for run_id in ids:
-            if run_id == case.run.id:
-                tasks = case.run.adopt(case.facts.tasks(run_id))
-                tasks = list(
-                    {t.id: t for t in (*tasks, *case.run.tasks.values())}.values()
-                )
-            else:
-                header = case.facts.header(run_id)
-                if header is None or header["project_id"] != case.run.project_id:
-                    continue
-                tasks = [Task.from_row(row) for row in case.facts.tasks(run_id)]
-            found.extend(t for t in tasks if state is None or t.state == state)
+        found = self._tasks_of(workflow_execution_id or case.run.id)
+        level = found if recursive and workflow_execution_id else []
+        while level:
+            ids = [row["id"] for row in self._children(level)]
+            level = [task for id in ids for task in self._tasks_of(id)]
+            found = [*found, *level]
+        if state is not None:
+            found = [task for task in found if task.state == state]
         if flat:
-            found = [t for t in found if t.type == "ACTION" or not t.open]
-        found.sort(key=lambda t: (t.created_at, t.seq))
+            found = self._flat(found)
+        found.sort(key=lambda t: (t.created_at, t.workflow_execution_id, t.seq))
         return [shape(case, task) for task in found]
 
+    def _tasks_of(self, run_id: str) -> list[Task]:
+        case = self._case
+        if run_id == case.run.id:
+            if not case.run.is_new:
+                case.run.adopt(case.facts.tasks(run_id))
+            return list(case.run.tasks.values())
+        header = case.facts.header(run_id)
+        if header is None or header["project_id"] != case.run.project_id:
+            return []
+        return [Task.from_row(row) for row in case.facts.tasks(run_id)]
+
+    def _children(self, tasks: Sequence[Task]) -> Sequence[Mapping[str, Any]]:
+        ids = [t.id for t in tasks if t.type == "WORKFLOW" and not t.is_new]
+        return self._case.facts.children(ids) if ids else ()
+
+    def _flat(self, tasks: Sequence[Task]) -> list[Task]:
+        """Without the tasks that only mirror a sub-workflow."""
+        states: dict[str, set[str]] = {}
+        for row in self._children(tasks):
+            states.setdefault(row["task_execution_id"], set()).add(row["state"])
+        return [t for t in tasks if t.state not in states.get(t.id, ())]
+
     def global_variable(self, name: str) -> Any:
+        _check_text(var_name=name)
         return (self._case.run.context or {}).get(name)
 
     def uuid(self) -> str:
@@ -184,6 +224,15 @@ class Lookups:
 
     def now(self) -> datetime:
         return self._case.now
+
+
+def _check_text(**arguments: Any) -> None:
+    """:raises ExpressionFault: an argument that must be a text is not."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, str):
+            raise ExpressionFault(
+                f"'{name}' must be a string, found {type(value).__name__}"
+            )
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -201,9 +250,10 @@ def shape(case: Case, task: Task) -> dict[str, Any]:
         "state": task.state,
         "state_info": task.state_info,
         "result": result(case, task),
-        "published": {k: resolved(case, v) for k, v in (task.published or {}).items()}
-        if mine
-        else task.published,
+        "published": {
+            name: resolved(case, value, task.workflow_execution_id)
+            for name, value in (task.published or {}).items()
+        },
         "type": task.type,
         "workflow_execution_id": task.workflow_execution_id,
         "created_at": stamp(task.created_at),
