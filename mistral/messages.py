@@ -98,12 +98,19 @@ class StartWorkflow(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PauseWorkflow(Request):
+    """:param word: the parent's count of pauses and resumes when it said so; a
+    word that is not newer than the last one heard is void. 0: a user's."""
+
     message: str | None = None
+    word: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResumeWorkflow(Request):
+    """:param word: as in ``PauseWorkflow``."""
+
     env: Mapping[str, Any] | None = None
+    word: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,42 +279,72 @@ class MoreItems(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChildFinished(Event):
-    """A sub-workflow ended, or could not start (``child_id`` empty then).
+class ChildNews(Event):
+    """What a sub-workflow tells the task that started it, once each, in any order.
 
     :param run_id: the parent run.
+    :param attempt: the launch of the task that it belongs to; news of an
+        earlier one do not count.
     """
 
     task_id: str = ""
     child_id: str = ""
     attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildStarted(ChildNews):
+    """It runs, and will not end in the turn that started it.
+
+    :param heeded: the parent's word by which it began PAUSED, or None.
+    """
+
+    heeded: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildFinished(ChildNews):
+    """It ended, or could not start (``child_id`` empty then).
+
+    :param paused: it was PAUSED until then.
+    :param ending: how often it has ended, reopenings included.
+    """
+
     index: int = 0
     state: str = State.SUCCESS
     message: str | None = None
+    paused: bool = False
+    ending: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChildPaused(Event):
-    """A sub-workflow became PAUSED; the parent follows (§ 6.3)."""
+class ChildPaused(ChildNews):
+    """It became PAUSED; the parent follows (§ 6.3).
 
-    task_id: str = ""
-    child_id: str = ""
+    :param word: the parent's word that it obeyed; 0: by itself.
+    """
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChildResumed(Event):
-    """A sub-workflow became RUNNING again."""
-
-    task_id: str = ""
-    child_id: str = ""
+    word: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChildReopened(Event):
-    """A task below was rerun or skipped: ancestors go back to RUNNING."""
+class ChildResumed(ChildNews):
+    """It became RUNNING again.
 
-    task_id: str = ""
-    child_id: str = ""
+    :param word: as in ``ChildPaused``.
+    """
+
+    word: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildReopened(ChildNews):
+    """A task below was rerun or skipped: ancestors go back to RUNNING.
+
+    :param was: the state that it had ended in.
+    """
+
+    was: str = State.ERROR
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -257,9 +257,7 @@ class Cluster:
         self, method: str, path: str, body: bytes | None = None, kind: str = ""
     ) -> tuple[int, Any]:
         """Status and body. :raises OSError: the API does not answer."""
-        request = urllib.request.Request(
-            f"{self.root}{path}", data=body, method=method
-        )
+        request = urllib.request.Request(f"{self.root}{path}", data=body, method=method)
         if kind:
             request.add_header("Content-Type", kind)
         try:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from mistral.engine.core import (
     actions,
+    children,
     lifecycle,
     operations,
     policies,
@@ -39,6 +40,7 @@ from mistral.messages import (
     ChildPaused,
     ChildReopened,
     ChildResumed,
+    ChildStarted,
     ClaimAction,
     DeleteAction,
     DeleteWorkflow,
@@ -89,6 +91,8 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
     if run is None or (run.standalone and not run.actions):
         if isinstance(event, Request):
             raise NotFound(f"Execution not found [id={_key(event)}]")
+        if isinstance(event, ChildStarted):
+            return Decision(None, children.orphaned(event))
         return Decision(None, [], False if isinstance(event, ClaimAction) else None)
     case = Case(run, facts, now)
     answer = HANDLERS[type(event)](case, event)
@@ -117,9 +121,7 @@ def _start(
             raise
         return Decision(None, list(starting.failed_start(event, error)))
     if event.parent is not None and not case.run.completed:
-        parent = facts.header(event.parent["run_id"])
-        if parent is not None and parent["state"] == State.PAUSED:
-            lifecycle.pause(case, None)
+        children.begin(case, facts.header(event.parent["run_id"]))
     return Decision(case.run, case.effects, {"id": case.run.id})
 
 
@@ -153,28 +155,26 @@ def _run_action(
 # -- Workflows ----------------------------------------------------------------
 
 
-def _is_old(case: Case, event: Request, state: str) -> bool:
-    """A cascade that came late: the parent has changed its mind since."""
+def _is_void(case: Case, event: PauseWorkflow | ResumeWorkflow) -> bool:
+    """The parent has changed its mind since it said so, or the run is over."""
     run = case.run
-    if event.request_id or run.parent is None:
+    if not event.word:
         return False
-    parent = case.facts.header(run.parent["run_id"])
-    return parent is None or parent["state"] != state
+    if run.completed or event.word <= run.heeded:
+        return True
+    run.heeded = event.word
+    return False
 
 
 def _pause(case: Case, event: PauseWorkflow) -> Any:
-    if case.run.completed and not event.request_id:
-        return None
-    if _is_old(case, event, State.PAUSED):
-        return None
-    lifecycle.pause(case, event.message)
+    if not _is_void(case, event):
+        lifecycle.pause(case, event.message, event.word)
     return {"id": case.run.id}
 
 
 def _resume(case: Case, event: ResumeWorkflow) -> Any:
-    if _is_old(case, event, State.RUNNING):
-        return None
-    operations.resume(case, event.env)
+    if not _is_void(case, event):
+        operations.resume(case, event.env, event.word)
     return {"id": case.run.id}
 
 
@@ -270,10 +270,7 @@ def _settle(case: Case, action: Action, state: str, result: Any) -> None:
             # A later launch has replaced it: its result does not count.
             action.accepted = False
         elif not task.completed:
-            if was == State.PAUSED:
-                operations.unpause(case, task, "")
-            tasks.child_done(case, task, action.state, action, None)
-            operations.open_more(case, task)
+            children.action_finished(case, task, action, was)
     workflows.advance(case)
 
 
@@ -358,9 +355,9 @@ def _hold(case: Case, action: Action, state: str) -> None:
     if task is None:
         return
     if state == State.PAUSED:
-        operations.child_paused(case, task, "")
+        children.hold(case, task, upwards=True)
         return
-    operations.child_resumed(case, task, "")
+    children.action_went_on(case, task)
 
 
 def _delete_action(case: Case, event: DeleteAction) -> Any:
@@ -460,8 +457,9 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteAction: _delete_action,
     Woke: _woke,
     MoreItems: _more_items,
-    ChildFinished: _child(lambda c, t, e: operations.child_finished(c, t, e)),
-    ChildPaused: _child(lambda c, t, e: operations.child_paused(c, t, e.child_id)),
-    ChildResumed: _child(lambda c, t, e: operations.child_resumed(c, t, e.child_id)),
-    ChildReopened: _child(lambda c, t, e: operations.child_reopened(c, t, e.child_id)),
+    ChildStarted: _child(children.started),
+    ChildFinished: _child(children.finished),
+    ChildPaused: _child(children.paused),
+    ChildResumed: _child(children.resumed),
+    ChildReopened: _child(children.reopened),
 }

@@ -69,10 +69,6 @@ def has_room(task: Task) -> bool:
     return not limit or task.open < limit
 
 
-def is_over(task: Task) -> bool:
-    return not has_more(task) and task.open == 0
-
-
 def show(task: Task) -> None:
     """Keep ``runtime_context.with_items`` as the API shows it (§ 1.9)."""
     limit = (task.runtime_context or {}).get("concurrency")

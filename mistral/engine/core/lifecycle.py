@@ -16,14 +16,17 @@ from mistral.errors import (
 from mistral.messages import (
     COMPLETED,
     ChildFinished,
+    ChildNews,
     ChildPaused,
-    Event,
     PauseWorkflow,
     State,
     Tell,
 )
 
 CLOSED = "The task was open when its workflow ended."
+
+AWAITING = (State.RUNNING, State.PAUSED)
+"""States of a task that waits for its children."""
 
 
 @contextmanager
@@ -47,17 +50,20 @@ def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
             finish(case, State.ERROR, text)
 
 
-def pause(case: Case, message: str | None) -> None:
-    """:raises TransitionRefused: the run is over."""
+def pause(case: Case, message: str | None, word: int = 0) -> None:
+    """:param word: the parent's word that demands it; 0: the run's own.
+    :raises TransitionRefused: the run is over.
+    """
     run = case.run
     if run.state == State.PAUSED:
         return
     move(run, run, State.PAUSED, message)
+    run.word += 1
     for row in open_children(case):
-        event = PauseWorkflow(run_id=row["id"], message=message)
+        event = PauseWorkflow(run_id=row["id"], message=message, word=run.word)
         case.effects.append(Tell(event=event))
     if run.parent:
-        tell_parent(case, ChildPaused)
+        tell_parent(case, ChildPaused, word=word)
 
 
 def open_children(case: Case) -> list[Mapping[str, Any]]:
@@ -94,7 +100,9 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
             f"[error={message_of(error)}, cause={info}]"
         )
         output = {"result": info}
+    was = run.state
     move(run, run, state, info)
+    run.endings += 1
     run.output = output
     run.accepted = True
     close_open(case)
@@ -104,8 +112,9 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
             ChildFinished,
             state=state,
             message=text_of_output(output, info),
-            attempt=run.parent["attempt"],
             index=run.parent["index"],
+            paused=was == State.PAUSED,
+            ending=run.endings,
         )
 
 
@@ -184,7 +193,7 @@ def close_open(case: Case) -> None:
     if not run.is_new:
         run.adopt(case.facts.tasks(run.id, processed=False))
     for task in list(run.tasks.values()):
-        if task.completed or task.open > 0:
+        if task.completed or (task.open > 0 and task.state in AWAITING):
             continue
         close(case, task)
 
@@ -197,10 +206,13 @@ def close(case: Case, task: Task) -> None:
     task.processed = False
 
 
-def tell_parent(case: Case, kind: type[Event], **values: Any) -> None:
+def tell_parent(case: Case, kind: type[ChildNews], **values: Any) -> None:
     parent = case.run.parent or {}
-    values.update(
-        run_id=parent["run_id"], task_id=parent["task_id"], child_id=case.run.id
+    event = kind(
+        run_id=parent["run_id"],
+        task_id=parent["task_id"],
+        child_id=case.run.id,
+        attempt=parent["attempt"],
+        **values,
     )
-    event = kind(**values)
     case.effects.append(Tell(event=event))

@@ -18,9 +18,9 @@ from mistral.engine.core.views import attempt_of
 from mistral.errors import (
     BadRequest,
     Forbidden,
+    TransitionRefused,
 )
 from mistral.messages import (
-    ChildFinished,
     ChildReopened,
     ChildResumed,
     DeleteWorkflow,
@@ -31,16 +31,19 @@ from mistral.messages import (
 )
 
 
-def resume(case: Case, env: Mapping[str, Any] | None) -> None:
+def resume(case: Case, env: Mapping[str, Any] | None, word: int = 0) -> None:
+    """:param word: the parent's word that demands it; 0: the run's own."""
     run = case.run
     if run.state not in (State.PAUSED, State.IDLE):
         return
+    run.word += 1
     for row in lifecycle.open_children(case):
-        case.effects.append(Tell(event=ResumeWorkflow(run_id=row["id"])))
+        event = ResumeWorkflow(run_id=row["id"], word=run.word)
+        case.effects.append(Tell(event=event))
     merge_env(case, env)
     move(run, run, State.RUNNING)
     if run.parent:
-        lifecycle.tell_parent(case, ChildResumed)
+        lifecycle.tell_parent(case, ChildResumed, word=word)
     _go_on(case)
 
 
@@ -120,10 +123,11 @@ def reopen(case: Case, rerun: Task | None) -> None:
     run = case.run
     if not run.completed:
         return
+    was = run.state
     move(run, run, State.RUNNING)
     run.accepted = False
     if run.parent:
-        lifecycle.tell_parent(case, ChildReopened)
+        lifecycle.tell_parent(case, ChildReopened, was=was)
     run.adopt(case.facts.tasks(run.id, processed=False))
     for task in list(run.tasks.values()):
         if task is rerun or task.closed_from is None:
@@ -158,7 +162,7 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
     # An operator's word overrides the inbound tasks, in its retries too (J5).
     task.ran = task.unique_key is not None
     workflows.begin(case, task)
-    _go_on_after(case, task)
+    go_on_after(case, task)
 
 
 def _good_children(case: Case, task: Task) -> set[int]:
@@ -180,10 +184,10 @@ def skip(case: Case, task: Task, env: Mapping[str, Any] | None) -> None:
     task.processed = False
     with lifecycle.forced(case, task, "Failed to complete task"):
         tasks.complete(case, task, State.SKIPPED, "Task was skipped.")
-    _go_on_after(case, task)
+    go_on_after(case, task)
 
 
-def _go_on_after(case: Case, task: Task) -> None:
+def go_on_after(case: Case, task: Task) -> None:
     mine = [each for each in case.run.todo if each is task]
     if case.run.state != State.RUNNING:
         return
@@ -203,6 +207,18 @@ def _go_on_after(case: Case, task: Task) -> None:
 
 
 def _check_redo(case: Case, task: Task, verb: str) -> None:
+    """:raises TransitionRefused: the run, or one above it, ended in SUCCESS (W8)."""
+    above = case.run.parent
+    while above is not None:
+        header = case.facts.header(above["run_id"])
+        if header is None:
+            break
+        if header["state"] == State.SUCCESS:
+            raise TransitionRefused(
+                f"Cannot {verb} a task below a workflow execution that ended in "
+                f"SUCCESS [execution_id={header['id']}]"
+            )
+        above = header["internals"].get("parent")
     if case.run.state == State.PAUSED:
         raise BadRequest(
             f"Cannot {verb} a task of a paused workflow execution; resume it first."
@@ -226,101 +242,3 @@ def delete(case: Case, force: bool) -> None:
     for row in case.facts.children(ids) if ids else ():
         case.effects.append(Tell(event=DeleteWorkflow(run_id=row["id"], force=True)))
     run.deleted = True
-
-
-def child_finished(case: Case, task: Task, event: ChildFinished) -> None:
-    if event.attempt != task.tries or task.expired:
-        return
-    with lifecycle.forced(case, task, "Failed to handle action completion"):
-        if task.state == State.PAUSED:
-            unpause(case, task, event.child_id)
-        tasks.child_done(case, task, event.state, None, event.message)
-        open_more(case, task)
-    workflows.advance(case)
-
-
-def open_more(case: Case, task: Task) -> None:
-    """Room became free in a with-items task."""
-    if task.total is None or task.completed:
-        return
-    if case.run.completed:
-        if task.open == 0:
-            lifecycle.close(case, task)
-    elif (
-        task.state == State.RUNNING
-        and case.run.state == State.RUNNING
-        and items.has_more(task)
-    ):
-        tasks.open_items(case, task)
-
-
-def child_paused(case: Case, task: Task, child_id: str) -> None:
-    child = case.facts.header(child_id) if child_id else None
-    if child_id and (child is None or child["state"] != State.PAUSED):
-        # It goes on already: the news is old.
-        return
-    if task.state == State.RUNNING:
-        move(case.run, task, State.PAUSED)
-    if not case.run.completed:
-        lifecycle.pause(case, None)
-
-
-def child_resumed(case: Case, task: Task, child_id: str) -> None:
-    run = case.run
-    if not unpause(case, task, child_id):
-        return
-    if run.state == State.PAUSED:
-        run.adopt(case.facts.tasks(run.id, states=[State.PAUSED]))
-        if not any(t.state == State.PAUSED for t in run.tasks.values()):
-            resume(case, None)
-        return
-    with lifecycle.forced(case, task, "Failed to run task"):
-        open_more(case, task)
-    workflows.advance(case)
-
-
-def unpause(case: Case, task: Task, child_id: str) -> bool:
-    """The task runs again unless another of its children is PAUSED.
-
-    :returns: whether none is.
-    """
-    run = case.run
-    if task.type == "WORKFLOW":
-        rows = case.facts.children([task.id])
-        held = any(r["state"] == State.PAUSED and r["id"] != child_id for r in rows)
-    else:
-        found = run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
-        held = any(action.state == State.PAUSED for action in found)
-    if task.state == State.PAUSED and not held:
-        move(run, task, State.RUNNING)
-    return not held
-
-
-def child_reopened(case: Case, task: Task, child_id: str) -> None:
-    child = case.facts.header(child_id)
-    over = task.state in (State.SUCCESS, State.SKIPPED)
-    if over or case.run.state == State.SUCCESS or child is None:
-        # A run that ended well is not opened again; the child is on its own.
-        return
-    reopen(case, task)
-    if attempt_of(child) == task.tries:
-        _count_again(case, task)
-    _go_on_after(case, task)
-
-
-def _count_again(case: Case, task: Task) -> None:
-    """A child that had ended in ERROR is awaited once more."""
-    if not task.completed and task.state not in (State.RUNNING, State.PAUSED):
-        return
-    task.open += 1
-    task.done -= 1
-    if not task.completed:
-        task.failed -= 1
-        return
-    task.closed_from = None
-    if task.state == State.ERROR:
-        task.failed = max(0, task.failed - 1)
-    move(case.run, task, State.RUNNING)
-    task.processed = task.error_handled = False
-    task.finished_at = None
-    task.next_tasks, task.has_next_tasks = None, False

@@ -217,6 +217,9 @@ class Task(Row):
     open: int
     done: int
     failed: int
+    cancelled: int
+    held: int
+    said: list[Any] | None
     items: str | None
     chosen: list[int] | None
     keep: bool
@@ -252,13 +255,19 @@ class Task(Row):
         "published_versions": None,
         # What it published for the whole run, as the API shows it.
         "published_global": None,
-        # with-items: how many, next to open, open, ended badly, collection.
+        # with-items: how many, next to open, collection.
         "total": None,
         "cursor": 0,
+        "items": None,
+        # Children of this launch: open, ended, of these in ERROR and CANCELLED;
+        # sub-workflows that are PAUSED. Their news add up in any order.
         "open": 0,
         "done": 0,
         "failed": 0,
-        "items": None,
+        "cancelled": 0,
+        "held": 0,
+        # [ending, text] of the newest word of a single sub-workflow.
+        "said": None,
         # Indexes to run, when not all (rerun without reset).
         "chosen": None,
         # Only without reset: what a rerun keeps.
@@ -355,6 +364,9 @@ class Run(Row):
     history_seq: int
     open: int
     parent: dict[str, Any] | None
+    word: int
+    heeded: int
+    endings: int
     workbook: str | None
     security: dict[str, Any] | None
 
@@ -376,6 +388,12 @@ class Run(Row):
         "open": 0,
         # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
         "parent": None,
+        # Pauses and resumes so far: sub-workflows heed the newest only.
+        "word": 0,
+        # The parent's word that was heeded last.
+        "heeded": 0,
+        # How often the run has ended.
+        "endings": 0,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,

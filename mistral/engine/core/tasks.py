@@ -122,7 +122,9 @@ def launch(case: Case, task: Task) -> None:
     if task.started_at is None:
         task.started_at = case.now
     task.tries += 1
-    task.open = task.done = task.failed = task.cursor = 0
+    task.open = task.done = task.failed = task.cancelled = task.held = 0
+    task.cursor = 0
+    task.said = None
     with ordinary_errors(case, task):
         if spec.with_items is None:
             task.total = None
@@ -186,7 +188,7 @@ def _open(case: Case, task: Task, index: int, item: Mapping[str, Any] | None) ->
             raise TaskFault(str(error)) from error
         raise
     if action.completed:
-        child_done(case, task, action.state, action, None)
+        action_done(case, task, action)
 
 
 def _open_workflow(
@@ -221,32 +223,39 @@ def _open_workflow(
     )
 
 
-def child_done(
-    case: Case, task: Task, state: str, action: Action | None, message: str | None
-) -> None:
-    """A child of the present launch ended; count it, perhaps complete the task."""
+def action_done(case: Case, task: Task, action: Action) -> None:
+    """An action of the present launch ended: count it, perhaps complete the task."""
+    count(task, action.state, 1)
+    judge(case, task, actions.text_of((action.output or {}).get("result")))
+
+
+def count(task: Task, state: str, ended: int) -> None:
+    """A child of the present launch ended (1), or goes on after all (-1)."""
+    task.open -= ended
+    task.done += ended
+    task.failed += ended * (state == State.ERROR)
+    task.cancelled += ended * (state == State.CANCELLED)
+
+
+def judge(case: Case, task: Task, message: str | None) -> None:
+    """Complete the task if its children say so.
+
+    :param message: what an only child said.
+    """
     if task.completed or task.state in (State.DELAYED, State.WAITING, State.IDLE):
-        # It waits for a timer or a resume: those children count no more.
+        # It is over, or it waits for a timer or a resume.
         return
-    task.open -= 1
-    task.done += 1
-    task.failed += state == State.ERROR
-    if action is not None and state != State.SUCCESS:
-        message = actions.text_of((action.output or {}).get("result"))
-    if task.total is None:
-        complete(case, task, state, None if state == State.SUCCESS else message)
-        return
-    if state == State.CANCELLED:
-        complete(case, task, State.CANCELLED, SOME_CANCELLED)
-    elif items.is_over(task):
+    single = task.total is None
+    if not single:
         items.show(task)
-        bad = task.failed > 0
-        complete(
-            case,
-            task,
-            State.ERROR if bad else State.SUCCESS,
-            SOME_FAILED if bad else None,
-        )
+    if task.cancelled > 0 and (task.open <= 0 or not single):
+        complete(case, task, State.CANCELLED, message if single else SOME_CANCELLED)
+    elif task.open > 0 or (not single and items.has_more(task)):
+        return
+    elif task.failed > 0:
+        complete(case, task, State.ERROR, message if single else SOME_FAILED)
+    else:
+        complete(case, task, State.SUCCESS, None)
 
 
 def complete(case: Case, task: Task, state: str, info: str | None) -> None:
@@ -262,7 +271,6 @@ def complete(case: Case, task: Task, state: str, info: str | None) -> None:
     move(case.run, task, state, info)
     task.finished_at = case.now
     task.step = None
-    task.open = 0
     if state != State.CANCELLED:
         publish(case, task, spec)
         _drop_result(case, task, spec.keep_result)
@@ -374,5 +382,4 @@ def expire(case: Case, task: Task, seconds: int) -> None:
                     run_id=row["id"], state=State.CANCELLED, message=text
                 )
                 case.effects.append(Tell(event=event))
-    task.open = 0
     complete(case, task, State.ERROR, f"Task timed out [timeout(s)={seconds}].")
