@@ -163,9 +163,29 @@ class DefinitionFault(AuthorError):
 
 
 class ExpressionFault(AuthorError):
-    """An expression could not be read or evaluated (never with values, Q56)."""
+    """An expression could not be read or evaluated (never with values, Q56).
+
+    Whoever knows the definition can say where it is (not sent to others):
+
+    :ivar text: the whole scalar that holds the expression, as it was written.
+    :ivar path: where in the evaluated tree that scalar is (``servers[0].name``).
+    :ivar offset: characters of ``text`` before the place; None if unknown.
+    """
 
     code = "expression"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        path: str = "",
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.text = text
+        self.path = path
+        self.offset = offset
 
 
 class WorkflowFault(AuthorError):

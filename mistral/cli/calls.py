@@ -10,13 +10,15 @@ from mistral.cli.texts import Definition
 
 
 def validate(service: Service, definition: Definition) -> dict[str, Any]:
-    """``{"file", "kind", "valid", "error"}``."""
+    """``{"file", "kind", "valid", "error", "warnings"}``; an older service sends
+    no warnings."""
     answer = service.post_text(definition.kind, "validate", text=definition.text)
     return {
         "file": str(definition.path),
         "kind": definition.kind,
         "valid": answer["valid"],
         "error": answer.get("error"),
+        "warnings": answer.get("warnings", []),
     }
 
 

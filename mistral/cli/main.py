@@ -103,6 +103,8 @@ def validate(session: Session, files: Sequence[Path], kind: str | None) -> None:
         calls.validate(session.service, read_definition(f, kind)) for f in files
     ]
     session.output.table(verdicts, ("file", "kind", "valid", "error"), "")
+    for verdict in verdicts:
+        session.output.warnings(verdict["file"], verdict["warnings"])
     if not all(verdict["valid"] for verdict in verdicts):
         session.end(1)
 

@@ -65,6 +65,22 @@ class Output:
             table.add_row(*(_cell(name, row.get(name)) for name in columns))
         self.console.print(table, soft_wrap=True)
 
+    def warnings(self, file: str, warnings: Sequence[Mapping[str, Any]]) -> None:
+        """One line each, as compilers write them, so that editors find the
+        place. Programs have them in their data already."""
+        for warning in warnings:
+            # The last one may only say how many more there are.
+            place = [warning.get("line"), warning.get("column")]
+            where = ":".join([file, *(str(n) for n in place if n is not None)])
+            rule = warning.get("rule")
+            path = warning.get("path")
+            self.say(
+                f"{escape(where)}: [yellow]warning[/yellow]: "
+                + (f"{escape(path)}: " if path else "")
+                + escape(str(warning.get("message")))
+                + (f" ({escape(rule)})" if rule else "")
+            )
+
     def execution(self, execution: Mapping[str, Any], now: datetime | None) -> None:
         """One execution, without its tree."""
         if not self.for_people:

@@ -75,7 +75,11 @@ def _check(
         require_language(YAQL, text, allowed)
         engine = yaql_syntax.engine(keyword_operator, allow_delegates)
         for start, end in yaql:
-            yaql_syntax.parse(text[start + 2 : end - 2], engine)
+            try:
+                yaql_syntax.parse(text[start + 2 : end - 2], engine)
+            except ExpressionFault as fault:
+                offset = start + 2 + (fault.offset or 0)
+                raise ExpressionFault(fault.message, text=text, offset=offset) from None
     elif jinja:
         require_language(JINJA, text, allowed)
         jinja_syntax.parse(text, _syntax_environment())

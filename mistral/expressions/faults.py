@@ -59,7 +59,9 @@ def syntax_fault(
     """``position`` counts characters of ``text`` from 0."""
     return ExpressionFault(
         f"Cannot parse the {_TITLES[language]} expression {_where(text, position)}"
-        f": {cause}"
+        f": {cause}",
+        text=text,
+        offset=position,
     )
 
 

@@ -48,7 +48,8 @@ def check_action(
         return None
     sound = shapes.fields(found, path, value, _PROPERTIES)
     if "base" not in value:
-        found.error(path, "an action needs 'base'", "V-06")
+        hint = shapes.misspelled("base", value)
+        found.error(path, f"an action needs 'base'{hint}", "V-06")
     given = sound.get("base-input")
     if given is not None:
         expressions.entries((*path, "base-input"), given)

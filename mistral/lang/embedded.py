@@ -45,14 +45,17 @@ class Expressions:
         """Refuse a text that cannot be evaluated: V-16, V-17, V-18."""
         fault = self._fault(path, text)
         if fault:
-            self.found.error(path, *fault)
+            self.found.error(
+                path, fault.message, self._rule(text), inside=_inside(text, fault)
+            )
 
     def should(self, path: Path, tree: Any) -> None:
         """Warn of every text in the tree that cannot be evaluated (LINT-13)."""
         if isinstance(tree, str):
             fault = self._fault(path, tree)
             if fault:
-                self.found.warn(path, fault[0], "LINT-13")
+                inside = _inside(tree, fault)
+                self.found.warn(path, fault.message, "LINT-13", inside=inside)
         elif isinstance(tree, dict):
             for key, item in tree.items():
                 self.should((*path, key), item)
@@ -68,14 +71,14 @@ class Expressions:
             else:
                 self.should((*path, key), value)
 
-    def _fault(self, path: Path, text: str) -> tuple[str, str] | None:
+    def _fault(self, path: Path, text: str) -> ExpressionFault | None:
         if "<%" not in text and "{{" not in text and "{%" not in text:
             return None
         self._lint(path, text)
         try:
             check(text, self.languages)
         except ExpressionFault as fault:
-            return fault.message, self._rule(text)
+            return fault
         return None
 
     def _rule(self, text: str) -> str:
@@ -105,6 +108,10 @@ class Expressions:
             name = method.group(1)
             message = f"'_.{name}' is a method; the variable is _['{name}']"
             self.found.warn(path, message, "LINT-35")
+
+
+def _inside(text: str, fault: ExpressionFault) -> tuple[str, int] | None:
+    return None if fault.offset is None else (text, fault.offset)
 
 
 def _is_broken(text: str) -> bool:

@@ -343,7 +343,8 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
     elif not _is_two(data["version"]):
         found.error(("version",), "unsupported version: only 2.0 exists", "V-03")
     if "name" not in data:
-        found.error((), "a workbook needs 'name'", "V-06")
+        hint = shapes.misspelled("name", data)
+        found.error((), f"a workbook needs 'name'{hint}", "V-06")
     elif "name" in sound:
         _check_name(found, ("name",), sound["name"], at_key=False)
     name = str(sound.get("name", ""))

@@ -36,12 +36,15 @@ class Finding:
     """A fault or warning before its place is known.
 
     ``at_key``: the key at the end of the path is meant, not its value.
+    ``inside``: a piece of the text at the path, and how many characters of
+    the piece stand before what is meant.
     """
 
     path: Path
     message: str
     rule: str
     at_key: bool = False
+    inside: tuple[str, int] | None = None
 
 
 @dataclass(slots=True)
@@ -53,14 +56,26 @@ class Findings:
     suggestions: int = 0
 
     def error(
-        self, path: Path, message: str, rule: str, *, at_key: bool = False
+        self,
+        path: Path,
+        message: str,
+        rule: str,
+        *,
+        at_key: bool = False,
+        inside: tuple[str, int] | None = None,
     ) -> None:
-        self.errors.append(Finding(path, message, rule, at_key))
+        self.errors.append(Finding(path, message, rule, at_key, inside))
 
     def warn(
-        self, path: Path, message: str, rule: str, *, at_key: bool = False
+        self,
+        path: Path,
+        message: str,
+        rule: str,
+        *,
+        at_key: bool = False,
+        inside: tuple[str, int] | None = None,
     ) -> None:
-        self.warnings.append(Finding(path, message, rule, at_key))
+        self.warnings.append(Finding(path, message, rule, at_key, inside))
 
     def did_you_mean(self, word: str, known: Iterable[str]) -> str:
         """``"; did you mean 'build'?"`` or nothing."""
@@ -71,6 +86,13 @@ class Findings:
         names = list(islice(alike, COMPARED_NAMES))
         near = get_close_matches(word, names, n=1)
         return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def misspelled(wanted: str, given: Iterable[Any]) -> str:
+    """``"; is it meant by 'taks'?"`` when a required name is missing."""
+    words = (w for w in islice(given, COMPARED_NAMES) if isinstance(w, str))
+    near = get_close_matches(wanted, [w for w in words if len(w) <= len(wanted) + 3])
+    return f"; is it meant by '{near[0]}'?" if near else ""
 
 
 def path_text(path: Path) -> str:

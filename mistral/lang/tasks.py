@@ -43,7 +43,10 @@ def join(found: Findings, path: Path, value: Any) -> bool:
     if value in ("all", "one") or shapes.is_whole_number(value):
         return True
     message = "expected 'all', 'one' or a whole number from 0 on"
-    found.error(path, f"{message}, found {shapes.kind_of(value)}", "V-06")
+    hint = ""
+    if isinstance(value, str):
+        hint = found.did_you_mean(value.lower(), ("all", "one"))
+    found.error(path, f"{message}, found {shapes.kind_of(value)}{hint}", "V-06")
     return False
 
 

@@ -44,9 +44,19 @@ class Document:
     # Entries by key of the mappings that a path led through so far.
     indexes: dict[int, dict[Any, tuple[Node, Node]]] = field(default_factory=dict)
 
-    def place(self, path: Path, *, at_key: bool = False) -> tuple[int, int]:
+    def place(
+        self,
+        path: Path,
+        *,
+        at_key: bool = False,
+        inside: tuple[str, int] | None = None,
+    ) -> tuple[int, int]:
         """Line and column of what a path leads to, or of the nearest thing
-        around it that exists."""
+        around it that exists.
+
+        :param inside: a piece of the text there, and the characters of the
+            piece before what is meant.
+        """
         node = self.root
         place = (1, 1) if node is None else node.place
         for position, step in enumerate(path):
@@ -55,12 +65,36 @@ class Document:
             key, node = self.entry(node, step)
             if node is not None:
                 is_last = position == len(path) - 1
-                place = key.place if key and is_last and at_key else node.place
+                meant = key if key and is_last and at_key else node
+                place = meant.place
+                if is_last and inside is not None and meant.scalar is not None:
+                    place = self._place_inside(meant, *inside)
         return place
+
+    def _place_inside(self, node: Node, piece: str, offset: int) -> tuple[int, int]:
+        """Where a character of a scalar stands in the file. An escape or a
+        folded line may hide the piece: then its line, or the scalar."""
+        written = self.text.removeprefix("\ufeff")[node.start.index : node.end.index]
+        found = written.find(piece)
+        if found < 0:
+            line_start = piece.rfind("\n", 0, offset) + 1
+            line = piece[line_start:].partition("\n")[0]
+            found = written.find(line) if line.strip() else -1
+            offset -= line_start
+        if found < 0:
+            return node.place
+        before = written[: found + offset]
+        line_number, column = node.place
+        breaks = before.count("\n")
+        if breaks:
+            return line_number + breaks, len(before) - before.rfind("\n")
+        return line_number, column + len(before)
 
     def problem(self, finding: Finding) -> Problem:
         """The finding with its place."""
-        line, column = self.place(finding.path, at_key=finding.at_key)
+        line, column = self.place(
+            finding.path, at_key=finding.at_key, inside=finding.inside
+        )
         path = path_text(finding.path)
         return Problem(finding.message, path, line, column, finding.rule)
 

@@ -47,8 +47,11 @@ _TASK_DEFAULTS: Final[Mapping[str, Shape]] = {
 def _type(found: Findings, path: Path, value: Any) -> bool:
     if value in ("direct", "reverse"):
         return True
-    message = "a workflow is of the type 'direct' or 'reverse'"
-    found.error(path, message, "V-05")
+    message = f"expected 'direct' or 'reverse', found {shapes.kind_of(value)}"
+    hint = ""
+    if isinstance(value, str):
+        hint = found.did_you_mean(value, ("direct", "reverse"))
+    found.error(path, message + hint, "V-05")
     return False
 
 
@@ -106,7 +109,8 @@ def check_workflow(
     if defaults is not None:
         sound["task-defaults"] = _check_defaults(expressions, path, defaults, kind)
     if "tasks" not in value:
-        found.error(path, "a workflow needs 'tasks'", "V-06")
+        hint = shapes.misspelled("tasks", value)
+        found.error(path, f"a workflow needs 'tasks'{hint}", "V-06")
     tasks = value.get("tasks")
     if not isinstance(tasks, dict) or not tasks:
         return None

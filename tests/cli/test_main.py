@@ -74,6 +74,26 @@ def test_validate_of_a_valid_file_succeeds(service, control, flow):
     assert json.loads(result.stdout)[0]["valid"] is True
 
 
+def test_validate_prints_warnings_with_their_places(service, control, flow):
+    warning = {
+        "message": "'who' is never used",
+        "path": "hello.input[0]",
+        "line": 4,
+        "column": 5,
+        "rule": "LINT-42",
+    }
+    answer = {"valid": True, "warnings": [warning, {"message": "and 3 more"}]}
+    service.on("POST", "/workflows/validate", (200, answer))
+    result = control("validate", str(flow))
+    assert result.exit_code == 0
+    assert (
+        f"{flow}:4:5: warning: hello.input[0]: 'who' is never used (LINT-42)\n"
+        f"{flow}: warning: and 3 more\n"
+    ) in result.stdout
+    result = control("validate", str(flow), "-o", "json")
+    assert json.loads(result.stdout)[0]["warnings"] == answer["warnings"]
+
+
 def test_upload_creates(service, control, flow):
     stored = {"workflows": [{"id": ID, "name": "hello"}]}
     service.on("POST", "/workflows", (201, stored))

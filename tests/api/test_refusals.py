@@ -1,0 +1,71 @@
+"""Definitions that are refused: one answer names every problem."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+REFUSED = {
+    "workflows": (
+        """\
+version: '2.0'
+w:
+  tasks:
+    build: {acton: std.noop}
+    test: {on-success: biuld, publish: {v: <% $.a + %>}}
+""",
+        [
+            "w.tasks.build.acton (line 4, column 13): unknown property 'acton'; did"
+            " you mean 'action'?",
+            "w.tasks.test.on-success (line 5, column 24): 'biuld' is neither a task"
+            " nor a command; did you mean 'build'?",
+            "w.tasks.test.publish.v (line 5, column 53): Cannot parse the YAQL"
+            " expression '$.a +', position 6: unexpected end of expression",
+        ],
+    ),
+    "workbooks": (
+        """\
+version: '2.0'
+nam: box
+actions:
+  shout: {bas: std.echo}
+workflows:
+  run: {tasks: {t: null}}
+""",
+        [
+            "line 1, column 1: a workbook needs 'name'; is it meant by 'nam'?",
+            "nam (line 2, column 1): unknown property 'nam'; did you mean 'name'?",
+            "actions.shout (line 4, column 10): an action needs 'base'; is it meant"
+            " by 'bas'?",
+            "actions.shout.bas (line 4, column 11): unknown property 'bas'; did you"
+            " mean 'base'?",
+            "workflows.run.tasks.t (line 6, column 20): expected a mapping, found null",
+        ],
+    ),
+    "actions": (
+        "version: '2.0'\na:\n  base: std.echo\n  inpt: [x]\n  tags: one\n",
+        [
+            "a.inpt (line 4, column 3): unknown property 'inpt'; did you mean 'input'?",
+            "a.tags (line 5, column 9): expected a list of strings, found a string",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("collection", REFUSED)
+def test_every_problem_is_named_with_place_and_suggestion(
+    api: Any, collection: str
+) -> None:
+    text, lines = REFUSED[collection]
+    refusal = api.post(f"/v2/{collection}", text)
+    assert refusal.status == 400
+    assert refusal.fault.splitlines() == lines
+    answer = api.post(f"/v2/{collection}/validate", text).json
+    assert answer["valid"] is False
+    assert answer["error"].splitlines() == lines
+    assert len(answer["problems"]) == len(lines)
+    assert not [
+        one for one in api.get(f"/v2/{collection}").json[collection]
+        if one["name"] in ("w", "box", "a")
+    ]  # fmt: skip
