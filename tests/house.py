@@ -83,6 +83,7 @@ class House:
         url: str | None = None,
         rules: Rules | None = None,
         database: Callable[..., Database] = Database,
+        registry: Registry | None = None,
     ) -> None:
         self.clock = FakeClock()
         self.database = database(
@@ -92,9 +93,11 @@ class House:
         self.post = Post()
         self.rules = rules or Rules()
         self._numbers = itertools.count(1)
-        settings = Settings()
-        self.registry = Registry(settings)
-        self.runner = Runner(self.registry)
+        self.registry = registry or Registry(Settings())
+        limit = self.rules.field_limit
+        self.runner = Runner(
+            self.registry, result_limit_kb=limit // 1024 if limit >= 0 else -1
+        )
         self.engine = self.new_engine("one")
         self.running: list[CallAction] = []
         self.hold: set[str] = set()

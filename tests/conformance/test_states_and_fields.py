@@ -1,0 +1,408 @@
+"""States and fields of executions over REST (spec/engine.md A.1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whole import Whole
+
+from mistral.db import models
+from mistral.engine.core.run import Rules
+
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+PLAIN = """
+plain:
+  input: [a, {b: two}]
+  tasks:
+    first: {action: std.noop, on-success: second}
+    second: {action: std.echo output=<% $.a %>}
+  output: {got: <% task(second).result %>, b: <% $.b %>}
+"""
+WAITING = """
+waiting:
+  tasks:
+    t: {action: std.async_noop, on-success: after}
+    after: {action: std.noop}
+"""
+RETRIED = """
+retried:
+  tasks:
+    t:
+      action: std.fail
+      retry: {count: 1, delay: 5}
+"""
+NESTED = """
+top: {tasks: {t: {workflow: middle}}}
+middle: {tasks: {t: {workflow: bottom}}}
+bottom: {tasks: {t: {action: std.async_noop}}}
+"""
+
+
+def _nothing_is_stored(whole: Whole) -> bool:
+    tables = (
+        models.workflow_executions,
+        models.task_executions,
+        models.action_executions,
+    )
+    return not any(whole.house.rows(table) for table in tables)
+
+
+# -- Start --------------------------------------------------------------------
+
+
+def test_eng_001_a_start_answers_running_with_its_start_tasks(whole: Whole) -> None:
+    whole.upload(
+        "w: {tasks: {a: {action: std.async_noop}, b: {action: std.async_noop},"
+        " c: {action: std.async_noop, on-success: d}, d: {action: std.noop}}}"
+    )
+    status, body = whole.begin("w")
+    assert (status, body["state"]) == (201, "RUNNING")
+    assert {t["name"] for t in whole.tasks(body["id"])} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("input", "words"),
+    [
+        pytest.param({}, "missing=['a']", id="ENG-002 missing"),
+        pytest.param({"a": 1, "z": 2}, "unexpected=['z']", id="ENG-003 undeclared"),
+    ],
+)
+def test_input_that_does_not_fit(whole: Whole, input: Any, words: str) -> None:
+    whole.upload(PLAIN)
+    status, body = whole.begin("plain", input)
+    assert status == 400
+    assert words in body["faultstring"]
+    assert _nothing_is_stored(whole)
+
+
+def test_eng_004_defaults_are_part_of_the_stored_input(whole: Whole) -> None:
+    whole.upload(PLAIN)
+    assert whole.run("plain", {"a": 1})["input"] == {"a": 1, "b": "two"}
+    given = whole.run("plain", {"a": 1, "b": 2})
+    assert (given["input"], given["output"]["b"]) == ({"a": 1, "b": 2}, 2)
+
+
+def test_eng_005_vars_that_cannot_be_evaluated_refuse_the_start(whole: Whole) -> None:
+    whole.upload("w: {vars: {v: <% $.nope %>}, tasks: {t: {action: std.noop}}}")
+    assert whole.begin("w")[0] == 400
+    assert _nothing_is_stored(whole)
+
+
+# -- Times --------------------------------------------------------------------
+
+
+def test_eng_006_times_are_whole_seconds_of_utc(whole: Whole) -> None:
+    whole.upload(PLAIN)
+    found = whole.run("plain", {"a": 1})
+    task = whole.tasks(found["id"])[0]
+    [action] = whole.actions(task["id"])
+    times = [found["created_at"], found["updated_at"]]
+    times += [action["created_at"]]
+    times += [task[f"{n}_at"] for n in ("created", "started", "finished")]
+    assert [bool(STAMP.fullmatch(time)) for time in times] == [True] * 6
+    # the clock of the test begins there, and it is UTC
+    assert set(times) == {"2020-01-02 03:04:05"}
+
+
+def test_eng_007_started_at_is_before_the_wait(whole: Whole) -> None:
+    whole.upload("w: {tasks: {t: {action: std.noop, wait-before: 60}}}")
+    id = whole.start("w")
+    task = whole.task(id, "t")
+    assert (task["state"], task["started_at"]) == ("DELAYED", "2020-01-02 03:04:05")
+    whole.house.advance(60)
+    task = whole.task(id, "t")
+    assert (task["state"], task["started_at"]) == ("SUCCESS", "2020-01-02 03:04:05")
+    assert task["finished_at"] == "2020-01-02 03:05:05"
+
+
+def test_eng_008_retries_leave_started_at_alone(whole: Whole) -> None:
+    whole.upload(RETRIED)
+    id = whole.start("retried")
+    began = whole.task(id, "t")["started_at"]
+    whole.house.advance(5)
+    task = whole.task(id, "t")
+    assert task["state"] == "ERROR"
+    assert len(whole.actions(task["id"])) == 2
+    assert task["started_at"] == began
+    assert task["finished_at"] > began
+
+
+def test_eng_009_eng_019_a_rerun_starts_the_times_afresh(whole: Whole) -> None:
+    whole.upload("w: {tasks: {t: {action: std.async_noop}}}")
+    id = whole.start("w")
+    first = whole.task(id, "t")
+    whole.finish(whole.action(id, "t")["id"], {"why": 1}, "ERROR")
+    assert whole.execution(id)["state_info"]
+    whole.house.advance(7)
+    whole.put(f"tasks/{first['id']}", {"state": "RUNNING", "reset": True})
+    again = whole.task(id, "t")
+    assert again["started_at"] == "2020-01-02 03:04:12" > first["started_at"]
+    assert (again["state"], again["finished_at"]) == ("RUNNING", None)
+    running = whole.execution(id)
+    assert (running["state"], running["state_info"]) == ("RUNNING", None)
+    whole.house.advance(3)
+    whole.finish(whole.actions(first["id"])[-1]["id"])
+    assert whole.task(id, "t")["finished_at"] == "2020-01-02 03:04:15"
+
+
+def test_eng_010_a_join_that_fails_never_started(whole: Whole) -> None:
+    whole.upload(
+        """
+w:
+  tasks:
+    a: {action: std.noop, on-success: j}
+    b: {action: std.fail, on-success: j}
+    j: {join: all, action: std.noop}
+"""
+    )
+    join = whole.task(whole.run("w")["id"], "j")
+    assert (join["state"], join["started_at"]) == ("ERROR", None)
+    assert STAMP.fullmatch(join["finished_at"])
+
+
+# -- Marks --------------------------------------------------------------------
+
+
+def test_eng_011_eng_020_what_is_accepted(whole: Whole) -> None:
+    whole.upload(RETRIED)
+    id = whole.start("retried")
+    whole.house.advance(5)
+    early, late = whole.actions(whole.task(id, "t")["id"])
+    assert (early["accepted"], late["accepted"]) == (False, True)
+    assert [a["state"] for a in (early, late)] == ["ERROR", "ERROR"]
+    assert [a["state_info"] for a in (early, late)] == [None, None]
+
+
+def test_eng_012_what_was_handled_is_processed(whole: Whole) -> None:
+    whole.upload(PLAIN)
+    found = whole.run("plain", {"a": 1})
+    assert [t["processed"] for t in whole.tasks(found["id"])] == [True, True]
+    whole.upload("broken: {tasks: {t: {action: std.noop, publish: {v: <% $.no %>}}}}")
+    broken = whole.run("broken")
+    assert broken["state"] == "ERROR"
+    assert whole.task(broken["id"], "t")["processed"] is False
+
+
+def test_eng_013_eng_019_a_pause_leaves_follow_ups_undecided(whole: Whole) -> None:
+    whole.upload(WAITING)
+    id = whole.start("waiting")
+    whole.settle()
+    whole.put(f"executions/{id}", {"state": "PAUSED"})
+    whole.finish(whole.action(id, "t")["id"])
+    task = whole.task(id, "t")
+    assert (task["state"], task["processed"]) == ("SUCCESS", False)
+    whole.put(f"executions/{id}", {"state": "RUNNING"})
+    whole.settle()
+    assert whole.task(id, "t")["processed"] is True
+    done = whole.execution(id)
+    assert (done["state"], done["state_info"]) == ("SUCCESS", None)
+
+
+def test_eng_019_a_text_of_the_pause_is_gone_after_the_resume(whole: Whole) -> None:
+    whole.upload(
+        "w: {tasks: {t: {action: std.noop, on-success:"
+        " [pause(msg='wait a bit'), u]}, u: {action: std.async_noop}}}"
+    )
+    id = whole.start("w")
+    paused = whole.execution(id)
+    assert (paused["state"], paused["state_info"]) == ("PAUSED", "wait a bit")
+    whole.put(f"executions/{id}", {"state": "RUNNING"})
+    found = whole.execution(id)
+    assert (found["state"], found["state_info"]) == ("RUNNING", None)
+
+
+# -- Links --------------------------------------------------------------------
+
+
+def test_eng_014_eng_015_parents_and_roots(whole: Whole) -> None:
+    whole.upload(NESTED)
+    id = whole.start("top")
+    whole.settle()
+    runs = {r["workflow_name"]: r for r in whole.get("executions")["executions"]}
+    top, middle, bottom = (runs[name] for name in ("top", "middle", "bottom"))
+    assert top["id"] == id
+    assert (top["root_execution_id"], top["task_execution_id"]) == (None, None)
+    assert middle["root_execution_id"] == bottom["root_execution_id"] == id
+    assert middle["task_execution_id"] == whole.task(id, "t")["id"]
+    assert bottom["task_execution_id"] == whole.task(middle["id"], "t")["id"]
+
+
+def test_eng_016_who_triggered_a_task(whole: Whole) -> None:
+    whole.upload(
+        """
+w:
+  tasks:
+    a: {action: std.noop, on-success: b, on-complete: d}
+    b: {action: std.fail, on-error: c}
+    c: {action: std.noop}
+    d: {action: std.noop}
+"""
+    )
+    id = whole.run("w")["id"]
+    tasks = {task["name"]: task for task in whole.tasks(id)}
+
+    def causes(name: str) -> Any:
+        context = tasks[name]["runtime_context"]
+        context = json.loads(context) if isinstance(context, str) else context
+        return (context or {}).get("triggered_by")
+
+    ids = {name: task["id"] for name, task in tasks.items()}
+    assert causes("a") is None
+    assert causes("b") == [{"task_id": ids["a"], "event": "on-success"}]
+    assert causes("c") == [{"task_id": ids["b"], "event": "on-error"}]
+    assert causes("d") == [{"task_id": ids["a"], "event": "on-complete"}]
+
+
+# -- Definitions change under a run -------------------------------------------
+
+
+def test_eng_017_a_new_definition_is_for_new_runs(whole: Whole) -> None:
+    whole.upload(WAITING)
+    id = whole.start("waiting")
+    changed = WAITING.replace("on-success: after", "on-success: fail")
+    status, _ = whole.request("PUT", "workflows", f"version: '2.0'\n{changed}")
+    assert status == 200
+    whole.finish(whole.action(id, "t")["id"])
+    whole.settle()
+    assert whole.execution(id)["state"] == "SUCCESS"
+    assert len(whole.tasks(id)) == 2
+
+
+@pytest.mark.parametrize("end", ["SUCCESS", "CANCELLED"])
+def test_eng_018_a_run_outlives_its_definition(whole: Whole, end: str) -> None:
+    whole.upload(WAITING)
+    id = whole.start("waiting")
+    assert whole.request("DELETE", "workflows/waiting")[0] == 204
+    # a fresh process knows nothing of the definition either
+    whole.house.engine = whole.house.new_engine("two")
+    if end == "SUCCESS":
+        whole.finish(whole.action(id, "t")["id"])
+    else:
+        whole.put(f"executions/{id}", {"state": end})
+    whole.settle()
+    assert whole.execution(id)["state"] == end
+
+
+# -- Texts and sizes ----------------------------------------------------------
+
+
+def test_eng_021_long_texts_are_cut(whole: Whole) -> None:
+    whole.upload("w: {input: [n], tasks: {t: {action: std.async_noop}}}")
+    id = whole.start("w", {"n": 1})
+    body = {"state": "ERROR", "state_info": "x" * 70_000}
+    whole.put(f"executions/{id}", body)
+    assert whole.execution(id)["state_info"] == "x" * 65_500
+
+
+def _limited(directory: Path, limit: int) -> Whole:
+    return Whole(directory, rules=Rules(field_limit=limit))
+
+
+LARGE = """
+large:
+  input: [size]
+  tasks:
+    t: {action: std.test_dict size=<% $.size %> val="0123456789", on-error: saved}
+    saved: {action: std.noop}
+"""
+
+
+def test_eng_022_a_result_above_the_limit_ends_the_run(tmp_path: Path) -> None:
+    whole = _limited(tmp_path, 1024)
+    whole.upload(LARGE)
+    found = whole.run("large", {"size": 200})
+    task = whole.task(found["id"], "t")
+    [action] = whole.actions(task["id"])
+    assert [o["state"] for o in (action, task, found)] == ["ERROR"] * 3
+    assert action["output"]["result"].startswith("Field size limit exceeded [class=")
+    for text in (task["state_info"], found["state_info"]):
+        assert "Field size limit exceeded" in text
+    assert [t["name"] for t in whole.tasks(found["id"])] == ["t"], "no on-error"
+    whole.close()
+
+
+def test_eng_022_a_delivered_result_above_the_limit_too(tmp_path: Path) -> None:
+    whole = _limited(tmp_path, 1024)
+    whole.upload(WAITING)
+    id = whole.start("waiting")
+    whole.finish(whole.action(id, "t")["id"], {"v": "x" * 2000})
+    found, task = whole.execution(id), whole.task(id, "t")
+    states = [o["state"] for o in (whole.action(id, "t"), task, found)]
+    assert states == ["ERROR"] * 3
+    assert "Field size limit exceeded" in found["state_info"]
+    whole.close()
+
+
+def test_eng_023_an_input_above_the_limit_is_refused(tmp_path: Path) -> None:
+    whole = _limited(tmp_path, 1024)
+    whole.upload(PLAIN)
+    status, body = whole.begin("plain", {"a": "x" * 1024})
+    assert status == 400
+    assert "Field size limit exceeded" in body["faultstring"]
+    assert _nothing_is_stored(whole)
+    whole.close()
+
+
+def test_eng_024_without_a_limit_no_size_is_an_error(tmp_path: Path) -> None:
+    whole = _limited(tmp_path, -1)
+    whole.upload(LARGE + PLAIN)
+    assert whole.run("large", {"size": 100_000})["state"] == "SUCCESS"
+    assert whole.run("plain", {"a": "x" * 2_000_000})["state"] == "SUCCESS"
+    whole.close()
+
+
+# -- Results ------------------------------------------------------------------
+
+
+def test_eng_025_the_result_of_one_action_and_of_none(whole: Whole) -> None:
+    whole.upload(
+        """
+w:
+  tasks:
+    one: {action: std.echo output=7, publish: {r: <% task().result %>}}
+    none: {workflow: nowhere, publish-on-error: {n: <% task().result %>},
+           on-error: noop}
+"""
+    )
+    found = whole.run("w")
+    one, none = (whole.task(found["id"], name) for name in ("one", "none"))
+    assert (one["result"], none["result"]) == ("7", "[]")
+    assert found["output"] == {"r": 7, "n": []}
+
+
+def test_eng_026_keep_result_false_drops_it_after_publish(whole: Whole) -> None:
+    whole.upload(
+        "w: {tasks: {t: {action: std.echo output=7, keep-result: false,"
+        " publish: {r: <% task().result %>}}}}"
+    )
+    found = whole.run("w")
+    assert found["output"] == {"r": 7}
+    assert whole.action(found["id"], "t")["output"] == {}
+
+
+# -- Who ----------------------------------------------------------------------
+
+
+def test_eng_027_without_authentication_all_is_of_one_project(whole: Whole) -> None:
+    whole.upload(NESTED)
+    id = whole.start("top")
+    whole.settle()
+    found = [*whole.get("executions")["executions"], *whole.get("workflows")["workflows"]]
+    found += whole.get("tasks")["tasks"]
+    found += whole.get("action_executions")["action_executions"]
+    assert len(found) == 3 + 3 + 3 + 1
+    assert {each["project_id"] for each in found} == {"<default-project>"}
+    assert whole.execution(id)["state"] == "RUNNING"
+
+
+def test_eng_028_workflows_see_no_token(whole: Whole) -> None:
+    """Without authentication there is no ``openstack``; with it, no secrets."""
+    whole.upload(
+        "w: {tasks: {t: {action: std.noop, publish: {all: <% $ %>}}}}"
+    )
+    assert "openstack" not in whole.run("w")["output"]["all"]
