@@ -153,11 +153,13 @@ class UpdateAction(Request):
 
     :param run_id: run of the action, empty for a stand-alone one.
     :param result: for SUCCESS and ERROR; ``{"result": …}`` is built from it.
+    :param fault: as for ``ActionFinished``.
     """
 
     action_id: str = ""
     state: str = ""
     result: Any = None
+    fault: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,12 +211,15 @@ class ActionFinished(Event):
 
     :param state: SUCCESS, ERROR or CANCELLED.
     :param result: data, or the error.
+    :param fault: there was a result, but it cannot be kept, and ``result`` says
+        why: it is too large (ENG-022) or its post-processing failed. The run ends.
     """
 
     action_id: str = ""
     attempt: int = 1
     state: str = State.SUCCESS
     result: Any = None
+    fault: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -392,6 +397,7 @@ class CallAction(Effect):
     """An offer to run an action; it starts nothing until it is claimed.
 
     :param name: the action that an executor knows (of an ad-hoc action: its base).
+    :param namespace: where that name is looked up.
     :param input: parameters, final.
     :param target: executor group, or None for any.
     :param timeout: seconds for the run itself, or None.
@@ -404,6 +410,7 @@ class CallAction(Effect):
     run_id: str = ""
     attempt: int = 1
     name: str = ""
+    namespace: str = ""
     input: Mapping[str, Any] = field(default_factory=dict)
     safe_rerun: bool = False
     target: str | None = None

@@ -71,8 +71,8 @@ class MemoryStore:
     def adhoc(self, name: str, namespace: str, project_id: str) -> Any:
         return self.adhoc_specs.get(name)
 
-    def action(self, name: str, namespace: str) -> Any:
-        return self.registry.find(name, namespace)
+    def action(self, name: str, namespace: str, project_id: str) -> Any:
+        return self.registry.find(name, namespace, project_id=project_id)
 
     def check_input(self, descriptor: Any, given: Mapping[str, Any]) -> None:
         self.registry.check_input(descriptor, given)
@@ -96,7 +96,7 @@ class MemoryStore:
         ]
 
     def actions(
-        self, run_id: str, *, ids: Any = None, task_ids: Any = None
+        self, run_id: str, *, ids: Any = None, task_ids: Any = None, states: Any = None
     ) -> list[Any]:
         return [
             copy.deepcopy(row)
@@ -104,6 +104,7 @@ class MemoryStore:
             if row["workflow_execution_id"] == run_id
             and (ids is None or row["id"] in set(ids))
             and (task_ids is None or row["task_execution_id"] in set(task_ids))
+            and (states is None or row["state"] in set(states))
         ]
 
     def children(self, task_ids: Any) -> list[Any]:

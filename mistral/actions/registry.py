@@ -18,7 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module, metadata
 from typing import Any, Final
 
-from mistral_lib.actions import ActionDescriptor, ActionProvider, PythonActionDescriptor
+from mistral_lib.actions import (
+    ActionDescriptor,
+    ActionProvider,
+    PythonActionDescriptor,
+    Result,
+)
 
 from mistral import errors
 from mistral.actions.builtin import BUILTIN, BuiltinAction
@@ -119,6 +124,28 @@ class Registry:
         if isinstance(action, BuiltinAction) and action.SETTINGS:
             action.settings = getattr(self._settings, action.SETTINGS)
         return action
+
+    def post_process(
+        self,
+        name: str,
+        result: Result,
+        namespace: str = "",
+        *,
+        project_id: str | None = None,
+    ) -> Result:
+        """What the action's own descriptor makes of a result (§ 12.3).
+
+        For synchronous actions executors ask, and the API for results that are
+        delivered to it; never an engine, which runs no code of plug-ins. Of an
+        action that has gone meanwhile the result is taken as it is.
+
+        :raises Exception: what the descriptor raises.
+        """
+        descriptor = self.find(name, namespace, project_id=project_id)
+        process = getattr(
+            getattr(descriptor, "source", None), "post_process_result", None
+        )
+        return result if process is None else process(result)
 
     def check_input(self, descriptor: Descriptor, given: Mapping[str, Any]) -> None:
         """:raises errors.InvalidInput: missing or unexpected names."""

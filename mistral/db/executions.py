@@ -224,6 +224,17 @@ def action(connection: Connection, context: Context, action_id: str) -> Row:
     return with_documents(connection, [row], ("input", "output"))[0]
 
 
+def offered(connection: Connection, action_id: str) -> tuple[str, str] | None:
+    """Name and namespace of what executors run for an action execution that is
+    not over (of an ad-hoc action: its base)."""
+    query = select(action_executions.c.internals).where(
+        action_executions.c.id == action_id
+    )
+    internals = connection.execute(query).scalar_one_or_none() or {}
+    call = internals.get("call")
+    return (call["name"], call.get("namespace") or "") if call else None
+
+
 # -- Documents ----------------------------------------------------------------
 
 

@@ -129,8 +129,10 @@ class SqlFacts:
             order=scope.nearest_first(table, project_id),
         )
 
-    def action(self, name: str, namespace: str) -> Descriptor | None:
-        found: Descriptor | None = self._sources.registry.find(name, namespace)
+    def action(self, name: str, namespace: str, project_id: str) -> Descriptor | None:
+        found: Descriptor | None = self._sources.registry.find(
+            name, namespace, project_id=project_id
+        )
         return found
 
     def check_input(self, descriptor: Any, given: Mapping[str, Any]) -> None:
@@ -197,9 +199,10 @@ class SqlFacts:
         *,
         ids: Iterable[str] | None = None,
         task_ids: Iterable[str] | None = None,
+        states: Iterable[str] | None = None,
     ) -> Sequence[Found]:
         table = action_executions
-        key = ("actions", run_id, _frozen(ids), _frozen(task_ids))
+        key = ("actions", run_id, _frozen(ids), _frozen(task_ids), _frozen(states))
         wanted: list[ColumnElement[bool]] = []
         if key[3] is not None:
             wanted.append(table.c.task_execution_id.in_(key[3]))
@@ -207,6 +210,8 @@ class SqlFacts:
             wanted.append(table.c.workflow_execution_id == run_id)
         if key[2] is not None:
             wanted.append(table.c.id.in_(key[2]))
+        if key[4] is not None:
+            wanted.append(table.c.state.in_(key[4]))
         order = (table.c.item_index, table.c.created_at, table.c.id)
         return self._all(key, table, *wanted, order=order)
 

@@ -25,6 +25,16 @@ Outcome = ActionFinished | ActionTurnedAsync
 class Actions(Protocol):
     """Where action objects come from (``actions.registry.Registry``)."""
 
+    def post_process(
+        self,
+        name: str,
+        result: mistral_lib.Result,
+        namespace: str = "",
+        *,
+        project_id: str | None = None,
+    ) -> mistral_lib.Result:
+        """What the action's descriptor makes of a result; raises what it raises."""
+
     def create(
         self,
         name: str,
@@ -58,7 +68,10 @@ class Runner:
         """
         try:
             action = self._actions.create(
-                call.name, call.input, project_id=call.security.get("project_id")
+                call.name,
+                call.input,
+                call.namespace,
+                project_id=call.security.get("project_id"),
             )
         except BaseException as error:
             return _error(
@@ -82,7 +95,28 @@ class Runner:
             return failed(call, str(error))
         if not is_sync and not result.is_error():
             return turned_async(call)
+        try:
+            result = self._post_processed(call, result)
+        except BaseException as error:
+            return _fault(
+                call, f"Failed to complete action [error={error}, action={call.name}]"
+            )
         return self._finished(call, result)
+
+    def _post_processed(
+        self, call: CallAction, result: mistral_lib.Result
+    ) -> mistral_lib.Result:
+        """§ 12.3: not for cancelled results, like any transformation."""
+        if result.is_cancel():
+            return result
+        return _as_result(
+            self._actions.post_process(
+                call.name,
+                result,
+                call.namespace,
+                project_id=call.security.get("project_id"),
+            )
+        )
 
     def _finished(self, call: CallAction, result: mistral_lib.Result) -> Outcome:
         try:
@@ -95,7 +129,7 @@ class Runner:
             return _unserialisable(call, f"{type(error).__name__}: {error}")
         limit = self._result_limit_kb
         if limit >= 0 and size > limit * 1024:
-            return _error(
+            return _fault(
                 call,
                 "Field size limit exceeded [class=ActionExecution, field=output, "
                 f"size={size // 1024}KB, limit={limit}KB]",
@@ -138,14 +172,20 @@ def _unserialisable(call: CallAction, reason: str) -> ActionFinished:
     )
 
 
-def _error(call: CallAction, text: str) -> ActionFinished:
+def _error(call: CallAction, text: str, *, fault: bool = False) -> ActionFinished:
     return ActionFinished(
         run_id=call.run_id,
         action_id=call.action_id,
         attempt=call.attempt,
         state=State.ERROR,
         result=text,
+        fault=fault,
     )
+
+
+def _fault(call: CallAction, text: str) -> ActionFinished:
+    """A result that cannot be kept ends the run (§ 1.6.6, ENG-022)."""
+    return _error(call, text, fault=True)
 
 
 def _is_sync(action: Any) -> bool:

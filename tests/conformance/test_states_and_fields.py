@@ -392,7 +392,10 @@ def test_eng_027_without_authentication_all_is_of_one_project(whole: Whole) -> N
     whole.upload(NESTED)
     id = whole.start("top")
     whole.settle()
-    found = [*whole.get("executions")["executions"], *whole.get("workflows")["workflows"]]
+    found = [
+        *whole.get("executions")["executions"],
+        *whole.get("workflows")["workflows"],
+    ]
     found += whole.get("tasks")["tasks"]
     found += whole.get("action_executions")["action_executions"]
     assert len(found) == 3 + 3 + 3 + 1
@@ -402,7 +405,5 @@ def test_eng_027_without_authentication_all_is_of_one_project(whole: Whole) -> N
 
 def test_eng_028_workflows_see_no_token(whole: Whole) -> None:
     """Without authentication there is no ``openstack``; with it, no secrets."""
-    whole.upload(
-        "w: {tasks: {t: {action: std.noop, publish: {all: <% $ %>}}}}"
-    )
+    whole.upload("w: {tasks: {t: {action: std.noop, publish: {all: <% $ %>}}}}")
     assert "openstack" not in whole.run("w")["output"]["all"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -35,9 +35,12 @@ class Scripted(Action):
 class OneAction:
     """Gives the same object for every name."""
 
-    def __init__(self, action: Any) -> None:
+    def __init__(
+        self, action: Any, process: Callable[[Result], Any] = lambda result: result
+    ) -> None:
         self.action = action
-        self.asked: list[tuple[str, Mapping[str, Any], str | None]] = []
+        self.process = process
+        self.asked: list[tuple[str, Mapping[str, Any], str, str | None]] = []
 
     def create(
         self,
@@ -47,10 +50,21 @@ class OneAction:
         *,
         project_id: str | None = None,
     ) -> Any:
-        self.asked.append((name, given, project_id))
+        self.asked.append((name, given, namespace, project_id))
         if isinstance(self.action, Exception):
             raise self.action
         return self.action
+
+    def post_process(
+        self,
+        name: str,
+        result: Result,
+        namespace: str = "",
+        *,
+        project_id: str | None = None,
+    ) -> Result:
+        assert (name, namespace, project_id) == ("my.action", "there", "p")
+        return self.process(result)
 
 
 CALL = CallAction(
@@ -58,6 +72,7 @@ CALL = CallAction(
     run_id="r1",
     attempt=2,
     name="my.action",
+    namespace="there",
     input={"x": 1},
     security={"project_id": "p", "user_name": "u", "unknown": 1},
     execution={"workflow_name": "wf", "task_execution_id": "t1", "task_id": "t1"},
@@ -110,10 +125,37 @@ def test_an_action_that_cannot_be_made_is_an_error_result() -> None:
     assert "missing=['x']" in outcome.result
 
 
-def test_the_registry_is_asked_for_the_project_of_the_call() -> None:
+def test_the_registry_is_asked_in_the_namespace_and_project_of_the_call() -> None:
+    """§ 8.10."""
     actions = OneAction(Scripted(lambda context: 1))
     Runner(actions).run(CALL)
-    assert actions.asked == [("my.action", {"x": 1}, "p")]
+    assert actions.asked == [("my.action", {"x": 1}, "there", "p")]
+
+
+def test_the_descriptor_post_processes_results() -> None:
+    """§ 12.3: data and errors, never what was cancelled."""
+
+    def process(result: Result) -> Result:
+        return Result(data={"was": result.data}, error=result.error)
+
+    def outcome(returned: Any) -> Any:
+        return Runner(OneAction(Scripted(lambda c: returned), process)).run(CALL)
+
+    assert outcome(1) == finished(State.SUCCESS, {"was": 1})
+    assert outcome(Result(error="e")) == finished(State.ERROR, "e")
+    cancelled = Result(cancel=True)
+    assert outcome(cancelled) == finished(State.CANCELLED, None)
+
+
+def test_a_failing_post_processing_is_a_fault() -> None:
+    """§ 1.5, § 8.11: the result cannot be kept, so the run ends."""
+
+    def process(result: Result) -> Result:
+        raise ValueError("boom")
+
+    outcome = Runner(OneAction(Scripted(lambda c: 1), process)).run(CALL)
+    text = "Failed to complete action [error=boom, action=my.action]"
+    assert outcome == replace(finished(State.ERROR, text), fault=True)
 
 
 def test_an_asynchronous_instance_is_reported_as_such() -> None:
@@ -152,7 +194,8 @@ def test_eng208_context_carries_ids_and_callback_path() -> None:
 
 def test_immediate_runs_have_no_ids() -> None:
     seen: list[Any] = []
-    Runner(OneAction(Scripted(seen.append))).run(CallAction(name="a"), immediate=True)
+    call = CallAction(name="my.action", namespace="there", security={"project_id": "p"})
+    Runner(OneAction(Scripted(seen.append))).run(call, immediate=True)
     execution = seen[0].execution
     assert execution.workflow_execution_id is None
     assert execution.action_execution_id is None
@@ -186,14 +229,14 @@ def test_a_result_whose_code_fails_while_it_is_read_is_an_error() -> None:
     assert "KeyError" in outcome.result
 
 
-def test_results_above_the_limit_are_errors_that_name_the_size() -> None:
+def test_eng_022_results_above_the_limit_are_faults_that_name_the_size() -> None:
     assert run(lambda c: "x" * 1022, result_limit_kb=1).state == State.SUCCESS
     outcome = run(lambda c: "x" * 2050, result_limit_kb=1)
-    assert outcome == finished(
-        State.ERROR,
+    text = (
         "Field size limit exceeded [class=ActionExecution, field=output, "
-        "size=2KB, limit=1KB]",
+        "size=2KB, limit=1KB]"
     )
+    assert outcome == replace(finished(State.ERROR, text), fault=True)
     assert run(lambda c: "x" * 2050, result_limit_kb=-1).state == State.SUCCESS
 
 

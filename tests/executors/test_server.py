@@ -67,6 +67,16 @@ class Actions:
     ) -> Any:
         return Gated(self, given.get("id", name), sync=name != "async")
 
+    def post_process(
+        self,
+        name: str,
+        result: Any,
+        namespace: str = "",
+        *,
+        project_id: str | None = None,
+    ) -> Any:
+        return result
+
 
 class Engine:
     """Grants each attempt to the first token, commits results, answers beats."""

@@ -7,9 +7,12 @@ shown. Otherwise it is an ordinary action execution without a task.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+
+from mistral_lib.actions import Result
 
 from mistral.api import listing
 from mistral.api.rest import ANY, Call, Resource, Route
@@ -103,12 +106,12 @@ class ActionExecutions(Resource):
             raise BadRequest(
                 f"Action execution {action_id} is completed already: {row['state']}."
             )
+        delivered = _post_processed(call, row, state, _delivered(state, sent))
         call.services.bus.call(
             UpdateAction(
                 run_id=row["workflow_execution_id"] or "",
                 action_id=action_id,
-                state=state,
-                result=_delivered(state, sent),
+                **delivered,
                 **asked_by(call),
             )
         )
@@ -199,6 +202,32 @@ def _delivered(state: str, sent: Mapping[str, Any]) -> Any:
         empty = output is None or output in ({}, [], "")
         return UNKNOWN_ERROR if empty else output
     return None
+
+
+def _post_processed(call: Call, row: Row, state: str, result: Any) -> dict[str, Any]:
+    """State, result and fault after the action's own descriptor has seen the
+    result (spec/engine.md § 12.3): plug-ins run here, not in engines."""
+    as_it_is = {"state": state, "result": result}
+    if state not in ("SUCCESS", "ERROR"):
+        return as_it_is
+    with call.services.database.read() as connection:
+        offered = executions.offered(connection, row["id"])
+    if offered is None:
+        return as_it_is
+    name, namespace = offered
+    given = Result(data=result) if state == "SUCCESS" else Result(error=result)
+    try:
+        made = call.services.registry.post_process(
+            name, given, namespace, project_id=row["project_id"]
+        )
+        if made is given:
+            return as_it_is
+        found = made.error if made.is_error() else made.data
+        found = json.loads(json.dumps(found))
+    except Exception as error:
+        text = f"Failed to complete action [error={error}, action={name}]"
+        return {"state": "ERROR", "result": text, "fault": True}
+    return {"state": "ERROR" if made.is_error() else "SUCCESS", "result": found}
 
 
 # -- Running an action --------------------------------------------------------

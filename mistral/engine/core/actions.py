@@ -24,12 +24,14 @@ class Prepared:
         name: str,
         input: Mapping[str, Any],
         descriptor: Descriptor,
+        namespace: str,
         base_input: Mapping[str, Any],
         outputs: tuple[Any, ...],
     ) -> None:
         self.name = name
         self.input = input
         self.descriptor = descriptor
+        self.namespace = namespace
         self.base_input = base_input
         self.outputs = outputs
 
@@ -79,7 +81,7 @@ def prepare(
                 f"{error.message}"
             ) from error
         name = spec.base
-    descriptor = case.facts.action(name, namespace)
+    descriptor = case.facts.action(name, namespace, project)
     if descriptor is None:
         text = f"Failed to find action [action_name={name}]"
         raise TaskFault(text) if seen else WorkflowFault(text)
@@ -92,6 +94,7 @@ def prepare(
         shown_name,
         shown_input,
         descriptor,
+        namespace,
         given,
         tuple(o for o in outputs if o is not None),
     )
@@ -222,6 +225,7 @@ def _offer(
     run = case.run
     action.call = {
         "name": call.descriptor.name,
+        "namespace": call.namespace,
         "input": dict(call.base_input),
         "safe_rerun": action.safe_rerun,
         "target": None if target is None else str(target),
@@ -248,12 +252,18 @@ def offer_of(action: Action, run: Run) -> CallAction:
     )
 
 
-def accept(case: Case, action: Action, state: str, result: Any) -> None:
+def accept(
+    case: Case, action: Action, state: str, result: Any, *, fault: bool = False
+) -> None:
     """Complete an action execution with its first outcome, which is final.
 
-    :raises WorkflowFault, ExpressionFault: the result is too large, or its
-        ad-hoc transformation fails; the action is in ERROR then.
+    :param fault: the result could not be kept by who had it, see ``ActionFinished``.
+    :raises WorkflowFault: the result is too large, or its transformation fails;
+        the action is in ERROR then.
     """
+    if fault:
+        _settle(case, action, State.ERROR, result)
+        raise WorkflowFault(str(result))
     if state == State.SUCCESS:
         try:
             for tree in action.outputs:

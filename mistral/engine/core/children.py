@@ -185,7 +185,7 @@ def open_more(case: Case, task: Task) -> None:
     if task.total is None or task.completed:
         return
     if case.run.completed:
-        if task.open <= 0:
+        if not lifecycle.in_progress(case, task):
             lifecycle.close(case, task)
     elif (
         task.state == State.RUNNING

@@ -249,35 +249,42 @@ def _finished(case: Case, event: ActionFinished) -> None:
     action = _action(case, event.action_id)
     if action is None or action.completed or action.attempt != event.attempt:
         return
-    _settle(case, action, event.state, event.result)
+    _settle(case, action, event.state, event.result, fault=event.fault)
 
 
-def _settle(case: Case, action: Action, state: str, result: Any) -> None:
+def _settle(
+    case: Case, action: Action, state: str, result: Any, *, fault: bool = False
+) -> None:
     """The outcome of an action, and what it means for its task."""
     task_id = action.task_execution_id
     task = None if task_id is None else _task(case, task_id)
-    if task is None:
+    was = action.state
+    if task is None or action.epoch != task.tries:
         try:
-            actions.accept(case, action, state, result)
+            actions.accept(case, action, state, result, fault=fault)
         except AuthorError:
             # The action is in ERROR and says why; nobody else is concerned.
-            return
-        return
-    with lifecycle.forced(case, task, "Failed to handle action completion"):
-        was = action.state
-        actions.accept(case, action, state, result)
-        if action.epoch != task.tries:
+            pass
+        if task is not None:
             # A later launch has replaced it: its result does not count.
             action.accepted = False
-        elif not task.completed:
+        return
+    doing = "Failed to handle action completion"
+    with lifecycle.forced(case, task, doing, action.name):
+        lifecycle.reopen_detached(case, task)
+        actions.accept(case, action, state, result, fault=fault)
+        if not task.completed:
             children.action_finished(case, task, action, was)
     workflows.advance(case)
 
 
 def _turned_async(case: Case, event: ActionTurnedAsync) -> None:
     action = _action(case, event.action_id)
-    if action is not None and action.attempt == event.attempt:
-        action.is_sync = False
+    if action is None or action.completed or action.attempt != event.attempt:
+        return
+    action.is_sync = False
+    if case.run.completed and action.task_execution_id:
+        lifecycle.close_open(case)
 
 
 def _executor_lost(case: Case, event: ExecutorLost) -> None:
@@ -335,7 +342,7 @@ def _update_action(case: Case, event: UpdateAction) -> Any:
         raise Conflict(
             f"Action execution {action.id} is already completed [state={action.state}]"
         )
-    _settle(case, action, event.state, result)
+    _settle(case, action, event.state, result, fault=event.fault)
     return answer
 
 

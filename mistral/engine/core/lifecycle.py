@@ -30,15 +30,19 @@ AWAITING = (State.RUNNING, State.PAUSED)
 
 
 @contextmanager
-def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
-    """A fault in the text of the workflow ends the run at once (§ 2.8)."""
+def forced(case: Case, task: Task, doing: str, action: str = "") -> Iterator[None]:
+    """A fault in the text of the workflow ends the run at once (§ 2.8).
+
+    :param action: name of the action whose result is handled (§ 1.7).
+    """
     try:
         yield
     except (ExpressionFault, WorkflowFault) as error:
         run = case.run
+        about = f", action={action}" if action else ""
         text = (
             f"{doing} [error={message_of(error)}, wf={run.workflow_name}, "
-            f"task={task.name}]"
+            f"task={task.name}{about}]"
         )
         if task.state != State.CANCELLED:
             move(run, task, State.ERROR, text)
@@ -193,9 +197,39 @@ def close_open(case: Case) -> None:
     if not run.is_new:
         run.adopt(case.facts.tasks(run.id, processed=False))
     for task in list(run.tasks.values()):
-        if task.completed or (task.open > 0 and task.state in AWAITING):
-            continue
-        close(case, task)
+        if not task.completed and not in_progress(case, task):
+            close(case, task)
+
+
+def in_progress(case: Case, task: Task) -> bool:
+    """Whether a child of the task will end by itself.
+
+    A synchronous action does, or its executor is found lost; a sub-workflow is
+    a run of its own. An asynchronous action may be answered never: it is
+    detached, and a result that comes all the same still completes the task.
+    """
+    if task.open <= 0 or task.state not in AWAITING or task.type != "ACTION":
+        return task.open > 0 and task.state in AWAITING
+    run = case.run
+    if not task.is_new:
+        states = [State.RUNNING, State.PAUSED]
+        rows = case.facts.actions(run.id, task_ids=[task.id], states=states)
+        run.adopt_actions(rows)
+    return any(
+        action.is_sync and not action.completed and action.epoch == task.tries
+        for action in run.actions.values()
+        if action.task_execution_id == task.id
+    )
+
+
+def reopen_detached(case: Case, task: Task) -> None:
+    """A child of a task that the end of the run closed has a result after all
+    (§ 7.8): the task is as it was, so that it can take it."""
+    if task.closed_from not in AWAITING or task.open <= 0:
+        return
+    was, task.closed_from = task.closed_from, None
+    move(case.run, task, was)
+    task.finished_at = None
 
 
 def close(case: Case, task: Task) -> None:
