@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from whole import Whole
 
+from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
 from mistral.engine.core.run import Rules
+from mistral.messages import StartWorkflow
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
@@ -403,7 +405,49 @@ def test_eng_027_without_authentication_all_is_of_one_project(whole: Whole) -> N
     assert whole.execution(id)["state"] == "RUNNING"
 
 
-def test_eng_028_workflows_see_no_token(whole: Whole) -> None:
-    """Without authentication there is no ``openstack``; with it, no secrets."""
-    whole.upload("w: {tasks: {t: {action: std.noop, publish: {all: <% $ %>}}}}")
-    assert "openstack" not in whole.run("w")["output"]["all"]
+SEEN = """
+top:
+  tasks:
+    t: {action: std.noop, publish: {all: <% $ %>}, on-success: u}
+    u: {workflow: below}
+below:
+  tasks:
+    t: {action: std.noop, publish: {all: <% $ %>}}
+"""
+
+
+def test_eng_028_without_authentication_there_is_no_creator(whole: Whole) -> None:
+    whole.upload(SEEN)
+    assert "openstack" not in whole.run("below")["output"]["all"]
+
+
+def test_eng_028_lang_263_workflows_see_their_creator_and_no_token(
+    whole: Whole,
+) -> None:
+    whole.upload(SEEN)
+    caller = Context(
+        project_id=DEFAULT_PROJECT,
+        user_id="u1",
+        user_name="ann",
+        roles=("member",),
+        auth_token="canary",
+    )
+    house = whole.house
+    start = StartWorkflow(
+        run_id=house.new_id(), workflow_name="top", context=caller.to_dict()
+    )
+    house.ask(start)
+    house.settle()
+    runs = house.rows(models.workflow_executions)
+    assert [run["state"] for run in runs] == ["SUCCESS"] * 2
+    for run in runs:
+        [seen] = [
+            task["published"]["all"]["openstack"]
+            for task in house.rows(models.task_executions, name="t")
+            if task["workflow_execution_id"] == run["id"]
+        ]
+        assert (seen["user"], seen["user_id"], seen["user_name"]) == ("u1", "u1", "ann")
+        assert (seen["project_id"], seen["roles"]) == (DEFAULT_PROJECT, ["member"])
+        assert (seen["auth_token"], seen["service_catalog"]) == ("***", "***")
+    for table in models.metadata.sorted_tables:
+        assert "canary" not in str(house.rows(table)), table.name

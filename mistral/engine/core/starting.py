@@ -65,7 +65,7 @@ def start(case: Case, event: StartWorkflow) -> None:
         "user_id": event.context.get("user_id"),
         "roles": event.context.get("roles") or [],
     }
-    run.context = {"__execution": {"id": run.id}}
+    run.context = {**_creator(event.context), "__execution": {"id": run.id}}
     if parent is not None:
         run.parent = {
             key: parent[key] for key in ("run_id", "task_id", "attempt", "index")
@@ -96,6 +96,21 @@ def start(case: Case, event: StartWorkflow) -> None:
     else:
         workflows.start_ready(case)
     workflows.advance(case)
+
+
+def _creator(context: Mapping[str, Any]) -> dict[str, Any]:
+    """``$.openstack``: who started the run, where callers are told apart; without
+    their token and catalogue (ENG-028, spec/language.md § 22.1)."""
+    user = context.get("user_id")
+    if user is None:
+        return {}
+    names = (
+        "user_name", "project_id", "project_name", "roles", "is_admin",
+        "request_id", "region_name", "trust_id", "is_trust_scoped", "expires_at",
+    )  # fmt: skip
+    masked = {"auth_token": "***", "service_catalog": "***"}
+    shown = {name: context.get(name) for name in names}
+    return {"openstack": {"user": user, "user_id": user, **shown, **masked}}
 
 
 def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, Any]:
