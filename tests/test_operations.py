@@ -1,0 +1,733 @@
+"""Sub-workflows and operations over REST, on the whole service in one thread.
+
+spec/engine.md §§ 6 and 7: ENG-164 to ENG-200.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rest import Service
+
+HEAD = "version: '2.0'\n"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path)
+    yield service
+    service.close()
+
+
+def test_eng_164_input_that_is_not_declared_becomes_a_parameter(
+    service: Service,
+) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    t: {workflow: s a=1 task_name="last" other=2}
+s:
+  type: reverse
+  input: [a]
+  tasks:
+    first: {description: x}
+    last: {requires: first, action: std.echo output=<% $.a %>}
+    never: {description: x}
+"""
+    )
+    run = service.start("w")
+    assert run["state"] == "SUCCESS", run["state_info"]
+    [child] = service.children(run["id"])
+    assert child["input"] == {"a": 1}
+    assert child["params"]["task_name"] == "last"
+    assert child["params"]["other"] == 2
+    assert service.states(child["id"]) == {"first": "SUCCESS", "last": "SUCCESS"}
+
+
+SAYS = "{output: {said: '%s'}, tasks: {t: {description: x}}}"
+
+
+def test_eng_165_names_resolve_in_the_workbook_then_in_the_namespace(
+    service: Service,
+) -> None:
+    for namespace in ("", "n"):
+        for name in ("only", "both", "plain"):
+            if (name, namespace) == ("plain", "n"):
+                continue
+            text = f"{name}: " + SAYS % f"{namespace or 'default'} {name}"
+            service.upload(HEAD + text, namespace)
+    book = f"""{HEAD}
+name: book
+workflows:
+  only: {SAYS % "book only"}
+  w:
+    output:
+      only: <% $.only %>
+      both: <% $.both %>
+      plain: <% $.plain %>
+    tasks:
+      a: {{workflow: only, publish: {{only: <% task().result.said %>}}}}
+      b: {{workflow: both, publish: {{both: <% task().result.said %>}}}}
+      c: {{workflow: plain, publish: {{plain: <% task().result.said %>}}}}
+"""
+    answer = service.api.post("/v2/workbooks?namespace=n", book)
+    assert answer.status == 201, answer.body
+    run = service.start("book.w", workflow_namespace="n")
+    assert run["output"] == {
+        "only": "book only",
+        "both": "n both",
+        "plain": "default plain",
+    }
+    namespaces = {c["params"]["namespace"] for c in service.children(run["id"])}
+    assert namespaces == {"n"}
+
+
+def test_eng_166_the_result_of_a_failed_sub_workflow(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  output: {seen: <% $.seen %>, why: <% $.why %>}
+  tasks:
+    t:
+      workflow: s
+      publish-on-error:
+        seen: <% task().result.left %>
+        why: <% task().result.result %>
+      on-error: noop
+s:
+  output-on-error: {left: <% $.x %>}
+  tasks:
+    a: {publish: {x: 5}, on-success: b}
+    b: {action: std.noop, on-success: [fail msg="enough"]}
+"""
+    )
+    run = service.start("w")
+    assert run["state"] == "SUCCESS", run["state_info"]
+    assert run["output"]["seen"] == 5
+    assert run["output"]["why"] == "enough"
+    [child] = service.children(run["id"])
+    assert child["output"] == {"result": "enough", "left": 5}
+
+
+TWO_CHILDREN = (
+    HEAD
+    + """
+w:
+  tasks:
+    a: {workflow: s}
+    b: {workflow: s}
+s:
+  tasks:
+    held: {action: std.async_noop}
+"""
+)
+
+
+def states_of(service: Service, run_id: str) -> list[str]:
+    return [each["state"] for each in service.children(run_id)]
+
+
+def finish_all(service: Service, run_id: str, state: str = "SUCCESS") -> None:
+    for child in service.children(run_id):
+        for task in service.tasks(child["id"]):
+            for action in service.actions(task["id"]):
+                if action["state"] == "RUNNING":
+                    assert service.answer(action["id"], state).status == 200
+
+
+def test_eng_167_pause_and_resume_go_down(service: Service) -> None:
+    service.upload(TWO_CHILDREN)
+    run = service.start("w")
+    assert service.change(run["id"], state="PAUSED").status == 200
+    assert states_of(service, run["id"]) == ["PAUSED", "PAUSED"]
+    assert service.change(run["id"], state="RUNNING").status == 200
+    assert states_of(service, run["id"]) == ["RUNNING", "RUNNING"]
+    finish_all(service, run["id"])
+    assert service.execution(run["id"])["state"] == "SUCCESS"
+
+
+def test_eng_168_169_pause_and_resume_of_one_child_go_up(service: Service) -> None:
+    service.upload(TWO_CHILDREN)
+    run = service.start("w")
+    one, other = service.children(run["id"])
+    service.change(one["id"], state="PAUSED")
+    assert service.execution(run["id"])["state"] == "PAUSED"
+    assert states_of(service, run["id"]) == ["PAUSED", "PAUSED"]
+    assert service.states(run["id"]) == {"a": "PAUSED", "b": "PAUSED"}
+    service.change(one["id"], state="RUNNING")
+    # § 6.3: the other one was paused by the cascade and is resumed by itself.
+    assert service.execution(run["id"])["state"] == "PAUSED"
+    service.change(other["id"], state="RUNNING")
+    assert service.execution(run["id"])["state"] == "RUNNING"
+    finish_all(service, run["id"])
+    assert service.execution(run["id"])["state"] == "SUCCESS"
+
+
+def test_eng_169_resuming_the_only_paused_child_resumes_the_parent(
+    service: Service,
+) -> None:
+    service.upload(TWO_CHILDREN.replace("    b: {workflow: s}\n", ""))
+    run = service.start("w")
+    [child] = service.children(run["id"])
+    service.change(child["id"], state="PAUSED")
+    assert service.execution(run["id"])["state"] == "PAUSED"
+    service.change(child["id"], state="RUNNING")
+    assert service.execution(run["id"])["state"] == "RUNNING"
+    assert service.states(run["id"]) == {"a": "RUNNING"}
+
+
+def test_eng_170_cancel_goes_down_with_its_message(service: Service) -> None:
+    service.upload(TWO_CHILDREN)
+    run = service.start("w")
+    answer = service.change(run["id"], state="CANCELLED", state_info="enough")
+    assert answer.status == 200
+    for child in service.children(run["id"]):
+        assert (child["state"], child["state_info"]) == ("CANCELLED", "enough")
+        assert child["output"] == {"result": "enough"}
+    assert service.states(run["id"]) == {"a": "CANCELLED", "b": "CANCELLED"}
+    for task in service.tasks(run["id"]):
+        assert task["state_info"] == "enough"
+
+
+def test_eng_171_cancelling_a_child_cancels_the_parent_in_the_end(
+    service: Service,
+) -> None:
+    service.upload(TWO_CHILDREN)
+    run = service.start("w")
+    one, _ = service.children(run["id"])
+    service.change(one["id"], state="CANCELLED", state_info="not this one")
+    assert service.execution(run["id"])["state"] == "RUNNING"
+    assert sorted(service.states(run["id"]).values()) == ["CANCELLED", "RUNNING"]
+    finish_all(service, run["id"])
+    run = service.execution(run["id"])
+    [name] = [n for n, s in service.states(run["id"]).items() if s == "CANCELLED"]
+    assert run["state"] == "CANCELLED"
+    assert run["state_info"] == f"Cancelled tasks: {name}"
+
+
+@pytest.mark.parametrize(("state", "went"), [("SUCCESS", "good"), ("ERROR", "bad")])
+def test_eng_172_stopping_a_child_fires_the_clause_of_its_task(
+    service: Service, state: str, went: str
+) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    t: {workflow: s, on-success: good, on-error: bad}
+    good: {description: x}
+    bad: {description: x}
+s:
+  tasks:
+    held: {action: std.async_noop}
+"""
+    )
+    run = service.start("w")
+    [child] = service.children(run["id"])
+    assert service.change(child["id"], state=state, state_info="hand").status == 200
+    states = service.states(run["id"])
+    assert states == {"t": state, went: "SUCCESS"}
+    assert service.execution(run["id"])["state"] == "SUCCESS"
+
+
+def test_eng_173_each_retry_has_a_sub_workflow_of_its_own(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    t:
+      workflow: s
+      retry: {count: 2, delay: 1}
+      on-error: noop
+s:
+  tasks:
+    a: {action: std.fail}
+"""
+    )
+    run = service.start("w")
+    service.house.advance(1)
+    service.house.advance(1)
+    assert service.execution(run["id"])["state"] == "SUCCESS"
+    assert states_of(service, run["id"]) == ["ERROR"] * 3
+
+
+@pytest.mark.parametrize("items", [False, True])
+def test_eng_174_a_sub_workflow_that_cannot_start_leaves_nothing(
+    service: Service, items: bool
+) -> None:
+    body = "workflow: s, on-error: after"
+    if items:
+        body += ", with-items: 'i in <% [1, 2] %>'"
+    service.upload(
+        HEAD
+        + f"""
+w: {{tasks: {{t: {{{body}}}, after: {{description: x}}}}}}
+s: {{input: [needed], tasks: {{a: {{description: x}}}}}}
+"""
+    )
+    run = service.start("w")
+    assert run["state"] == "SUCCESS", run["state_info"]
+    assert service.states(run["id"]) == {"t": "ERROR", "after": "SUCCESS"}
+    assert service.children(run["id"]) == []
+    if not items:
+        assert "needed" in service.task(run["id"], "t")["state_info"]
+
+
+def test_eng_175_the_text_of_a_deep_failure_stays_short(service: Service) -> None:
+    levels = "".join(
+        f"l{n}: {{tasks: {{t{n}: {{workflow: l{n + 1}}}}}}}\n" for n in range(10)
+    )
+    error = "e" * 900
+    leaf = f"l10: {{tasks: {{t10: {{action: std.fail error_data={error}}}}}}}\n"
+    service.upload(HEAD + levels + leaf)
+    run = service.start("l0")
+    assert run["state"] == "ERROR"
+    assert len(run["state_info"]) < 20_000
+    assert "t0" in run["state_info"]
+
+
+def test_eng_177_a_start_with_an_id_that_exists_answers_what_is_there(
+    service: Service,
+) -> None:
+    service.upload(HEAD + "w: {input: [{a: 1}], tasks: {t: {description: x}}}")
+    id = str(uuid.uuid4())
+    first = service.start("w", {"a": 2}, id=id)
+    again = service.api.post(
+        "/v2/executions",
+        {"id": id, "workflow_name": "no such", "input": '{"a": 3}'},
+    )
+    assert again.status == 201
+    assert service.execution(id) == first
+    assert json.loads(again.json["input"]) == {"a": 2}
+    assert len(service.tasks(id)) == 1
+
+
+def test_eng_178_a_start_from_another_execution_copies_it(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  input: [a, b]
+  output: {a: <% $.a %>, b: <% $.b %>, e: <% env().e %>}
+  tasks: {t: {description: x}}
+"""
+    )
+    source = service.start("w", {"a": 1, "b": 2}, params={"env": {"e": 3}})
+    answer = service.api.post("/v2/executions", {"source_execution_id": source["id"]})
+    assert answer.status == 201, answer.body
+    copy = service.execution(answer.json["id"])
+    assert copy["output"] == {"a": 1, "b": 2, "e": 3}
+    assert f"Based on the execution '{source['id']}'" in copy["description"]
+    answer = service.api.post(
+        "/v2/executions",
+        {
+            "source_execution_id": source["id"],
+            "input": '{"a": 7, "b": 8}',
+            "params": '{"env": {"e": 9}}',
+            "description": "again",
+        },
+    )
+    other = service.execution(answer.json["id"])
+    assert other["output"] == {"a": 7, "b": 8, "e": 9}
+    assert other["description"].startswith("again Based on the execution")
+    answer = service.api.post(
+        "/v2/executions", {"source_execution_id": str(uuid.uuid4())}
+    )
+    assert answer.status == 404
+
+
+HELD = HEAD + "w: {output: {o: 1}, tasks: {t: {action: std.async_noop}}}"
+
+# Present state → asked for → (status, state afterwards), § 7.2.
+STOPS = [
+    ("RUNNING", "SUCCESS", 200, "SUCCESS"),
+    ("RUNNING", "ERROR", 200, "ERROR"),
+    ("RUNNING", "CANCELLED", 200, "CANCELLED"),
+    ("PAUSED", "SUCCESS", 400, "PAUSED"),
+    ("PAUSED", "ERROR", 200, "ERROR"),
+    ("PAUSED", "CANCELLED", 200, "CANCELLED"),
+    ("SUCCESS", "SUCCESS", 200, "SUCCESS"),
+    ("SUCCESS", "ERROR", 200, "SUCCESS"),
+    ("SUCCESS", "CANCELLED", 200, "SUCCESS"),
+    ("ERROR", "SUCCESS", 400, "ERROR"),
+    ("ERROR", "ERROR", 200, "ERROR"),
+    ("ERROR", "CANCELLED", 200, "ERROR"),
+    ("CANCELLED", "SUCCESS", 400, "CANCELLED"),
+    ("CANCELLED", "ERROR", 200, "CANCELLED"),
+    ("CANCELLED", "CANCELLED", 200, "CANCELLED"),
+]
+
+
+@pytest.mark.parametrize(("now", "wanted", "status", "then"), STOPS)
+def test_eng_179_180_stop_by_state(
+    service: Service, now: str, wanted: str, status: int, then: str
+) -> None:
+    service.upload(HELD)
+    id = service.start("w")["id"]
+    if now != "RUNNING":
+        assert service.change(id, state=now, state_info="first").status == 200
+    before = service.execution(id)
+    answer = service.change(id, state=wanted, state_info="second")
+    assert answer.status == status, answer.body
+    after = service.execution(id)
+    assert after["state"] == then
+    if then != now:
+        assert after["state_info"] == "second"
+        output = {"o": 1} if wanted == "SUCCESS" else {"result": "second"}
+        assert after["output"] == output
+    elif (now, wanted) != ("SUCCESS", "SUCCESS"):
+        assert after == before
+
+
+def test_eng_181_pause(service: Service) -> None:
+    service.upload(HELD)
+    id = service.start("w")["id"]
+    assert service.change(id, state="PAUSED").status == 200
+    before = service.execution(id)
+    assert service.change(id, state="PAUSED").status == 200
+    assert service.execution(id) == before
+    service.change(id, state="ERROR")
+    answer = service.change(id, state="PAUSED")
+    assert answer.status == 400
+    assert "from ERROR to PAUSED" in answer.fault
+
+
+def test_eng_182_resume_of_what_is_not_paused(service: Service) -> None:
+    service.upload(HELD)
+    id = service.start("w")["id"]
+    for state in ("RUNNING", "ERROR"):
+        if state == "ERROR":
+            service.change(id, state="ERROR")
+        before = service.execution(id)
+        assert service.change(id, state="RUNNING").status == 200
+        assert service.execution(id) == before
+
+
+def test_eng_183_184_env(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  output: {v: <% $.v %>}
+  tasks:
+    a: {action: std.async_noop, on-success: b}
+    b: {publish: {v: <% env() %>}}
+"""
+    )
+    id = service.start("w", params={"env": {"x": {"k": 1, "l": 2}}})["id"]
+    answer = service.change(id, params={"env": {"y": 1}})
+    assert answer.status == 403
+    assert answer.fault == (
+        "Updating env to workflow execution is only permitted if it is in IDLE, "
+        "PAUSED, or ERROR state."
+    )
+    service.change(id, state="PAUSED")
+    assert service.change(id, params={"env": {"y": 1}}).status == 200
+    answer = service.change(id, state="RUNNING", params={"env": {"x": {"k": 3}}})
+    assert answer.status == 200
+    [action] = service.actions(service.task(id, "a")["id"])
+    service.answer(action["id"], "SUCCESS")
+    assert service.execution(id)["output"] == {"v": {"x": {"k": 3, "l": 2}, "y": 1}}
+
+
+def test_eng_185_186_rerun_is_refused(service: Service) -> None:
+    service.upload(
+        HEAD + "w: {tasks: {good: {description: x}, bad: {action: std.fail}}}"
+    )
+    id = service.start("w")["id"]
+    good, bad = (service.task(id, name)["id"] for name in ("good", "bad"))
+    answer = service.redo(good, reset=True)
+    assert answer.status == 400
+    assert "must be in ERROR" in answer.fault
+    answer = service.redo(bad)
+    assert (answer.status, answer.fault) == (
+        400, "Reset field is mandatory to rerun task.",
+    )  # fmt: skip
+    answer = service.redo(bad, reset=False)
+    assert (answer.status, answer.fault) == (
+        400, "Only with-items task has the option to not reset.",
+    )  # fmt: skip
+    assert service.execution(id)["state"] == "ERROR"
+
+
+def test_eng_187_rerun_in_a_running_workflow(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    a: {action: std.async_noop, on-success: after}
+    b: {action: std.async_noop}
+    after: {description: x}
+"""
+    )
+    id = service.start("w")["id"]
+    a = service.task(id, "a")["id"]
+    service.answer(service.actions(a)[0]["id"], "ERROR")
+    assert service.states(id) == {"a": "ERROR", "b": "RUNNING"}
+    assert service.redo(a, reset=True).status == 200
+    [again] = [x for x in service.actions(a) if x["state"] == "RUNNING"]
+    service.answer(again["id"], "SUCCESS")
+    b = service.task(id, "b")["id"]
+    service.answer(service.actions(b)[0]["id"], "SUCCESS")
+    assert service.execution(id)["state"] == "SUCCESS"
+
+
+def test_eng_188_rerun_of_a_handled_task_in_a_run_that_ended_well(
+    service: Service,
+) -> None:
+    service.upload(HEAD + "w: {tasks: {t: {action: std.fail, on-error: noop}}}")
+    id = service.start("w")["id"]
+    answer = service.redo(service.task(id, "t")["id"], reset=True)
+    assert answer.status == 400
+    assert service.execution(id)["state"] == "SUCCESS"
+
+
+def test_eng_189_rerun_deep_down(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+top: {tasks: {t: {workflow: mid, on-success: after}, after: {description: x}}}
+mid: {tasks: {m: {workflow: low, on-success: next}, next: {description: x}}}
+low: {tasks: {l: {action: std.async_noop}}}
+"""
+    )
+    top = service.start("top")["id"]
+    [mid] = service.children(top)
+    [low] = service.children(mid["id"])
+    task = service.task(low["id"], "l")["id"]
+    service.answer(service.actions(task)[0]["id"], "ERROR")
+    assert service.execution(top)["state"] == "ERROR"
+    assert service.redo(task, reset=True).status == 200
+    for id in (top, mid["id"], low["id"]):
+        assert service.execution(id)["state"] == "RUNNING"
+    [action] = [x for x in service.actions(task) if x["state"] == "RUNNING"]
+    service.answer(action["id"], "SUCCESS")
+    for id in (top, mid["id"], low["id"]):
+        assert service.execution(id)["state"] == "SUCCESS"
+        assert service.execution(id)["state_info"] is None
+    assert service.states(top) == {"t": "SUCCESS", "after": "SUCCESS"}
+
+
+def test_eng_190_one_of_two_failures_rerun(service: Service) -> None:
+    service.upload(
+        HEAD + "w: {tasks: {a: {action: std.async_noop}, b: {action: std.fail}}}"
+    )
+    id = service.start("w")["id"]
+    a = service.task(id, "a")["id"]
+    service.answer(service.actions(a)[0]["id"], "ERROR")
+    service.redo(a, reset=True)
+    [action] = [x for x in service.actions(a) if x["state"] == "RUNNING"]
+    service.answer(action["id"], "SUCCESS")
+    run = service.execution(id)
+    assert run["state"] == "ERROR"
+    assert run["state_info"].startswith("Failure caused by error in tasks: b\n")
+
+
+def test_eng_191_rerun_in_a_paused_workflow(service: Service) -> None:
+    service.upload(
+        HEAD + "w: {tasks: {a: {action: std.fail}, b: {action: std.async_noop}}}"
+    )
+    id = service.start("w")["id"]
+    service.change(id, state="PAUSED")
+    task = service.task(id, "a")["id"]
+    for answer in (service.redo(task, reset=True), service.redo(task, "SKIPPED")):
+        assert answer.status == 400
+        assert "paused" in answer.fault
+    assert service.states(id)["a"] == "ERROR"
+
+
+SKIPPABLE = """
+w:
+  output: {s: <% $.get(s) %>}
+  tasks:
+    t:
+      action: std.fail
+      publish: {s: published}
+      publish-on-skip: {s: skipped}
+      on-success: good
+      on-complete: always
+      %s
+    good: {description: x}
+    always: {description: x}
+    passed: {description: x}
+"""
+
+
+@pytest.mark.parametrize(
+    ("clause", "went"),
+    [
+        ("on-skip: passed", "passed"),
+        ("description: no on-skip", "good"),
+        ("on-skip: [{passed: <% false %>}]", "good"),
+    ],
+)
+def test_eng_192_193_194_skip(service: Service, clause: str, went: str) -> None:
+    service.upload(HEAD + SKIPPABLE.replace("%s", clause))
+    id = service.start("w")["id"]
+    task = service.task(id, "t")["id"]
+    before = service.states(id)
+    assert service.redo(task, "SKIPPED").status == 200
+    found = service.task(id, "t")
+    assert (found["state"], found["state_info"]) == ("SKIPPED", "Task was skipped.")
+    assert json.loads(found["published"]) == {"s": "skipped"}
+    states = service.states(id)
+    assert states == {**before, "t": "SKIPPED", went: "SUCCESS"}
+    run = service.execution(id)
+    assert (run["state"], run["output"]) == ("SUCCESS", {"s": "skipped"})
+
+
+def test_eng_195_196_197_an_action_execution_is_answered_once(
+    service: Service,
+) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  output: {r: <% $.r %>}
+  tasks:
+    a: {action: std.async_noop, publish: {r: <% task().result %>}}
+    b: {action: std.async_noop, on-error: noop}
+"""
+    )
+    id = service.start("w")["id"]
+    [a] = service.actions(service.task(id, "a")["id"])
+    [b] = service.actions(service.task(id, "b")["id"])
+    assert service.answer(a["id"], "SUCCESS", output='{"k": 1}').status == 200
+    assert service.answer(b["id"], "ERROR").status == 200
+    [a] = service.actions(service.task(id, "a")["id"])
+    [b] = service.actions(service.task(id, "b")["id"])
+    assert a["output"] == {"result": {"k": 1}}
+    assert b["output"] == {"result": "Unknown error"}
+    assert service.execution(id)["output"] == {"r": {"k": 1}}
+    answer = service.answer(a["id"], "ERROR", output='{"k": 2}')
+    assert 400 <= answer.status < 500
+    assert service.actions(service.task(id, "a")["id"]) == [a]
+
+
+def test_eng_198_only_asynchronous_actions_can_be_paused(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    a: {action: std.async_noop}
+    s: {action: std.sleep seconds=1}
+"""
+    )
+    service.house.hold.add("std.sleep")
+    id = service.start("w")["id"]
+    [a] = service.actions(service.task(id, "a")["id"])
+    [s] = service.actions(service.task(id, "s")["id"])
+    answer = service.answer(s["id"], "PAUSED")
+    assert answer.status == 400
+    assert service.execution(id)["state"] == "RUNNING"
+    assert service.answer(a["id"], "PAUSED").status == 200
+    assert service.execution(id)["state"] == "PAUSED"
+    assert service.states(id) == {"a": "PAUSED", "s": "RUNNING"}
+    assert service.answer(a["id"], "RUNNING").status == 200
+    assert service.execution(id)["state"] == "RUNNING"
+
+
+def test_eng_199_deletion(service: Service) -> None:
+    service.upload(TWO_CHILDREN)
+    id = service.start("w")["id"]
+    below = [child["id"] for child in service.children(id)]
+    tasks = [task["id"] for each in (id, *below) for task in service.tasks(each)]
+    answer = service.api.delete(f"/v2/executions/{id}")
+    assert answer.status == 403
+    assert answer.fault.startswith("Only completed executions can be deleted")
+    assert service.api.delete(f"/v2/executions/{id}?force=true").status == 204
+    for each in (id, *below):
+        assert service.api.get(f"/v2/executions/{each}").status == 404
+    for each in tasks:
+        assert service.api.get(f"/v2/tasks/{each}").status == 404
+    assert service.api.get("/v2/action_executions").json["action_executions"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v2/executions/{}", None),
+        ("PUT", "/v2/executions/{}", {"state": "PAUSED"}),
+        ("PUT", "/v2/executions/{}", {"state": "RUNNING"}),
+        ("PUT", "/v2/executions/{}", {"state": "ERROR"}),
+        ("DELETE", "/v2/executions/{}", None),
+        ("GET", "/v2/executions/{}/report", None),
+        ("GET", "/v2/executions/{}/history", None),
+        ("GET", "/v2/tasks/{}", None),
+        ("PUT", "/v2/tasks/{}", {"state": "RUNNING", "reset": True}),
+        ("PUT", "/v2/tasks/{}", {"state": "SKIPPED"}),
+        ("GET", "/v2/action_executions/{}", None),
+        ("PUT", "/v2/action_executions/{}", {"state": "SUCCESS"}),
+        ("GET", "/v2/workflows/{}", None),
+        ("GET", "/v2/actions/{}", None),
+        ("GET", "/v2/workbooks/{}", None),
+        ("GET", "/v2/environments/{}", None),
+        ("DELETE", "/v2/workflows/{}", None),
+        ("DELETE", "/v2/workbooks/{}", None),
+        ("DELETE", "/v2/environments/{}", None),
+        ("POST", "/v2/executions", {"workflow_id": "{}"}),
+        ("POST", "/v2/executions", {"workflow_name": "{}"}),
+    ],
+)
+def test_eng_200_unknown_ids(
+    service: Service, method: str, path: str, body: Any
+) -> None:
+    id = str(uuid.uuid4())
+    body = body and {k: id if v == "{}" else v for k, v in body.items()}
+    answer = service.api.request(method, path.format(id), body)
+    assert answer.status == 404, answer.body
+    assert id in answer.fault
+
+
+def test_eng_176_notify_of_the_root_reaches_the_whole_tree(service: Service) -> None:
+    service.upload(
+        HEAD
+        + """
+top: {tasks: {t: {workflow: mid}}}
+mid: {tasks: {m: {workflow: low}}}
+low: {tasks: {l: {description: x}}}
+"""
+    )
+    notify = [{"type": "webhook", "url": "http://127.0.0.1:1/"}]
+    top = service.start("top", params={"notify": notify, "other": 1})
+    [mid] = service.children(top["id"])
+    [low] = service.children(mid["id"])
+    for run in (mid, low):
+        assert run["params"]["notify"] == notify
+        assert "other" not in run["params"]
+
+
+def test_flat_tasks_leave_out_what_only_repeats_a_sub_workflow(
+    service: Service,
+) -> None:
+    """spec/language.md § 6 (``tasks``): workflow tasks stay whose state differs
+    from that of all executions they started."""
+    service.upload(
+        HEAD
+        + """
+w:
+  output:
+    flat: <% tasks(execution().id, false, null, true).select($.name).orderBy($) %>
+  tasks:
+    act: {description: x}
+    same: {workflow: good}
+    unlike: {workflow: nowhere, on-error: noop}
+    repeats: {workflow: bad, on-error: noop}
+good: {tasks: {g: {description: x}}}
+bad: {tasks: {b: {action: std.fail}}}
+"""
+    )
+    run = service.start("w")
+    assert run["state"] == "SUCCESS", run["state_info"]
+    assert run["output"] == {"flat": ["act", "unlike"]}
