@@ -98,6 +98,7 @@ class House:
         self.runner = Runner(
             self.registry, result_limit_kb=limit // 1024 if limit >= 0 else -1
         )
+        self.sources: Sources
         self.engine = self.new_engine("one")
         self.running: list[CallAction] = []
         self.hold: set[str] = set()
@@ -105,11 +106,11 @@ class House:
 
     def new_engine(self, name: str) -> EngineServer:
         """Another engine process on the same database and post."""
-        sources = Sources(
+        self.sources = Sources(
             Evaluator(), self.registry, lambda: self.new_id(), rules=self.rules
         )
         return EngineServer(
-            self.database, self.post, sources, self.clock, EngineOptions(name=name)
+            self.database, self.post, self.sources, self.clock, EngineOptions(name=name)
         )
 
     def new_id(self) -> str:

@@ -1,0 +1,429 @@
+"""Where a story is told: three stages with one face.
+
+``PureStage``: the core alone, rows are dicts. ``HouseStage``: every role in one
+process on SQLite, without a thread. ``ServiceStage``: engine and executor with
+their own threads on PostgreSQL and RabbitMQ; the clock alone is ours.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from fakes import FakeClock
+from house import CALLER, House
+from servers import NoServer, fresh_database
+from simulator import MemoryStore, Simulator
+from sqlalchemy import and_, func, or_, select
+from system.processes import virtual_host
+
+from mistral.actions.registry import Registry
+from mistral.bus import Bus
+from mistral.clock import SystemClock
+from mistral.config import Settings
+from mistral.db import models, workbooks
+from mistral.db.database import Database
+from mistral.db.definitions import (
+    Author,
+    Place,
+    create_actions,
+    create_environment,
+    create_workflows,
+    update_workflows,
+)
+from mistral.engine.core.run import Rules
+from mistral.engine.facts import Sources
+from mistral.engine.server import EngineOptions, EngineServer
+from mistral.executors.runner import Runner
+from mistral.executors.server import ExecutorServer, ExecutorSettings
+from mistral.expressions.evaluate import Evaluator
+from mistral.lang.parse import (
+    parse_actions,
+    parse_workbook,
+    parse_workflows,
+    workflow_from_dict,
+)
+from mistral.messages import CallAction, ClaimAction, Event, State
+from storytelling.cast import Cast, Part
+from storytelling.story import versioned
+
+Row = Mapping[str, Any]
+
+MOST_MOVES = 200
+"""Timers that a story may let fire, one after the other."""
+
+TABLES = {
+    "run": models.workflow_executions,
+    "task": models.task_executions,
+    "action": models.action_executions,
+}
+
+
+class Stage(Protocol):
+    """What a story needs; all of it is quiet when a method returns."""
+
+    kind: str
+    cast: Cast
+
+    def open(self, rules: Mapping[str, Any]) -> None: ...
+    def upload(self, namespace: str, texts: Mapping[str, str]) -> None: ...
+    def environment(self, name: str, variables: Mapping[str, Any]) -> None: ...
+    def ask(self, event: Event) -> Any: ...
+    def settle(self) -> None: ...
+    def advance(self, seconds: float | None) -> None: ...
+    def rows(self, kind: str, **where: Any) -> list[Row]: ...
+    def new_id(self) -> str: ...
+
+
+def part_of(find: Callable[..., list[Row]], action_id: str) -> Part:
+    """The task of an action, with its place among the items of the task, or of
+    the task whose sub-workflow it is in."""
+    action = find("action", id=action_id)[0]
+    task = find("task", id=action["task_execution_id"])[0]
+    if "with_items" in (task["runtime_context"] or {}):
+        return Part(task["name"], action["item_index"])
+    run = find("run", id=task["workflow_execution_id"])[0]
+    if run["task_execution_id"]:
+        parent = find("task", id=run["task_execution_id"])[0]
+        if "with_items" in (parent["runtime_context"] or {}):
+            return Part(task["name"], run["params"]["index"])
+    return Part(task["name"])
+
+
+# -- The pure core ------------------------------------------------------------
+
+
+class _Store(MemoryStore):
+    """Knows namespaces and workbooks."""
+
+    def __init__(self, rules: Rules, cast: Cast) -> None:
+        super().__init__(rules)
+        self.registry = Registry(Settings(), (cast.provider,))
+        self.named: dict[tuple[str, str, str], Any] = {}
+
+    def workflow(self, id: Any, name: Any, namespace: str, project_id: str) -> Any:
+        return self._nearest("workflow", name, namespace)
+
+    def adhoc(self, name: str, namespace: str, project_id: str) -> Any:
+        return self._nearest("adhoc", name, namespace)
+
+    def _nearest(self, kind: str, name: str, namespace: str) -> Any:
+        here = self.named.get((kind, namespace or "", name))
+        return here or self.named.get((kind, "", name))
+
+
+class _Simulator(Simulator):
+    """Runs the plug-in's actions; time passes when it is told to."""
+
+    def __init__(self, rules: Rules, cast: Cast) -> None:
+        super().__init__(rules=rules)
+        self.store: _Store = _Store(rules, cast)
+        self.runner = Runner(self.store.registry)
+
+    def settle_now(self) -> None:
+        while self.queue or self.offers:
+            if self.queue:
+                self._turn(self.queue.pop(0)[0])
+            else:
+                self._execute(next(iter(self.offers.values())))
+
+    def _execute(self, call: CallAction) -> None:
+        del self.offers[call.action_id]
+        claim = ClaimAction(
+            run_id=call.run_id,
+            action_id=call.action_id,
+            attempt=call.attempt,
+            token=f"t{next(self._count)}",
+            executor_id="e",
+        )
+        if self._turn(claim):
+            self.queue.append((self.runner.run(call), None))
+
+    def fire_next(self, until: float) -> bool:
+        """Move to the next timer that is due until then (monotonic seconds)."""
+        if not self.timers:
+            return False
+        due, _, event = self.timers[0]
+        seconds = (due - self.clock.now()).total_seconds()
+        if self.clock.monotonic() + seconds > until:
+            return False
+        heapq.heappop(self.timers)
+        self.clock.advance(max(0.0, seconds))
+        self.queue.append((event, "row"))
+        return True
+
+
+class PureStage:
+    """The core alone: ``tests/simulator.py``."""
+
+    kind = "core"
+
+    def __init__(self) -> None:
+        self.cast = Cast(lambda id: part_of(self.rows, id))
+        self.open({})
+
+    def open(self, rules: Mapping[str, Any]) -> None:
+        self._simulator = _Simulator(Rules(**rules), self.cast)
+
+    def upload(self, namespace: str, texts: Mapping[str, str]) -> None:
+        flows, adhoc, book = [], [], None
+        if "workflows" in texts:
+            flows += parse_workflows(versioned(texts["workflows"]))
+        if "adhoc-actions" in texts:
+            adhoc += parse_actions(versioned(texts["adhoc-actions"]))
+        if "workbook" in texts:
+            parsed = parse_workbook(versioned(texts["workbook"]))
+            book = parsed.spec.name
+            flows += parsed.workflows
+            adhoc += parsed.actions
+        store = self._simulator.store
+        for flow in flows:
+            name = flow.spec.name
+            spec_id = f"{namespace}/{name}/{len(store.specs)}"
+            store.specs[spec_id] = workflow_from_dict(flow.spec.body)
+            store.named["workflow", namespace, name] = {
+                "id": f"{namespace}/{name}",
+                "name": name,
+                "namespace": namespace,
+                "workbook_name": book,
+                "spec_id": spec_id,
+            }
+        for action in adhoc:
+            store.named["adhoc", namespace, action.spec.name] = action.spec
+
+    def environment(self, name: str, variables: Mapping[str, Any]) -> None:
+        self._simulator.store.environments[name] = {"variables": dict(variables)}
+
+    def ask(self, event: Event) -> Any:
+        answer = self._simulator.request(event)
+        self.settle()
+        return answer
+
+    def settle(self) -> None:
+        self._simulator.settle_now()
+
+    def advance(self, seconds: float | None) -> None:
+        simulator = self._simulator
+        end = float("inf") if seconds is None else simulator.clock.monotonic() + seconds
+        for _ in range(MOST_MOVES):
+            if not simulator.fire_next(end):
+                break
+            self.settle()
+        if seconds is not None:
+            simulator.clock.advance(max(0.0, end - simulator.clock.monotonic()))
+
+    def rows(self, kind: str, **where: Any) -> list[Row]:
+        store = self._simulator.store
+        tables: dict[str, Mapping[str, Row]] = {
+            "run": store.runs, "task": store.task_rows, "action": store.action_rows,
+        }  # fmt: skip
+        found = tables[kind].values()
+        return [row for row in found if all(row[k] == v for k, v in where.items())]
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+
+# -- On a database ------------------------------------------------------------
+
+
+class _OnDatabase:
+    """What the stages with a database have in common."""
+
+    database: Database
+    clock: FakeClock
+    engine: EngineServer
+    sources: Sources
+
+    def upload(self, namespace: str, texts: Mapping[str, str]) -> None:
+        place = Place(namespace=namespace)
+        with self.database.begin() as connection:
+            author = Author(CALLER, self.clock.now(), self.new_id)
+            if "workflows" in texts:
+                parsed = parse_workflows(versioned(texts["workflows"]))
+                table = models.workflows
+                names = connection.execute(
+                    select(table.c.name).where(table.c.namespace == namespace)
+                ).scalars()
+                old = {*names} & {p.spec.name for p in parsed}
+                for known, write in (
+                    (True, update_workflows),
+                    (False, create_workflows),
+                ):
+                    chosen = [p for p in parsed if (p.spec.name in old) is known]
+                    if chosen:
+                        write(connection, author, chosen, place)
+            if "adhoc-actions" in texts:
+                actions = parse_actions(versioned(texts["adhoc-actions"]))
+                create_actions(connection, author, actions, place)
+            if "workbook" in texts:
+                book = parse_workbook(versioned(texts["workbook"]))
+                workbooks.create(connection, author, book, place)
+
+    def environment(self, name: str, variables: Mapping[str, Any]) -> None:
+        values = {"name": name, "variables": dict(variables)}
+        with self.database.begin() as connection:
+            author = Author(CALLER, self.clock.now(), self.new_id)
+            create_environment(connection, author, values)
+
+    def advance(self, seconds: float | None) -> None:
+        """Timers fire one after the other, each at its time."""
+        start = self.clock.monotonic()
+        end = float("inf") if seconds is None else start + seconds
+        for _ in range(MOST_MOVES):
+            due = self.engine.deliver.next_due()
+            if due is None or due > end:
+                break
+            # a microsecond more: due dates are kept as differences of floats
+            step = max(0.0, due - self.clock.monotonic()) + 1e-6
+            self.clock.advance(step)
+            self.engine.deliver.fire_due()
+            self.settle()
+        if seconds is not None:
+            self.clock.advance(max(0.0, end - self.clock.monotonic()))
+
+    def rows(self, kind: str, **where: Any) -> list[Row]:
+        table = TABLES[kind]
+        query = select(table).where(*(table.c[n] == v for n, v in where.items()))
+        with self.database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def settle(self) -> None:
+        raise NotImplementedError
+
+    def _empty(self) -> None:
+        """Forget the last story; its timers find nothing when they are due."""
+        with self.database.begin() as connection:
+            for table in reversed(models.metadata.sorted_tables):
+                connection.execute(table.delete())
+        self.advance(None)
+
+
+class HouseStage(_OnDatabase):
+    """``tests/house.py``: all roles, no thread."""
+
+    kind = "house"
+
+    def __init__(self, directory: Path) -> None:
+        self.cast = Cast(lambda id: part_of(self.rows, id))
+        self._house = House(
+            directory, registry=Registry(Settings(), (self.cast.provider,))
+        )
+        self.database, self.clock = self._house.database, self._house.clock
+        self.engine = self._house.engine
+
+    def open(self, rules: Mapping[str, Any]) -> None:
+        self._empty()
+        self._house.sources.rules = Rules(**rules)
+
+    def ask(self, event: Event) -> Any:
+        answer = self._house.ask(event)
+        self.settle()
+        return answer
+
+    def settle(self) -> None:
+        self._house.settle()
+
+    def close(self) -> None:
+        self._house.close()
+
+
+class ServiceStage(_OnDatabase):
+    """Engine and executor on PostgreSQL and RabbitMQ, as in production but for
+    the clock and the heartbeats, which nobody sends while time jumps."""
+
+    kind = "services"
+
+    def __init__(self, database: Database, transport: str, clock: FakeClock) -> None:
+        self.cast = Cast(lambda id: part_of(self.rows, id))
+        self.database, self.clock = database, clock
+        self._bus = Bus(transport, call_timeout=30.0)
+        registry = Registry(Settings(), (self.cast.provider,))
+        self.sources = Sources(Evaluator(), registry, self.new_id)
+        self.engine = EngineServer(
+            database,
+            self._bus,
+            self.sources,
+            clock,
+            EngineOptions(name="stories", lost_after=0.0, unclaimed_after=0.0),
+        )
+        self._executor = ExecutorServer(
+            self._bus, registry, ExecutorSettings(threads=8), SystemClock(), self.new_id
+        )
+
+    def open(self, rules: Mapping[str, Any]) -> None:
+        self._empty()
+        self.sources.rules = Rules(**rules)
+
+    def ask(self, event: Event) -> Any:
+        answer = self._bus.call(event)
+        self.settle()
+        return answer
+
+    def settle(self) -> None:
+        """Until no row says that something is on its way."""
+        pause = threading.Event()
+        for _ in range(6_000):
+            if self._is_quiet():
+                return
+            pause.wait(0.005)
+        raise AssertionError(f"still busy after 30 s: {self._busy()}")
+
+    def _is_quiet(self) -> bool:
+        outbox, action = models.outbox, models.action_executions
+        ours = and_(
+            outbox.c.kind != "Notify",
+            or_(outbox.c.kind == "CallAction", outbox.c.due_at <= self.clock.now()),
+        )
+        works = and_(action.c.state == State.RUNNING.value, action.c.is_sync)
+        # One statement sees one moment.
+        query = select(
+            select(func.count()).select_from(outbox).where(ours).scalar_subquery(),
+            select(func.count()).select_from(action).where(works).scalar_subquery(),
+        )
+        with self.database.read() as connection:
+            return not any(connection.execute(query).one())
+
+    def _busy(self) -> list[Any]:
+        with self.database.read() as connection:
+            return [
+                dict(r) for r in connection.execute(select(models.outbox)).mappings()
+            ]
+
+    def start(self) -> None:
+        for service in (self._bus, self.engine, self._executor):
+            service.start()
+
+    def close(self) -> None:
+        for service in (self._executor, self.engine, self._bus):
+            service.stop()
+
+
+@contextmanager
+def service_stage(directory: Path) -> Iterator[ServiceStage]:
+    """A database and a virtual host of its own.
+
+    :raises NoServer: one of the servers does not answer.
+    """
+    with ExitStack() as stack:
+        url = stack.enter_context(fresh_database("postgresql", directory))
+        transport = stack.enter_context(virtual_host())
+        clock = FakeClock()
+        database = Database(url, clock=clock)
+        stack.callback(database.dispose)
+        database.create_or_upgrade()
+        stage = ServiceStage(database, transport, clock)
+        stage.start()
+        stack.callback(stage.close)
+        yield stage
+
+
+__all__ = ["HouseStage", "NoServer", "PureStage", "Stage", "service_stage"]

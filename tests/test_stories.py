@@ -1,0 +1,64 @@
+"""Each story of ``tests/stories``, told three ways: on the core alone, in one
+process, on PostgreSQL and RabbitMQ (``doc/contributor.rst``, "A story")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from storytelling.stages import (
+    HouseStage,
+    NoServer,
+    PureStage,
+    ServiceStage,
+    service_stage,
+)
+from storytelling.story import Story, stories_of
+from storytelling.telling import tell
+
+STORIES = list(stories_of(Path(__file__).parent / "stories"))
+
+each_story = pytest.mark.parametrize("story", STORIES, ids=[s.id for s in STORIES])
+
+
+@pytest.fixture(scope="module")
+def core() -> PureStage:
+    return PureStage()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseStage]:
+    stage = HouseStage(tmp_path_factory.mktemp("stories"))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceStage]:
+    try:
+        with service_stage(tmp_path_factory.mktemp("services")) as stage:
+            yield stage
+    except NoServer as missing:
+        pytest.skip(str(missing))
+
+
+@each_story
+def test_on_the_core(story: Story, core: PureStage) -> None:
+    tell(story, core)
+
+
+@each_story
+def test_in_one_process(story: Story, house: HouseStage) -> None:
+    tell(story, house)
+
+
+@pytest.mark.services
+@each_story
+def test_on_services(story: Story, services: ServiceStage) -> None:
+    tell(story, services)
+
+
+def test_names_are_unique() -> None:
+    names = [story.id for story in STORIES]
+    assert sorted(set(names)) == sorted(names)
