@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
+from yaql.language.contexts import ContextBase  # type: ignore[import-untyped]
 from yaql.language.utils import FrozenDict  # type: ignore[import-untyped]
 
 from mistral.errors import ExpressionFault
@@ -269,7 +270,10 @@ class _Copier:
         if not self._stored:
             return value if depth == 0 else str(value)
         if value.tzinfo is not None:
-            value = value.astimezone(UTC)
+            try:
+                value = value.astimezone(UTC)
+            except OverflowError:
+                raise Unstorable("is a date-time outside the years 1 to 9999") from None
         return value.strftime("%Y-%m-%dT%H:%M:%S.%f").zfill(26)
 
     def _date(self, value: date | time, depth: int) -> Any:
@@ -285,6 +289,8 @@ class _Copier:
         return float(value)
 
     def _refuse(self, value: Any, depth: int) -> Any:
+        if isinstance(value, ContextBase):
+            raise Unstorable("is what let, with, def or unpack gives; '->' uses it")
         if callable(value):
             # LINT-35: methods win over keys behind a dot
             raise Unstorable("is a method or function; a key is read as _['key']")

@@ -1,7 +1,8 @@
 """YAQL's regular expression functions, in linear time.
 
 Each takes what the library's function of the same name takes, with
-:class:`~.regex.Regex` in the place of a compiled pattern.
+:class:`~.regex.Regex` in the place of a compiled pattern. One thing of the
+library is not reproduced: ``$name`` of a named group is set instead of failing.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from typing import Any, Final
 
 from mistral.expressions.limits import budget
 from mistral.expressions.regex import Regex
+from mistral.expressions.regex_template import Template
 
 
 def regex(
     pattern: str,
-    ignore_case: bool = False,
-    multi_line: bool = False,
-    dot_all: bool = False,
+    ignore_case: Any = False,
+    multi_line: Any = False,
+    dot_all: Any = False,
 ) -> Regex:
-    flags = "i" * ignore_case + "m" * multi_line + "s" * dot_all
-    return Regex(pattern, flags)
+    """Of the flags only the truth counts, as in the library."""
+    wanted = zip("ims", (ignore_case, multi_line, dot_all), strict=True)
+    return Regex(pattern, "".join(flag for flag, on in wanted if on))
 
 
 def matches(regexp: Regex, string: str) -> bool:
@@ -117,6 +120,8 @@ def _substitute(
         if count and done >= count:
             break
         piece = replacement(match)
+        if piece is None:
+            piece = ""
         size += len(piece)
         spent.bytes(size)
         pieces += (string[end : match.start()], piece)
@@ -126,7 +131,8 @@ def _substitute(
 
 
 def replace(regexp: Regex, string: str, repl: str, count: int = 0) -> str:
-    return _substitute(regexp, string, lambda match: match.expand(repl), count)
+    template = Template(repl, regexp.names, regexp.groups)
+    return _substitute(regexp, string, template.expand, count)
 
 
 def replace_string(string: str, regexp: Regex, repl: str, count: int = 0) -> str:

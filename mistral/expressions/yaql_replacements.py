@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from functools import cmp_to_key
+from itertools import groupby
 from typing import Any, Final
 
 from yaql.language import utils  # type: ignore[import-untyped]
@@ -129,9 +129,7 @@ def merge_with(
 # -- looking for values ------------------------------------------------------------
 
 
-def _same(left: Any, right: Any, spent: Budget) -> bool:
-    if left is right:
-        return True
+def _equal(left: Any, right: Any, spent: Budget) -> bool:
     if isinstance(left, _DEEP) and isinstance(right, _DEEP):
         spent.weigh(left)
         spent.weigh(right)
@@ -148,7 +146,7 @@ def contains(collection: Iterable[Any], value: Any) -> bool:
         return value in collection
     weight = spent.weigh(value)
     if isinstance(value, _DEEP):
-        return any(_same(item, value, spent) for item in collection)
+        return any(item is value or _equal(item, value, spent) for item in collection)
     if isinstance(collection, tuple | list):
         spent.charge(len(collection) * weight // 64)
     return value in collection
@@ -166,7 +164,7 @@ def index_of(collection: Iterable[Any], item: Any) -> int:
     spent = budget()
     for index, found in enumerate(collection):
         spent.charge()
-        if _same(found, item, spent):
+        if _equal(found, item, spent):
             return index
     return -1
 
@@ -176,7 +174,7 @@ def last_index_of(collection: Iterable[Any], item: Any) -> int:
     last = -1
     for index, found in enumerate(collection):
         spent.charge()
-        if _same(found, item, spent):
+        if _equal(found, item, spent):
             last = index
     return last
 
@@ -282,31 +280,72 @@ def assert_(engine: Any, obj: Any, condition: Function, message: str) -> Any:
 
 
 class Ordering(queries.OrderingIterable):  # type: ignore[misc]
-    """``orderBy``: each key is computed once; keys that are all numbers or all
-    strings are compared by Python, which orders them as YAQL does."""
+    """``orderBy`` and the ``thenBy`` that follow.
+
+    A further selector is asked only about items that the ones before find
+    equal, none at all about an item that stands alone. Each key is computed
+    once; keys that are all numbers or all strings are compared by Python,
+    which orders them as YAQL does.
+    """
 
     def __repr__(self) -> str:
         return "<sequence>"
 
     def do_sort(self) -> None:
-        spent = budget()
         items = list(self.collection)
-        spent.items(len(items))
-        for selector, ascending in reversed(self.order):
-            keyed = [(selector(item), item) for item in items]
-            spent.charge(len(keyed))
-            if _alike([key for key, _item in keyed]):
-                keyed.sort(key=_first, reverse=not ascending)
-            else:
-                order = cmp_to_key(self._compare)
-                keyed.sort(key=lambda pair: order(pair[0]), reverse=not ascending)
-            items = [item for _key, item in keyed]
-        self.sorted = items
+        budget().items(len(items))
+        self.sorted = self._arrange(items, 0)
 
-    def _compare(self, left: Any, right: Any) -> int:
+    def _arrange(self, items: list[Any], level: int) -> list[Any]:
+        """The items in the order of the selectors from ``level`` on."""
+        if len(items) < 2 or level == len(self.order):
+            return items
+        selector, ascending = self.order[level]
+        budget().charge(len(items))
+        keyed = [(selector(item), item) for item in items]
+        if not _alike([key for key, _item in keyed]):
+            return self._compared(keyed, level)
+        keyed.sort(key=_first, reverse=not ascending)
+        arranged: list[Any] = []
+        for _key, group in groupby(keyed, key=_first):
+            arranged += self._arrange([item for _key, item in group], level + 1)
+        return arranged
+
+    def _compared(self, keyed: list[tuple[Any, Any]], level: int) -> list[Any]:
+        """By YAQL's own operators, which may refuse two keys."""
+        ranked = [_Ranked(self, level, key, item) for key, item in keyed]
+        return [found.item for found in sorted(ranked)]
+
+    def compare(self, left: Any, right: Any) -> int:
         if self.operator_lt(left, right):
             return -1
         return 1 if self.operator_gt(left, right) else 0
+
+
+class _Ranked:
+    """An item among others; its keys are computed when they are needed."""
+
+    __slots__ = ("_keys", "_level", "_ordering", "item")
+
+    def __init__(self, ordering: Ordering, level: int, key: Any, item: Any) -> None:
+        self._ordering = ordering
+        self._level = level
+        self._keys = [key]
+        self.item = item
+
+    def key(self, place: int) -> Any:
+        if place == len(self._keys):
+            selector, _ascending = self._ordering.order[self._level + place]
+            self._keys.append(selector(self.item))
+        return self._keys[place]
+
+    def __lt__(self, other: _Ranked) -> bool:
+        directions = self._ordering.order[self._level :]
+        for place, (_selector, ascending) in enumerate(directions):
+            found = self._ordering.compare(self.key(place), other.key(place))
+            if found:
+                return (found < 0) is ascending
+        return False
 
 
 def _first(pair: tuple[Any, Any]) -> Any:
