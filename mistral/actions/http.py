@@ -90,12 +90,14 @@ class HttpAction(BuiltinAction):
             auth=self.auth,
         )
         self._log_request()
+        timeout = self._timeout()
         try:
             response = http_client.send(
                 guard,
                 settings.max_response_size_bytes,
                 request,
-                timeout=self._timeout(),
+                timeout=timeout,
+                total=self._total(timeout),
                 allow_redirects=self.allow_redirects,
                 proxies=self._proxies(),
                 verify=self._verify(),
@@ -119,6 +121,11 @@ class HttpAction(BuiltinAction):
         if not 0 <= seconds < float("inf"):
             raise ActionException(f"{self.NAME}: expected a timeout of 0 or more.")
         return seconds or None
+
+    def _total(self, timeout: float | None) -> float | None:
+        """Seconds for the whole request: no server may hold a worker for ever."""
+        total = self.settings.total_timeout
+        return max(total, 2 * (timeout or 0)) if total else None
 
     def _proxies(self) -> dict[str, str]:
         if self.proxies and not self.settings.allow_user_proxies:

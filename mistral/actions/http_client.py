@@ -8,6 +8,8 @@ URL while the socket goes to the checked address.
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
 from typing import Any, Final
 
 import requests
@@ -16,6 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import exceptions as urllib3_exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 from urllib3.util.connection import create_connection
 
 from mistral.actions.egress import Egress, EgressDenied
@@ -25,13 +28,63 @@ MAX_REDIRECTS: Final = 10
 _CHUNK: Final = 64 * 1024
 
 
+class Deadline:
+    """Cuts the connections of a request when its time is over.
+
+    A server that sends a byte now and then never runs into a read time-out, so
+    the end comes from outside: sockets are shut down, whatever waits on them.
+
+    :param seconds: from entering on; None: for ever.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._timer: threading.Timer | None = None
+        self.passed = False
+
+    def __enter__(self) -> Deadline:
+        if self._seconds is not None:
+            self._timer = threading.Timer(self._seconds, self._cut)
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            for each in self._sockets:
+                each.close()
+            self._sockets = []
+
+    def watch(self, connected: socket.socket) -> socket.socket:
+        """The same socket; raises TimeoutError when the time is over already."""
+        with self._lock:
+            if self.passed:
+                connected.close()
+                raise TimeoutError("no time is left")
+            if self._timer is not None:
+                # TLS takes the socket over; a second handle stays valid.
+                self._sockets.append(connected.dup())
+        return connected
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+
 class GuardedAdapter(HTTPAdapter):
     """:param limit: most bytes of a body, after decoding; 0: no limit."""
 
-    def __init__(self, egress: Egress, limit: int) -> None:
+    def __init__(self, egress: Egress, limit: int, deadline: Deadline) -> None:
         self._egress = egress
         self._limit = limit
-        self._pools = _guarded_pools(egress)
+        self._pools = _guarded_pools(egress, deadline)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -87,34 +140,52 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def send(
-    egress: Egress, limit: int, request: requests.Request, **options: Any
+    egress: Egress,
+    limit: int,
+    request: requests.Request,
+    *,
+    total: float | None = None,
+    **options: Any,
 ) -> requests.Response:
     """The answer, its body read.
 
+    :param total: seconds for all of it; None: any.
     :param options: ``timeout``, ``allow_redirects``, ``proxies``, ``verify`` as
         ``requests`` takes them. Nothing is taken from the environment (proxies,
         ``.netrc``): it belongs to the operator.
     :raises EgressDenied: the policy forbids it.
     :raises ActionException: the body is above the limit.
+    :raises TimeoutError: it took longer than ``total``.
     :raises requests.RequestException: everything else.
     """
-    with requests.Session() as session:
+    deadline = Deadline(total)
+    with requests.Session() as session, deadline:
         session.trust_env = False
         session.max_redirects = MAX_REDIRECTS
-        adapter = GuardedAdapter(egress, limit)
+        adapter = GuardedAdapter(egress, limit, deadline)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        return session.send(session.prepare_request(request), **options)
+        try:
+            response = session.send(session.prepare_request(request), **options)
+        except (requests.RequestException, HTTPError, OSError):
+            if not deadline.passed:
+                raise
+        # What was cut off may look like the end of a body.
+        if not deadline.passed:
+            return response
+    raise TimeoutError(f"it took longer than {total:g} s in all")
 
 
-def _guarded_pools(egress: Egress) -> dict[str, type[HTTPConnectionPool]]:
+def _guarded_pools(
+    egress: Egress, deadline: Deadline
+) -> dict[str, type[HTTPConnectionPool]]:
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, egress)
+            return deadline.watch(_connect(self, egress, deadline))
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _connect(self, egress)
+            return deadline.watch(_connect(self, egress, deadline))
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -125,7 +196,9 @@ def _guarded_pools(egress: Egress) -> dict[str, type[HTTPConnectionPool]]:
     return {"http": PlainPool, "https": SecurePool}
 
 
-def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
+def _connect(
+    connection: HTTPConnection, egress: Egress, deadline: Deadline
+) -> socket.socket:
     host, port = connection.host, connection.port
     try:
         addresses = egress.addresses(host, port)
@@ -135,6 +208,8 @@ def _connect(connection: HTTPConnection, egress: Egress) -> socket.socket:
         ) from error
     failure: OSError | None = None
     for address in addresses:
+        if deadline.passed:
+            break
         try:
             return create_connection(
                 (address, port),

@@ -280,6 +280,13 @@ class HttpSettings:
     default_timeout: int = option(
         60, "Seconds to connect and to wait for data; 0: no limit.", minimum=0
     )
+    total_timeout: float = option(
+        600.0,
+        "Longest time of a whole request in seconds, redirects included; where the "
+        "timeout of the action is longer, twice that (to connect and to read); 0: no "
+        "limit.",
+        minimum=0,
+    )
     max_response_size_bytes: int = option(
         5 * 1024 * 1024, "Largest body of a response; 0: no limit.", minimum=0
     )

@@ -26,7 +26,9 @@ OPEN = HttpSettings(denied_cidrs=())
 
 class Handler(BaseHTTPRequestHandler):
     """``/status/<n>``, ``/to?<url>`` and ``/loop`` redirect, ``/flood`` never
-    ends, ``/bomb`` is small until decoded; everything else tells what it got."""
+    ends, ``/drip/<n>`` neither, slowly: after n bytes of an answer it waits for the
+    end of the test; ``/bomb`` is small until decoded; everything else tells what it
+    got."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -55,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, packed, {"Content-Encoding": "gzip"})
         elif kind == "flood":
             self.flood(int(argument))
+        elif kind == "drip":
+            self.drip(int(argument))
         else:
             self.answer(
                 200,
@@ -87,6 +91,12 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.server.hung_up.set()
 
+    def drip(self, count: int) -> None:
+        text = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+        self.wfile.write(text[:count])
+        self.server.over.wait(60)
+        self.close_connection = True
+
     def answer(
         self, status: int, body: Any, headers: dict[str, str] | None = None
     ) -> None:
@@ -106,6 +116,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.seen: list[str] = []
         self.hung_up = threading.Event()
+        self.over = threading.Event()
 
     @property
     def url(self) -> str:
@@ -118,6 +129,7 @@ def server() -> Iterator[Server]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
+        server.over.set()
         server.shutdown()
         thread.join()
 
@@ -354,6 +366,31 @@ def test_a_timeout_of_zero_is_none(server: Server, timeout: int | None) -> None:
     """§ 9.2: 0 = no timeout, of the action and of the option."""
     settings = HttpSettings(denied_cidrs=(), default_timeout=0)
     assert run(server.url, settings, timeout=timeout)["status"] == 200
+
+
+@pytest.mark.parametrize("sent", [0, 20, 42], ids=["nothing", "head", "body"])
+def test_a_request_has_an_end(server: Server, sent: int) -> None:
+    """§ 9.2 (Required: stream with a hard cap): without a time-out of its own it
+    ends all the same, wherever the server stops to answer."""
+    settings = HttpSettings(denied_cidrs=(), default_timeout=0, total_timeout=0.3)
+    with pytest.raises(
+        ActionException, match=r"^Failed to send HTTP request: .*0\.3 s"
+    ):
+        run(f"{server.url}/drip/{sent}", settings)
+
+
+def test_a_longer_timeout_of_its_own_is_honoured(server: Server) -> None:
+    """§ 9.2: ``timeout`` bounds connecting and each read; the total is no less
+    than both."""
+    settings = HttpSettings(denied_cidrs=(), total_timeout=0.000001)
+    assert run(server.url, settings, timeout=30)["status"] == 200
+
+
+def test_a_read_timeout_counts_for_each_read(server: Server) -> None:
+    with pytest.raises(
+        ActionException, match=r"^Failed to send HTTP request: .*imed out"
+    ):
+        run(f"{server.url}/drip/0", timeout=0.2)
 
 
 @pytest.mark.parametrize("timeout", [-1, "soon", float("inf")])
