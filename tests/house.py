@@ -24,6 +24,7 @@ from mistral.db import models
 from mistral.db.database import Database
 from mistral.db.definitions import Author, Place, create_actions, create_workflows
 from mistral.engine.core.run import Rules
+from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.errors import Bug
@@ -84,7 +85,9 @@ class House:
         rules: Rules | None = None,
         database: Callable[..., Database] = Database,
         registry: Registry | None = None,
+        expiration: Expiration | None = None,
     ) -> None:
+        self.expiration = expiration
         self.clock = FakeClock()
         self.database = database(
             url or f"sqlite:///{directory / 'house.db'}", clock=self.clock
@@ -109,9 +112,8 @@ class House:
         self.sources = Sources(
             Evaluator(), self.registry, lambda: self.new_id(), rules=self.rules
         )
-        return EngineServer(
-            self.database, self.post, self.sources, self.clock, EngineOptions(name=name)
-        )
+        options = EngineOptions(name=name, expiration=self.expiration)
+        return EngineServer(self.database, self.post, self.sources, self.clock, options)
 
     def new_id(self) -> str:
         return f"00000000-0000-4000-8000-{next(self._numbers):012d}"

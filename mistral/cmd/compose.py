@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,9 +24,10 @@ from mistral.api.services import Services
 from mistral.bus import Bus
 from mistral.clock import Clock, SystemClock
 from mistral.cmd.children import Child
-from mistral.config import Settings
+from mistral.config import ExpirationSettings, Settings
 from mistral.db.database import Database
 from mistral.engine.core.run import Rules
+from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.errors import ServiceError
@@ -184,6 +186,20 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
     )
 
 
+def make_expiration(policy: ExpirationSettings) -> Expiration | None:
+    """None: nothing ever expires (spec/engine.md § 10.5)."""
+    if not policy.enabled:
+        return None
+    minutes = policy.older_than
+    return Expiration(
+        interval=60.0 * policy.evaluation_interval,
+        older_than=timedelta(minutes=minutes) if minutes else None,
+        keep=policy.max_finished_executions,
+        batch=policy.batch_size,
+        ignored=frozenset(policy.ignored_states),
+    )
+
+
 def make_engine(
     settings: Settings, database: Database, bus: Bus, clock: Clock, name: str
 ) -> EngineServer:
@@ -201,6 +217,8 @@ def make_engine(
             if beats.enabled
             else 0.0,
             answer_seconds=float(settings.messaging.rpc_response_timeout),
+            expiration=make_expiration(settings.expiration),
+            trace_log=settings.engine.workflow_trace_log_name,
         ),
     )
 

@@ -13,7 +13,6 @@ _FIXED = "there is only one kind"
 _LATER = "this version has no such part"
 
 INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
-    ("DEFAULT", "workflow_trace_log_name"): "history rows are the trace",
     ("DEFAULT", "scheduler_type"): _OUTBOX,
     ("DEFAULT", "js_implementation"): "scripts run in QuickJS; see [javascript]",
     ("DEFAULT", "expiration_token_duration"): "it never had one",
@@ -48,11 +47,6 @@ INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
     ("notifier", "host"): _LATER,
     ("notifier", "topic"): _LATER,
     ("notifier", "notify"): _LATER,
-    ("execution_expiration_policy", "evaluation_interval"): _LATER,
-    ("execution_expiration_policy", "older_than"): _LATER,
-    ("execution_expiration_policy", "max_finished_executions"): _LATER,
-    ("execution_expiration_policy", "batch_size"): _LATER,
-    ("execution_expiration_policy", "ignored_states"): _LATER,
     ("action_heartbeat", "batch_size"): "liveness is one row per executor",
     ("context_versioning", "hash_version_keys"): "contexts hold references to values",
     ("pecan", "root"): _FIXED,

@@ -193,6 +193,13 @@ def _check(settings: Settings) -> None:
             + ", ".join(sorted(wrong))
             + "."
         )
+    ignored = settings.expiration.ignored_states
+    wrong = set(ignored) - {"SUCCESS", "ERROR", "CANCELLED"}
+    if wrong:
+        raise ConfigurationFault(
+            "[execution_expiration_policy] ignored_states: expected some of SUCCESS, "
+            f"ERROR, CANCELLED, found {', '.join(sorted(wrong))}."
+        )
     for cidr in settings.http.denied_cidrs:
         try:
             ipaddress.ip_network(cidr, strict=False)

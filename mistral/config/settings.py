@@ -125,6 +125,12 @@ class EngineSettings:
         group="context_versioning",
         name="enabled",
     )
+    workflow_trace_log_name: str = option(
+        "workflow_trace",
+        "Logger that gets a line for each change of a state of a workflow, task or "
+        "action execution.",
+        group="DEFAULT",
+    )
     secret_key: tuple[str, ...] = option(
         (),
         "Keys that encrypt secrets in rows and messages, the current one first, "
@@ -208,6 +214,38 @@ class HeartbeatSettings:
     def lost_after(self) -> float:
         """Seconds without a sign after which an executor is lost."""
         return float(self.check_interval * self.max_missed_heartbeats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpirationSettings:
+    """When engines delete finished executions, with everything below them."""
+
+    GROUP: ClassVar[str] = "execution_expiration_policy"
+
+    evaluation_interval: int = option(
+        0, "Minutes between two looks for executions to delete; 0: none.", minimum=0
+    )
+    older_than: int = option(
+        0,
+        "Minutes since its last change after which a finished execution is deleted; "
+        "0: never for its age.",
+        minimum=0,
+    )
+    max_finished_executions: int = option(
+        0, "Finished executions that stay, the newest; 0: any number.", minimum=0
+    )
+    batch_size: int = option(
+        0, "Executions deleted at the same time; 0: as many as is good.", minimum=0
+    )
+    ignored_states: tuple[str, ...] = option(
+        (), "SUCCESS, ERROR or CANCELLED: executions in these states stay."
+    )
+
+    @property
+    def enabled(self) -> bool:
+        return self.evaluation_interval > 0 and bool(
+            self.older_than or self.max_finished_executions
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +391,7 @@ GROUPS: Final[dict[str, type]] = {
     "database": DatabaseSettings,
     "messaging": MessagingSettings,
     "heartbeat": HeartbeatSettings,
+    "expiration": ExpirationSettings,
     "expressions": ExpressionsGroup,
     "yaql": YaqlGroup,
     "http": HttpSettings,
@@ -390,6 +429,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
+    expiration: ExpirationSettings = field(default_factory=ExpirationSettings)
     expressions: ExpressionsGroup = field(default_factory=ExpressionsGroup)
     yaql: YaqlGroup = field(default_factory=YaqlGroup)
     http: HttpSettings = field(default_factory=HttpSettings)

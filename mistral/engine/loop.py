@@ -21,6 +21,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from mistral.clock import Clock
 from mistral.db import history
 from mistral.db.database import Database
+from mistral.engine import trace
 from mistral.engine.core.decide import Decision, decide
 from mistral.engine.core.run import Run
 from mistral.engine.deliver import Deliver
@@ -58,6 +59,7 @@ class _Outcome:
     errors: list[tuple[Waiting, Exception]] = field(default_factory=list)
     back: list[Waiting] = field(default_factory=list)
     moved: list[tuple[Waiting, str]] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
 
 
 class EngineLoop(Service):
@@ -66,6 +68,7 @@ class EngineLoop(Service):
     :param owner: id of this engine process, for leases.
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
+    :param trace_log: logger of changes of states, see ``trace``.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class EngineLoop(Service):
         sources: Sources,
         clock: Clock,
         reply_to: str,
+        trace_log: str = "workflow_trace",
     ) -> None:
         super().__init__("engine-loop")
+        self._trace = logging.getLogger(trace_log)
         self._database = database
         self._intake = intake
         self._deliver = deliver
@@ -287,6 +292,8 @@ class EngineLoop(Service):
             written.history.append(
                 history_row(written, key, seq, waiting.event, transitions, effects)
             )
+            if self._trace.isEnabledFor(logging.INFO):
+                outcome.trace.extend(trace.lines(run, transitions))
         if run is not None and (tried.heard or tried.touched):
             written.runs.append(run)
         written.outbox.extend(
@@ -344,6 +351,8 @@ class EngineLoop(Service):
 
     def _after_commit(self, outcome: _Outcome) -> None:
         self._deliver.after_commit(outcome.written.outbox, outcome.written.now)
+        for line in outcome.trace:
+            self._trace.info("%s", line)
         monotonic = self._clock.monotonic()
         for waiting in outcome.back:
             waiting.since = waiting.since if waiting.skips else monotonic

@@ -20,6 +20,7 @@ from mistral.db import rows
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.engine.deliver import Deliver
+from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake
 from mistral.engine.loop import EngineLoop
@@ -87,6 +88,8 @@ class EngineOptions:
         fails; 0: never.
     :param answer_seconds: how long a request may wait for its turn.
     :param intake: events from outside that may wait.
+    :param expiration: when finished runs are deleted; None: never.
+    :param trace_log: logger that gets a line per change of a state.
     """
 
     name: str
@@ -95,6 +98,8 @@ class EngineOptions:
     unclaimed_after: float = 3600.0
     answer_seconds: float = 60.0
     intake: int = 10_000
+    expiration: Expiration | None = None
+    trace_log: str = "workflow_trace"
 
 
 class EngineServer(Service):
@@ -118,7 +123,13 @@ class EngineServer(Service):
             database, bus, self.intake, clock, owner=sources.new_id()
         )
         self.loop = EngineLoop(
-            database, self.intake, self.deliver, sources, clock, self.reply_to
+            database,
+            self.intake,
+            self.deliver,
+            sources,
+            clock,
+            self.reply_to,
+            options.trace_log,
         )
         self.sweeps: list[Loop] = [
             OverdueSweep(database, self.intake, self.deliver, self.reply_to),
@@ -137,6 +148,10 @@ class EngineServer(Service):
         if options.unclaimed_after > 0:
             self.sweeps.append(
                 UnclaimedSweep(database, self.intake, clock, options.unclaimed_after)
+            )
+        if options.expiration is not None:
+            self.sweeps.append(
+                ExpirationSweep(database, self.intake, options.expiration)
             )
         self._subscriptions: list[Any] = []
 

@@ -197,7 +197,7 @@ def open_action(
     run.transitions.append(["action", action.id, action.name, None, action.state])
     if not (target or timeout) and _inline(case, action, call):
         return action
-    _offer(case, action, call, target, timeout, spec)
+    _offer(case, action, call, target, timeout)
     return action
 
 
@@ -220,7 +220,6 @@ def _offer(
     call: Prepared,
     target: Any,
     timeout: int | None,
-    spec: TaskSpec | None,
 ) -> None:
     run = case.run
     action.call = {
@@ -329,7 +328,8 @@ def run_alone(case: Case, event: Any) -> Action:
         outputs=call.outputs,
     )
     run.actions[action.id] = action
-    _offer(case, action, call, event.target, event.timeout, None)
+    run.transitions.append(["action", action.id, action.name, None, action.state])
+    _offer(case, action, call, event.target, event.timeout)
     return action
 
 
