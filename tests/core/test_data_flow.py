@@ -563,3 +563,24 @@ def test_inputs_and_their_defaults_are_never_evaluated() -> None:
       publish:
         r: <% [$.a, $.b, $.c] %>"""
     assert output(body, {"a": "<% 2 %>"})["r"] == ["<% 2 %>", "<% 1 %>", "{{ 1 }}"]
+
+
+def test_a_task_cannot_set_what_the_engine_sets_for_a_sub_workflow() -> None:
+    """§ 1.8: position, parent and namespace; other keys become parameters."""
+    body = """w:
+  tasks:
+    t:
+      workflow: s
+      input:
+        {namespace: 5, index: 9, root_execution_id: x, task_execution_id: y, own: 1}
+s: {tasks: {e: {action: std.echo output=1}}}"""
+    sim = Simulator(HEAD + body)
+    row = sim.run("w")
+    child = next(r for r in sim.store.runs.values() if r["task_execution_id"])
+    assert child["state"] == SUCCESS
+    assert child["params"] == {
+        "namespace": "", "index": 0, "root_execution_id": row["id"],
+        "task_execution_id": child["task_execution_id"], "own": 1, "env": {},
+    }  # fmt: skip
+    with pytest.raises(BadRequest, match="namespace"):
+        sim.start("s", namespace=5)

@@ -72,11 +72,13 @@ def start(case: Case, event: StartWorkflow) -> None:
         }
         run.task_execution_id = parent["task_id"]
         run.root_execution_id = parent["root_id"]
+        # What the engine sets wins over what the task calls by the same name.
         params = {
+            **params,
             "root_execution_id": parent["root_id"],
             "task_execution_id": parent["task_id"],
             "index": parent["index"],
-            **params,
+            "namespace": event.namespace,
         }
     run.input = _checked_input(case, spec, given)
     run.params = _checked_params(case, spec, params, row, event, project)
@@ -184,17 +186,22 @@ def _checked_params(
         )
     namespace = event.namespace or row["namespace"] or ""
     result = {**params, "env": dict(env)}
-    result.setdefault("namespace", namespace)
+    if not isinstance(result.setdefault("namespace", namespace), str):
+        raise BadRequest(
+            "Unexpected value type for namespace: a string is expected, found "
+            f"{type(result['namespace']).__name__}"
+        )
     evaluate = params.get("evaluate_env", True) is not False
     if env and evaluate and event.parent is None:
         # What a sub-workflow is given has been evaluated with its input.
         case.run.params = result
         result["env"] = case.evaluate(dict(env), env_view(case))
-    if spec.type == "reverse" and result.get("task_name") not in spec.tasks:
+    target = result.get("task_name")
+    known = isinstance(target, str) and target in spec.tasks
+    if spec.type == "reverse" and not known:
         raise BadRequest(
-            f"Invalid task name [wf_name={spec.name}, "
-            f"task_name={result.get('task_name')}]: a reverse workflow needs the "
-            f"parameter 'task_name' with one of its tasks"
+            f"Invalid task name [wf_name={spec.name}, task_name={target}]: a reverse "
+            f"workflow needs the parameter 'task_name' with one of its tasks"
         )
     return result
 
