@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from mistral.engine.core.data import Case, check_size, merged
 from mistral.engine.core.run import Action, Descriptor, Run, Task, TaskFault, move
 from mistral.engine.core.views import env_of, view
-from mistral.errors import ExpressionFault, InvalidInput, WorkflowFault
+from mistral.errors import AuthorError, ExpressionFault, InvalidInput, WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import REQUIRED, ActionSpec, TaskSpec
 from mistral.messages import CallAction, State
 
 NOOP: Final = "std.noop"
+
+
+class UnknownAction(WorkflowFault):
+    """There is no action of this name."""
 
 
 class Prepared:
@@ -48,7 +53,8 @@ def prepare(
     """Follow ad-hoc actions to the action that an executor knows (§ 8.11).
 
     :raises TaskFault: a cycle, a missing base or a failing ``base-input``.
-    :raises WorkflowFault: an unknown action, or wrong parameters.
+    :raises UnknownAction: there is no such action.
+    :raises WorkflowFault: wrong parameters.
     """
     project = case.run.project_id
     outputs: list[Any] = []
@@ -84,7 +90,7 @@ def prepare(
     descriptor = case.facts.action(name, namespace, project)
     if descriptor is None:
         text = f"Failed to find action [action_name={name}]"
-        raise TaskFault(text) if seen else WorkflowFault(text)
+        raise TaskFault(text) if seen else UnknownAction(text)
     try:
         case.facts.check_input(descriptor, given)
     except InvalidInput as error:
@@ -155,21 +161,26 @@ def open_action(
     text = spec.action or NOOP
     name = text
     if "<%" in text or "{" in text:
-        name = case.evaluate(text, view(case, task)) or NOOP
+        with _scheduling(item):
+            name = case.evaluate(text, view(case, task)) or NOOP
     given = evaluated_input(case, spec, view(case, task, extra=item))
     defaults = (env_of(case).get("__actions") or {}).get(text)
     if isinstance(defaults, Mapping):
         seen = view(case, task)
         given = merged(case.evaluate(dict(defaults), seen), given)
     namespace = (run.params or {}).get("namespace") or ""
-    call = prepare(case, str(name), given, namespace, task=task, workbook=run.workbook)
+    with _scheduling(item, UnknownAction):
+        call = prepare(
+            case, str(name), given, namespace, task=task, workbook=run.workbook
+        )
     try:
         check_size(case, call.input, "ActionExecution", "input")
     except WorkflowFault as error:
         raise TaskFault(error.message) from error
     target = spec.target
     if target is not None:
-        target = case.evaluate(target, view(case, task, first=call.base_input))
+        with _scheduling(item):
+            target = case.evaluate(target, view(case, task, first=call.base_input))
     safe = spec.safe_rerun
     if isinstance(safe, str):
         safe = case.evaluate(safe, view(case, task))
@@ -199,6 +210,20 @@ def open_action(
         return action
     _offer(case, action, call, target, timeout)
     return action
+
+
+@contextmanager
+def _scheduling(
+    item: Mapping[str, Any] | None, kind: type[AuthorError] = AuthorError
+) -> Iterator[None]:
+    """An item that cannot be scheduled fails its task in the ordinary way, a
+    plain task ends the run (LANG § 28.1)."""
+    try:
+        yield
+    except kind as error:
+        if item is None:
+            raise
+        raise TaskFault(error.message) from error
 
 
 def _inline(case: Case, action: Action, call: Prepared) -> bool:

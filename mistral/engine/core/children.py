@@ -79,6 +79,11 @@ def finished(case: Case, task: Task, event: ChildFinished) -> None:
     task.held -= event.paused
     if task.said is None or event.ending >= task.said[0]:
         task.said = [event.ending, event.message]
+    if not event.child_id and event.state == State.ERROR and task.total is not None:
+        # An item that could not start: the task says why, at once (§ 4.4).
+        with lifecycle.forced(case, task, "Failed to handle action completion"):
+            if not task.expired and task.state in lifecycle.AWAITING:
+                tasks.complete(case, task, State.ERROR, event.message)
     _consider(case, task)
 
 

@@ -259,14 +259,15 @@ def _settle(
     task_id = action.task_execution_id
     task = None if task_id is None else _task(case, task_id)
     was = action.state
-    if task is None or action.epoch != task.tries:
+    void = task is not None and (action.epoch != task.tries or task.step == "launch")
+    if task is None or void:
         try:
             actions.accept(case, action, state, result, fault=fault)
         except AuthorError:
             # The action is in ERROR and says why; nobody else is concerned.
             pass
-        if task is not None:
-            # A later launch has replaced it: its result does not count.
+        if void:
+            # A later launch has replaced it, or will: its result counts no more.
             action.accepted = False
         return
     doing = "Failed to handle action completion"
@@ -403,8 +404,7 @@ def _woke(case: Case, event: Woke) -> None:
                 tasks.expire(case, task, limit or seconds)
             workflows.advance(case)
         return
-    expected = task.epoch if event.key == "wait-before" else task.tries
-    if event.epoch != expected or task.state not in (State.DELAYED, State.WAITING):
+    if not _is_awaited(task, event):
         return
     if run.state == State.PAUSED:
         task.ready = True
@@ -416,6 +416,17 @@ def _woke(case: Case, event: Woke) -> None:
         else:
             tasks.release(case, task)
     workflows.advance(case)
+
+
+def _is_awaited(task: Task, event: Woke) -> bool:
+    """Whether the task waits for this timer still, and not for another."""
+    if task.state not in (State.DELAYED, State.WAITING):
+        return False
+    if event.key == "wait-before":
+        held = task.outcome is None and task.step is None
+        return held and event.epoch == task.epoch
+    held = task.step == "launch" if event.key == "retry" else task.outcome is not None
+    return held and event.epoch == task.tries
 
 
 def run_rows(case: Case) -> Any:

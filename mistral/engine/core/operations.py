@@ -145,6 +145,7 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
     merge_env(case, env)
     reopen(case, task)
     kept: set[int] = set()
+    task.keep = False
     if reset or task.total is None:
         tasks.invalidate(case, task)
     else:

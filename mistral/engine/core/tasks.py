@@ -181,11 +181,8 @@ def _open(case: Case, task: Task, index: int, item: Mapping[str, Any] | None) ->
     )
     try:
         action = actions.open_action(case, task, spec, index, item, timeout)
-    except Exception as error:
+    except Exception:
         task.open -= 1
-        unknown = item is not None and str(error).startswith("Failed to find action")
-        if unknown and not isinstance(error, TaskFault):
-            raise TaskFault(str(error)) from error
         raise
     if action.completed:
         action_done(case, task, action)
