@@ -193,8 +193,11 @@ class Simulator:
     def request(self, event: Event) -> Any:
         return self._turn(event)
 
-    def settle(self) -> None:
-        """Hear all that waits, and let time pass until nothing does."""
+    def settle(self, until: datetime | None = None) -> None:
+        """Hear all that waits, and let time pass until nothing does.
+
+        :param until: not further than this.
+        """
         while True:
             if self.queue:
                 position = self.random.randrange(len(self.queue)) if self.random else 0
@@ -205,11 +208,14 @@ class Simulator:
                     self._turn(event)
             elif self.offers:
                 self._execute(next(iter(self.offers.values())))
-            elif self.timers:
+            elif self.timers and (until is None or self.timers[0][0] <= until):
                 due, _, event = heapq.heappop(self.timers)
                 self.clock.advance(max(0.0, (due - self.clock.now()).total_seconds()))
                 self.queue.append((event, "row"))
             else:
+                if until is not None:
+                    rest = (until - self.clock.now()).total_seconds()
+                    self.clock.advance(max(0.0, rest))
                 return
 
     def _execute(self, call: CallAction) -> None:

@@ -14,7 +14,7 @@ from mistral.engine.core import (
 )
 from mistral.engine.core.data import Case, merged
 from mistral.engine.core.run import Task, move
-from mistral.engine.core.views import attempt_of
+from mistral.engine.core.views import counting_children
 from mistral.errors import (
     BadRequest,
     Forbidden,
@@ -167,10 +167,8 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
 
 
 def _good_children(case: Case, task: Task) -> set[int]:
-    newest: dict[int, Mapping[str, Any]] = {}
-    for row in sorted(case.facts.children([task.id]), key=attempt_of):
-        newest[row["internals"]["parent"]["index"]] = row
-    return {i for i, row in newest.items() if row["state"] == State.SUCCESS}
+    found = counting_children(case, task)
+    return {i for i, row in found.items() if row["state"] == State.SUCCESS}
 
 
 def skip(case: Case, task: Task, env: Mapping[str, Any] | None) -> None:

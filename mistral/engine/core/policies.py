@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mistral.engine.core.data import Case, outbound
 from mistral.engine.core.run import Task
@@ -11,6 +11,9 @@ from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
 from mistral.lang.specs import Policies, TaskSpec
 from mistral.messages import State
+
+LONGEST: Final = 100 * 365 * 24 * 3600
+"""Seconds of the longest delay or time-out: the calendar has an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
     def value(tree: Any) -> Any:
         return case.evaluate(tree, seen) if isinstance(tree, str) else tree
 
-    def seconds(tree: Any, policy: str, name: str) -> int:
+    def number(tree: Any, policy: str, name: str) -> int:
         found = value(tree)
         if found is None and tree is None:
             return 0
@@ -50,8 +53,17 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
             )
         return found
 
+    def seconds(tree: Any, policy: str, name: str) -> int:
+        found = number(tree, policy, name)
+        if found > LONGEST:
+            raise WorkflowFault(
+                f"Invalid data type in {policy}: '{name}' must be {LONGEST} seconds "
+                "or less"
+            )
+        return found
+
     pause = value(policies.pause_before)
-    if pause is not None and not isinstance(pause, bool):
+    if policies.pause_before is not None and not isinstance(pause, bool):
         raise WorkflowFault(
             "Invalid data type in PauseBeforePolicy: 'pause-before' must be a "
             f"boolean, found {type(pause).__name__}"
@@ -62,19 +74,20 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
         wait=seconds(policies.wait_before, "WaitBeforePolicy", "wait-before"),
         wait_after=seconds(policies.wait_after, "WaitAfterPolicy", "wait-after"),
         timeout=seconds(policies.timeout, "TimeoutPolicy", "timeout"),
-        concurrency=seconds(policies.concurrency, "ConcurrencyPolicy", "concurrency"),
-        retry_count=seconds(retry and retry.count, "RetryPolicy", "count"),
+        concurrency=number(policies.concurrency, "ConcurrencyPolicy", "concurrency"),
+        retry_count=number(retry and retry.count, "RetryPolicy", "count"),
         retry_delay=seconds(retry and retry.delay, "RetryPolicy", "delay"),
     )
 
 
 def fails_on(case: Case, task: Task, spec: TaskSpec) -> bool:
-    """fail-on: sees the result, not what the task just published (§ 18.4)."""
+    """fail-on: sees the result, not what the task just published (§ 18.4). It is
+    evaluated for a failed task, too, and may fail there (§ 5.3)."""
     tree = spec.policies.fail_on
-    if tree is None or task.state != State.SUCCESS:
+    if tree is None or task.state == State.CANCELLED or task.expired:
         return False
     found = case.evaluate(tree, view(case, task)) if isinstance(tree, str) else tree
-    return bool(found)
+    return bool(found) and task.state == State.SUCCESS
 
 
 def repeats(case: Case, task: Task, spec: TaskSpec, values: Before) -> bool:

@@ -215,6 +215,7 @@ class Task(Row):
     versions: dict[str, int] | None
     published_versions: list[str] | None
     published_global: dict[str, Any] | None
+    since: int
     total: int | None
     cursor: int
     open: int
@@ -253,6 +254,8 @@ class Task(Row):
         "epoch": 0,
         # Launches of children, retries included; those of an earlier one are void.
         "tries": 0,
+        # The first launch whose sub-workflows count.
+        "since": 0,
         # Publication counts of the inbound context, by path (§ 2.10).
         "versions": None,
         "published_versions": None,

@@ -270,6 +270,7 @@ def complete(case: Case, task: Task, state: str, info: str | None) -> None:
     task.step = None
     if state != State.CANCELLED:
         publish(case, task, spec)
+    if state == State.SKIPPED:
         _drop_result(case, task, spec.keep_result)
     if state != State.SKIPPED and _held_by_policy(case, task):
         return
@@ -306,6 +307,9 @@ def _held_by_policy(case: Case, task: Task) -> bool:
         move(case.run, task, State.DELAYED, text)
         _wake(case, task, "wait-after", values.wait_after, task.tries)
         return True
+    if task.state != State.CANCELLED:
+        # Only now: after a wait it is published once more.
+        _drop_result(case, task, spec.keep_result)
     if policies.fails_on(case, task, spec):
         move(case.run, task, State.ERROR, "Failed by 'fail-on' policy")
     if not policies.repeats(case, task, spec, values) or over:
@@ -331,6 +335,8 @@ def invalidate(case: Case, task: Task, only_bad: bool = False) -> set[int]:
     run = case.run
     kept: set[int] = set()
     if task.type != "ACTION":
+        if not only_bad:
+            task.since = task.tries + 1
         return kept
     if not task.is_new:
         run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))

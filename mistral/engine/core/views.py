@@ -286,13 +286,7 @@ def child_results(case: Case, task: Task) -> list[Any]:
     if task.type == "WORKFLOW":
         if task.is_new:
             return []
-        newest: dict[int, Mapping[str, Any]] = {}
-        for row in case.facts.children([task.id]):
-            parent = row["internals"].get("parent") or {}
-            index = parent.get("index", 0)
-            old = newest.get(index)
-            if old is None or attempt_of(old) < attempt_of(row):
-                newest[index] = row
+        newest = counting_children(case, task)
         return [row["output"] for _, row in sorted(newest.items()) if row["accepted"]]
     if not task.is_new:
         run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
@@ -305,5 +299,13 @@ def child_results(case: Case, task: Task) -> list[Any]:
     return [(action.output or {}).get("result") for action in mine]
 
 
-def attempt_of(child: Mapping[str, Any]) -> int:
-    return int((child["internals"].get("parent") or {}).get("attempt", 0))
+def counting_children(case: Case, task: Task) -> dict[int, Mapping[str, Any]]:
+    """The newest sub-workflow of each item, of launches that still count
+    (decision 0012)."""
+    newest: dict[int, tuple[int, Mapping[str, Any]]] = {}
+    for row in case.facts.children([task.id]):
+        parent = row["internals"].get("parent") or {}
+        attempt, index = int(parent.get("attempt", 0)), int(parent.get("index", 0))
+        if attempt >= max(task.since, newest.get(index, (0, row))[0]):
+            newest[index] = (attempt, row)
+    return {index: row for index, (_, row) in newest.items()}
