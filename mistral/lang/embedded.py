@@ -107,7 +107,8 @@ class Expressions:
         if method:
             name = method.group(1)
             message = f"'_.{name}' is a method; the variable is _['{name}']"
-            self.found.warn(path, message, "LINT-35")
+            inside = (text, method.start())
+            self.found.warn(path, message, "LINT-35", inside=inside)
 
 
 def _inside(text: str, fault: ExpressionFault) -> tuple[str, int] | None:

@@ -87,17 +87,18 @@ def warn_ignored(found: Findings, path: Path, call: Call) -> None:
     """LINT-01, LINT-02: the text that has no effect, and how to keep it."""
     for ignored in call.ignored:
         rest = shortened(ignored.text)
+        inside = (ignored.text, 0)
         if ignored.cut:
             message = f"'{rest}' is ignored: the value ends before it; quote the value"
-            found.warn(path, message, "LINT-02")
+            found.warn(path, message, "LINT-02", inside=inside)
             continue
         _, sign, value = ignored.text.partition("=")
         if sign and _TYPED_VALUE.match(value):
             message = f"'{rest}' is ignored: write such a value under 'input'"
-            found.warn(path, message, "LINT-02")
+            found.warn(path, message, "LINT-02", inside=inside)
         else:
             message = f"'{rest}' is ignored: quote the value, or use 'input'"
-            found.warn(path, message, "LINT-01")
+            found.warn(path, message, "LINT-01", inside=inside)
 
 
 def is_target(text: str) -> bool:

@@ -51,7 +51,7 @@ def check_items(expressions: Expressions, path: Path, value: Any) -> bool:
         ignored = line[item.end() :].strip()
         if ignored:
             message = f"'{shortened(ignored)}' is ignored: write a list, one line each"
-            found.warn(here, message, "LINT-40")
+            found.warn(here, message, "LINT-40", inside=(ignored, 0))
     return sound
 
 

@@ -27,7 +27,10 @@ from mistral.expressions.yaml_text import LIMITS, Limits
 from mistral.lang import shapes
 from mistral.lang.actions import build_action, check_action
 from mistral.lang.embedded import Expressions
+from mistral.lang.heads import check_list_version, check_name, is_two
 from mistral.lang.inline import Call, Ignored, is_target, parse_inline, parse_target
+from mistral.lang.lints.advise import Definitions, advise
+from mistral.lang.lints.calls import Catalogue, Signature
 from mistral.lang.shapes import Findings, Path
 from mistral.lang.slices import member_texts
 from mistral.lang.specs import ActionSpec, WorkbookSpec, WorkflowSpec
@@ -35,13 +38,16 @@ from mistral.lang.text import Document, checksum, read, rewrite, to_json
 from mistral.lang.workflows import build_workflow, check_workflow
 
 __all__ = [
+    "Advice",
     "Call",
+    "Catalogue",
     "Ignored",
     "Limits",
     "ParsedAction",
     "ParsedWorkbook",
     "ParsedWorkflow",
     "Report",
+    "Signature",
     "action_from_dict",
     "check_actions",
     "check_workbook",
@@ -54,8 +60,6 @@ __all__ = [
     "parse_workflows",
     "workflow_from_dict",
 ]
-
-NAME_CHARACTERS: Final = 255
 
 _UUID: Final = re.compile(
     r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE
@@ -106,6 +110,19 @@ class Report:
         return not self.problems
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What lints may know beyond the text.
+
+    :param functions: names of expression functions that plug-ins add.
+    :param catalogue: the actions and workflows that exist; without it nothing
+        is said of names that the text does not define.
+    """
+
+    functions: Collection[str] = ()
+    catalogue: Catalogue | None = None
+
+
 Parsed = TypeVar("Parsed")
 Spec = TypeVar("Spec")
 
@@ -116,6 +133,7 @@ class _Reading:
 
     document: Document
     expressions: Expressions
+    defined: Definitions
 
     @property
     def found(self) -> Findings:
@@ -134,12 +152,13 @@ def _judge(
     limits: Limits,
     languages: Collection[str],
     strict: bool,
+    advice: Advice | None,
 ) -> tuple[Parsed | None, Report]:
     try:
         document = read(text, limits)
     except DefinitionFault as fault:
         return None, Report(fault.problems)
-    reading = _Reading(document, Expressions(Findings(), languages))
+    reading = _Reading(document, Expressions(Findings(), languages), Definitions())
     for duplicate in document.duplicates:
         first, second = duplicate.first.place, duplicate.second.place
         message = (
@@ -148,6 +167,14 @@ def _judge(
         )
         reading.found.warn(duplicate.path, message, "LINT-29", at_key=True)
     parsed = judge(reading)
+    if advice is not None and not reading.found.errors:
+        advise(
+            reading.found,
+            document,
+            reading.defined,
+            functions=advice.functions,
+            catalogue=advice.catalogue,
+        )
     return parsed, reading.report(strict=strict)
 
 
@@ -158,7 +185,8 @@ def _parse(
     languages: Collection[str],
     strict: bool,
 ) -> Parsed:
-    parsed, report = _judge(text, judge, limits, languages, strict)
+    advice = Advice() if strict else None
+    parsed, report = _judge(text, judge, limits, languages, strict, advice)
     if parsed is None or report.problems:
         raise DefinitionFault(report.problems)
     return parsed
@@ -209,9 +237,15 @@ def check_workflows(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice | None = Advice(),
 ) -> Report:
-    """What ``parse_workflows`` would say, without raising."""
-    return _judge(text, _workflows, limits, languages, strict)[1]
+    """What ``parse_workflows`` would say, without raising.
+
+    :param advice: what the lints of Appendix C that look at a whole text may
+        know besides; they say something only when it has no fault. None: they
+        are not asked.
+    """
+    return _judge(text, _workflows, limits, languages, strict, advice)[1]
 
 
 def check_actions(
@@ -220,9 +254,10 @@ def check_actions(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice | None = Advice(),
 ) -> Report:
     """What ``parse_actions`` would say, without raising."""
-    return _judge(text, _actions, limits, languages, strict)[1]
+    return _judge(text, _actions, limits, languages, strict, advice)[1]
 
 
 def check_workbook(
@@ -231,9 +266,10 @@ def check_workbook(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice | None = Advice(),
 ) -> Report:
     """What ``parse_workbook`` would say, without raising."""
-    return _judge(text, _workbook, limits, languages, strict)[1]
+    return _judge(text, _workbook, limits, languages, strict, advice)[1]
 
 
 def workflow_from_dict(body: Mapping[str, Any]) -> WorkflowSpec:
@@ -250,6 +286,7 @@ def action_from_dict(body: Mapping[str, Any]) -> ActionSpec:
 def _workflows(reading: _Reading) -> tuple[ParsedWorkflow, ...]:
     specs = _listed(reading, check_workflow, "workflow", uuid_allowed=False)
     document = reading.document
+    reading.defined.workflows.extend(((name,), spec) for name, spec in specs.items())
     if reading.found.errors:
         return ()
     texts = dict.fromkeys(specs, document.text)
@@ -265,6 +302,7 @@ def _workflows(reading: _Reading) -> tuple[ParsedWorkflow, ...]:
 def _actions(reading: _Reading) -> tuple[ParsedAction, ...]:
     specs = _listed(reading, check_action, "action", uuid_allowed=True)
     text = reading.document.text
+    reading.defined.actions.extend(((name,), spec) for name, spec in specs.items())
     return tuple(ParsedAction(spec, text, checksum(text)) for spec in specs.values())
 
 
@@ -276,7 +314,7 @@ def _listed(
 ) -> dict[str, Spec]:
     """The entries of a list document that can be built."""
     found, data = reading.found, reading.document.data
-    _check_list_version(found, data)
+    check_list_version(found, data)
     names = [key for key in data if key != "version"]
     if not names:
         found.error((), f"expected at least one {what} beside 'version'", "V-04")
@@ -286,7 +324,7 @@ def _listed(
             message = f"expected the name of a {what}, found {shapes.kind_of(name)}"
             found.error((name,), f"{message}: quote it", "Q03", at_key=True)
             continue
-        _check_name(found, (name,), name, at_key=True)
+        check_name(found, (name,), name, at_key=True)
         if not uuid_allowed and _UUID.fullmatch(name):
             message = "a workflow cannot have a name in the form of a UUID"
             found.error((name,), message, "V-20", at_key=True)
@@ -294,34 +332,6 @@ def _listed(
         if spec is not None:
             specs[name] = spec
     return specs
-
-
-def _check_name(found: Findings, path: Path, name: str, *, at_key: bool) -> None:
-    if not name or " " in name:
-        message = "a name is not empty and holds no blank"
-        found.error(path, message, "V-08", at_key=at_key)
-    elif len(name) > NAME_CHARACTERS:
-        message = f"a name has at most {NAME_CHARACTERS} characters"
-        found.error(path, message, "V-08", at_key=at_key)
-
-
-def _is_two(version: Any) -> bool:
-    """Every spelling of the one version there is (Q08)."""
-    return not isinstance(version, bool) and version in (2, "2", "2.0")
-
-
-def _check_list_version(found: Findings, data: Mapping[Any, Any]) -> None:
-    if "version" not in data:
-        found.error((), "'version' is missing; write version: '2.0'", "V-02")
-        return
-    version = data["version"]
-    is_number = isinstance(version, (int, float)) and not isinstance(version, bool)
-    if (is_number and version >= 0) or (isinstance(version, str) and version):
-        if not _is_two(version):
-            message = "the version is not 2.0; the text is read as 2.0"
-            found.warn(("version",), message, "Q08")
-        return
-    found.error(("version",), "expected version: '2.0'", "V-02")
 
 
 _WORKBOOK: Final[Mapping[str, shapes.Shape]] = {
@@ -340,16 +350,20 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
     sound = shapes.fields(found, (), data, _WORKBOOK)
     if "version" not in data:
         found.error((), "'version' is missing; write version: '2.0'", "V-02")
-    elif not _is_two(data["version"]):
+    elif not is_two(data["version"]):
         found.error(("version",), "unsupported version: only 2.0 exists", "V-03")
     if "name" not in data:
         hint = shapes.misspelled("name", data)
         found.error((), f"a workbook needs 'name'{hint}", "V-06")
     elif "name" in sound:
-        _check_name(found, ("name",), sound["name"], at_key=False)
+        check_name(found, ("name",), sound["name"], at_key=False)
     name = str(sound.get("name", ""))
     workflows = _members(reading, "workflows", name, check_workflow)
     actions = _members(reading, "actions", name, check_action)
+    defined = reading.defined
+    defined.workbook = name
+    defined.workflows.extend((("workflows", k), w) for k, w in workflows.items())
+    defined.actions.extend((("actions", k), a) for k, a in actions.items())
     if found.errors:
         return None
     spec = WorkbookSpec(
@@ -401,7 +415,7 @@ def _members(
     for name, body in members.items():
         here = (*path, name)
         if name == "version":
-            if not _is_two(body):
+            if not is_two(body):
                 found.error(here, "unsupported version: only 2.0 exists", "V-03")
             continue
         if not isinstance(name, str):
@@ -411,7 +425,7 @@ def _members(
             message = "a member's name has only letters, digits, '_' and '-'"
             found.error(here, message, "V-08", at_key=True)
         else:
-            _check_name(found, here, full, at_key=True)
+            check_name(found, here, full, at_key=True)
         spec = check(reading.expressions, here, full, body)
         if spec is not None:
             specs[name] = spec

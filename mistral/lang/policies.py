@@ -72,10 +72,22 @@ def check_policies(
     if 0 < timeout <= wait:
         message = "the time is over before 'wait-before' is: the task always fails"
         expressions.found.warn((*path, "timeout"), message, "LINT-22")
+    elif 0 < timeout <= wait + _delays(body.get("retry")):
+        message = (
+            "the time covers all attempts, and the delays of 'retry' alone take it up:"
+            " the last one is never made"
+        )
+        expressions.found.warn((*path, "timeout"), message, "LINT-22")
 
 
 def _literal(value: Any) -> float:
     return value if isinstance(value, (int, float)) else 0
+
+
+def _delays(retry: Any) -> float:
+    """Seconds of delay between all attempts, as far as the text tells."""
+    given = {} if retry is None else _retry_attributes(retry)
+    return _literal(given.get("count")) * _literal(given.get("delay"))
 
 
 def _retry_attributes(value: Any) -> Mapping[str, Any]:

@@ -25,14 +25,18 @@ def one_task(task: str) -> str:
 
 @pytest.fixture
 def judge() -> Callable[..., Report]:
-    """body of a workflow → Report"""
-    return lambda body, **options: check_workflows(document(body), **options)
+    """body of a workflow → Report, without what is said of a whole text"""
+    return lambda body, **options: check_workflows(
+        document(body), **{"advice": None, **options}
+    )
 
 
 @pytest.fixture
 def judge_task() -> Callable[..., Report]:
-    """body of a task → Report"""
-    return lambda task, **options: check_workflows(one_task(task), **options)
+    """body of a task → Report, without what is said of a whole text"""
+    return lambda task, **options: check_workflows(
+        one_task(task), **{"advice": None, **options}
+    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mistral.expressions.references import known_names
 from mistral.expressions.yaml_text import dump_yaml
 from mistral.lang.graph import graph_of
 from mistral.lang.parse import (
@@ -19,6 +20,8 @@ from mistral.lang.parse import (
     parse_workflows,
     workflow_from_dict,
 )
+
+known_names()  # is slow at its first call, which no single example should pay
 
 WORDS = st.sampled_from(
     [
