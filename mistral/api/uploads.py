@@ -8,10 +8,11 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 
 from mistral.api import policy
+from mistral.api.catalogue import DatabaseCatalogue, plugin_functions
 from mistral.api.rest import Call
 from mistral.db.definitions import Author, Place
 from mistral.errors import BadRequest
-from mistral.lang.parse import Report
+from mistral.lang.parse import Advice, Report
 
 LONGEST_NAME: Final = 255
 
@@ -73,11 +74,22 @@ def parse(call: Call, parser: Callable[..., Parsed]) -> Parsed:
 def judge(call: Call, check: Callable[..., Report]) -> dict[str, Any]:
     """The answer of ``/validate`` (§ 8.3).
 
-    ``valid`` and ``error`` are what clients read; ``problems`` and
-    ``warnings`` have the same with path, line and column.
+    ``valid`` and ``error`` are what clients read; ``problems`` has the same
+    with path, line and column, ``warnings`` what is advised against
+    (spec/language.md, Appendix C). ``namespace`` of the query is where actions
+    and workflows are looked for.
     """
-    languages = call.services.settings.expressions.allowed_languages
-    report = check(call.text(), languages=languages)
+    services, text = call.services, call.text()
+    namespace = namespace_of(call)
+    with services.database.read() as connection:
+        catalogue = DatabaseCatalogue(
+            connection, services.registry, namespace, call.context.project_id
+        )
+        report = check(
+            text,
+            languages=services.settings.expressions.allowed_languages,
+            advice=Advice(plugin_functions(), catalogue),
+        )
     answer: dict[str, Any] = {"valid": report.valid}
     if not report.valid:
         answer["error"] = "\n".join(str(problem) for problem in report.problems)

@@ -11,13 +11,12 @@ from mistral.lang.parse import (
     check_workbook,
     check_workflows,
 )
-from mistral.lang.specs import REQUIRED
 
 ACTIONS = {
     "std.echo": Signature(frozenset({"output"}), frozenset({"delay"})),
     "any": Signature(frozenset(), frozenset(), open=True),
 }
-WORKFLOWS = {"child": {"a": REQUIRED, "b": 1}}
+WORKFLOWS = {"child": Signature.declared(["a", {"b": 1}])}
 
 
 class Catalogue:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mistral.expressions.recognition import contains_expression
+from mistral.lang.actions import build_input
 from mistral.lang.lints.subject import Subject
 from mistral.lang.shapes import Findings, Path, quoted, shortened
 from mistral.lang.specs import REQUIRED, ActionSpec, InputDeclaration, TaskSpec
@@ -32,6 +33,14 @@ class Signature:
         required = {name for name, value in declared.items() if value is REQUIRED}
         return cls(frozenset(required), frozenset(declared) - required)
 
+    @classmethod
+    def declared(cls, items: Any) -> Signature:
+        """Of the ``input`` of a normalised definition."""
+        return cls.of(build_input(items))
+
+    def takes(self, name: str) -> bool:
+        return self.open or name in self.required or name in self.optional
+
 
 class Catalogue(Protocol):
     """What exists outside of the text."""
@@ -42,8 +51,8 @@ class Catalogue(Protocol):
     def action_names(self) -> Collection[str]:
         """To suggest one that is meant."""
 
-    def workflow(self, name: str) -> InputDeclaration | None:
-        """The input that a workflow declares; None: there is none."""
+    def workflow(self, name: str) -> Signature | None:
+        """None: there is no such workflow."""
 
 
 class Known:
@@ -65,10 +74,10 @@ class Known:
         self._actions = actions
         self._prefix = f"{workbook}." if workbook else ""
 
-    def workflow(self, name: str) -> InputDeclaration | None:
+    def workflow(self, name: str) -> Signature | None:
         for full in (self._prefix + name, name):
             if full in self._workflows:
-                return self._workflows[full]
+                return Signature.of(self._workflows[full])
         return self._catalogue.workflow(name)
 
     def action(self, name: str) -> Signature | None:
@@ -120,11 +129,7 @@ def check_action_call(
     if given is None:
         return
     missing = sorted(signature.required - given.keys())
-    unexpected = [
-        each
-        for each in given
-        if not signature.open and each not in signature.required | signature.optional
-    ]
+    unexpected = [each for each in given if not signature.takes(each)]
     if missing:
         message = f"'{shown}' needs {quoted(missing)}, which only '__actions' of an"
         found.warn(path, f"{message} environment could give", "LINT-26")
@@ -140,28 +145,25 @@ def _check_workflow(subject: Subject, known: Known, task: TaskSpec, name: str) -
     if contains_expression(name) or "<%" in name:
         return
     path = subject.task_path(task.name, "workflow")
-    declared = known.workflow(name)
+    signature = known.workflow(name)
     shown = shortened(name)
-    if declared is None:
+    if signature is None:
         hint = found.did_you_mean(name, known.workflow_names())
         found.warn(path, f"there is no workflow '{shown}' now{hint}", "LINT-25")
         return
     if isinstance(task.input, str):
         return
-    unknown = [each for each in task.input if each not in declared]
-    unknown = [each for each in unknown if each != "task_name"]
+    unknown = [
+        each for each in task.input if not signature.takes(each) and each != "task_name"
+    ]
     if unknown:
-        hint = _hint(found, unknown[0], declared)
+        hint = _hint(found, unknown[0], signature.required | signature.optional)
         message = (
             f"'{shown}' declares no input {quoted(unknown)}; it becomes a parameter of"
             f" the execution{hint}"
         )
         found.warn(path, message, "LINT-24")
-    missing = [
-        each
-        for each, default in declared.items()
-        if default is REQUIRED and each not in task.input
-    ]
+    missing = sorted(signature.required - task.input.keys())
     if missing:
         message = f"'{shown}' needs the input {quoted(missing)}"
         found.warn(path, message, "LINT-26")

@@ -1,10 +1,15 @@
-"""Definitions that are refused: one answer names every problem."""
+"""What authors hear of their definitions: problems, and advice."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mistral.cli.texts import read_definition
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 REFUSED = {
     "workflows": (
@@ -69,3 +74,44 @@ def test_every_problem_is_named_with_place_and_suggestion(
         one for one in api.get(f"/v2/{collection}").json[collection]
         if one["name"] in ("w", "box", "a")
     ]  # fmt: skip
+
+
+DOUBTFUL = """\
+version: '2.0'
+w:
+  tasks:
+    t: {action: shout txt="a", on-success: u}
+    u: {workflow: part}
+"""
+SHOUT = "version: '2.0'\nshout: {input: [text], base: std.echo}\n"
+PART = "version: '2.0'\npart: {tasks: {t: {action: std.noop}}}\n"
+
+
+def warnings(api: Any, text: str, path: str = "") -> list[tuple[Any, ...]]:
+    answer = api.post(f"/v2/workflows/validate{path}", text).json
+    assert answer["valid"] is True
+    assert "error" not in answer
+    return [(w["rule"], w["line"], w["column"]) for w in answer.get("warnings", [])]
+
+
+def test_advice_comes_with_validate_and_refuses_nothing(projects: Any) -> None:
+    api = projects.be("red")
+    missing = [("LINT-25", 4, 17), ("LINT-25", 5, 19)]
+    assert warnings(api, DOUBTFUL) == missing
+    assert api.post("/v2/workflows", DOUBTFUL).status == 201
+    api.post("/v2/actions?namespace=n", SHOUT)
+    api.post("/v2/workflows", PART)
+    assert warnings(api, DOUBTFUL) == missing[:1]
+    misspelled = [("LINT-26", 4, 17), ("LINT-26", 4, 17)]
+    assert warnings(api, DOUBTFUL, "?namespace=n") == misspelled
+    right = DOUBTFUL.replace("txt", "text")
+    assert warnings(api, right, "?namespace=n") == []
+    # What others have stored is not seen.
+    assert warnings(projects.be("blue"), right, "?namespace=n") == missing
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_nothing_is_said_of_the_examples(api: Any, path: Path) -> None:
+    definition = read_definition(path)
+    answer = api.post(f"/v2/{definition.kind}/validate", definition.text)
+    assert answer.json == {"valid": True}
