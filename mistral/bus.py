@@ -26,6 +26,8 @@ import oslo_messaging
 from oslo_config import cfg
 from oslo_messaging._metrics import client as metrics
 from oslo_messaging._tracing import client as tracing
+from oslo_messaging.notify.dispatcher import NotificationDispatcher
+from oslo_messaging.notify.listener import NotificationServer
 
 from mistral.errors import Bug, MistralError, Unavailable, from_wire, to_wire
 from mistral.messages import (
@@ -125,6 +127,7 @@ class Bus(Service):
         self.run_now_topic = f"{executor_topic}.now"
         self.notifier_topic = notifier_topic
         self._url = transport_url
+        self._in_memory = transport_url.startswith("memory")
         self._server_name = server_name
         self._call_timeout = call_timeout
         self._rpc_threads = rpc_threads
@@ -256,13 +259,17 @@ class Bus(Service):
         with self._guard:
             self._incoming.append(transport)
         release = threading.Event()
-        server = oslo_messaging.get_notification_listener(
+        server = self._listener_class()(
             transport,
             [oslo_messaging.Target(exchange=EXCHANGE, topic=topic)],
-            [_Messages(on_message, release)],
-            allow_requeue=True,
+            NotificationDispatcher([_Messages(on_message, release)], None),
         )
         return self._begin(server, prefetch, release)
+
+    def _listener_class(self) -> Any:
+        if self._in_memory:
+            return NotificationServer
+        return _rabbit().Listener
 
     def _begin(
         self, server: Any, threads: int, release: threading.Event
@@ -276,6 +283,8 @@ class Bus(Service):
     # -- Life -----------------------------------------------------------------
 
     def _start(self) -> None:
+        if not self._in_memory:
+            _rabbit().prepare()
         self._rpc_transport()
         self._sender()
 
@@ -361,7 +370,7 @@ class Bus(Service):
     def _parsed(self, prefetch: int) -> Any:
         """The transport's URL with what this connection needs in its query."""
         url = oslo_messaging.TransportURL.parse(self._conf, self._url)
-        if url.transport.startswith("memory"):
+        if self._in_memory:
             url.query["prefetch"] = str(prefetch)
             return url
         url.query["rabbit_qos_prefetch_count"] = str(prefetch)
@@ -419,6 +428,13 @@ def _read(wire: Mapping[str, Any]) -> Message:
         return decode(wire)
     except KeyError:
         raise Bug(f"Messages of kind {wire.get('kind')} are unknown here") from None
+
+
+def _rabbit() -> Any:
+    """A process without a broker does not load the libraries for one."""
+    from mistral import rabbit_driver
+
+    return rabbit_driver
 
 
 def _grouped(topic: str, target: str | None) -> str:

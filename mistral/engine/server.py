@@ -42,7 +42,7 @@ from mistral.messages import (
     State,
     decode,
 )
-from mistral.service import Loop, Service
+from mistral.service import Loop, Service, together
 
 LOG = logging.getLogger(__name__)
 
@@ -305,13 +305,10 @@ class EngineServer(Service):
 
     def _stop(self) -> None:
         """Hear nothing more, decide what was heard, then end."""
-        for subscription in self._subscriptions:
-            subscription.quiet()
-        for sweep in self.sweeps:
-            sweep.stop()
+        together(subscription.quiet for subscription in self._subscriptions)
+        together(sweep.stop for sweep in self.sweeps)
         self.loop.stop()
-        for subscription in self._subscriptions:
-            subscription.stop()
+        together(subscription.stop for subscription in self._subscriptions)
         self.deliver.stop()
 
 

@@ -215,14 +215,12 @@ class Cluster:
         return codes
 
     def tracebacks(self) -> list[str]:
-        """Lines of the logs that begin a traceback, but for those of
-        oslo.messaging: it logs each duplicate that it drops as one."""
+        """Lines of the logs that begin a traceback."""
         return [
             f"{name}: {line}"
             for name in ROLES
             for line in self._text(name).splitlines()
             if "Traceback (most recent call last)" in line
-            and "oslo_messaging._drivers" not in line
         ]
 
     def _config(self, name: str) -> Path:
