@@ -86,6 +86,7 @@ class House:
         database: Callable[..., Database] = Database,
         registry: Registry | None = None,
         expiration: Expiration | None = None,
+        evaluator: Callable[[FakeClock], Evaluator] | None = None,
     ) -> None:
         self.expiration = expiration
         self.clock = FakeClock()
@@ -95,6 +96,7 @@ class House:
         self.database.create_or_upgrade()
         self.post = Post()
         self.rules = rules or Rules()
+        self.evaluator = Evaluator() if evaluator is None else evaluator(self.clock)
         self._numbers = itertools.count(1)
         self.registry = registry or Registry(Settings())
         limit = self.rules.field_limit
@@ -110,7 +112,7 @@ class House:
     def new_engine(self, name: str) -> EngineServer:
         """Another engine process on the same database and post."""
         self.sources = Sources(
-            Evaluator(), self.registry, lambda: self.new_id(), rules=self.rules
+            self.evaluator, self.registry, lambda: self.new_id(), rules=self.rules
         )
         options = EngineOptions(name=name, expiration=self.expiration)
         return EngineServer(self.database, self.post, self.sources, self.clock, options)

@@ -29,6 +29,7 @@ from mistral.engine.core.run import Descriptor, Rules
 from mistral.errors import Bug
 from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View
+from mistral.expressions.limits import Allowance
 from mistral.lang.parse import action_from_dict, workflow_from_dict
 from mistral.lang.specs import ActionSpec, WorkflowSpec
 
@@ -36,6 +37,10 @@ Found = Mapping[str, Any]
 
 KEPT_SPECS: Final = 1_000
 KEPT_DOCUMENTS: Final = 256
+
+EXPRESSION_SECONDS: Final = 6.0
+"""For all expressions of one decision: with the rest of a turn it stays below the
+leases (10 s) that other engines go by."""
 
 
 class Kept:
@@ -82,9 +87,14 @@ class SqlFacts:
         self._connection = connection
         self._sources = sources
         self._known: dict[Hashable, Any] = {}
+        self._allowance = Allowance(EXPRESSION_SECONDS)
+
+    def next_decision(self) -> None:
+        """What is evaluated from now on belongs to another decision."""
+        self._allowance = Allowance(EXPRESSION_SECONDS)
 
     def evaluate(self, tree: Any, view: View) -> Any:
-        return self._sources.evaluator.evaluate(tree, view)
+        return self._sources.evaluator.evaluate(tree, view, self._allowance)
 
     def uuid(self) -> str:
         return self._sources.new_id()

@@ -83,15 +83,19 @@ class Intake:
             self._change.notify()
         return waiting.answer
 
-    def put_back(self, events: Iterable[Waiting]) -> None:
-        """To the head, in their order: another engine held their headers."""
+    def put_back(self, events: Iterable[Waiting], *, first: bool = True) -> None:
+        """What a turn did not decide, before all that came later for its headers.
+
+        :param first: these headers are the next; otherwise they wait for their turn.
+        """
         runs: dict[str, list[Waiting]] = {}
         for waiting in events:
             runs.setdefault(waiting.key, []).append(waiting)
         with self._change:
             for key, found in runs.items():
                 self._runs.setdefault(key, deque()).extendleft(reversed(found))
-                self._runs.move_to_end(key, last=False)
+                if first:
+                    self._runs.move_to_end(key, last=False)
                 self._size += len(found)
             self._change.notify()
 

@@ -42,6 +42,10 @@ PATIENCE: Final = 0.2
 CONFLICTS: Final = 3
 """Replays after rows of another turn were in the way, before a batch is cut."""
 
+LONGEST_TURN: Final = 1.0
+"""Seconds of deciding after which a turn takes no further event: the commit is due,
+and runs whose expressions are slow must not keep the others waiting."""
+
 LONGEST_BACKOFF: Final = 5.0
 """Seconds between two tries while the database is away."""
 
@@ -52,12 +56,19 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class _Outcome:
-    """What is told after the commit."""
+    """What is told after the commit.
+
+    :param back: of runs that another engine held.
+    :param late: of runs that the turn had no time left for.
+    :param cut: the rest of the run that took the time.
+    """
 
     written: Written
     answers: list[tuple[Waiting, Any]] = field(default_factory=list)
     errors: list[tuple[Waiting, Exception]] = field(default_factory=list)
     back: list[Waiting] = field(default_factory=list)
+    late: list[Waiting] = field(default_factory=list)
+    cut: list[Waiting] = field(default_factory=list)
     moved: list[tuple[Waiting, str]] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
 
@@ -222,36 +233,55 @@ class EngineLoop(Service):
             elif waiting.row_id in loaded.gone:
                 outcome.answers.append((waiting, None))
             else:
-                if waiting.row_id:
-                    outcome.written.consumed.append(waiting.row_id)
                 events.setdefault(waiting.key, []).append(waiting)
+        until = self._clock.monotonic() + LONGEST_TURN
         for key, mine in events.items():
-            self._decide_run(key, mine, loaded, outcome)
+            if outcome.cut or self._clock.monotonic() > until:
+                outcome.late.extend(mine)
+                continue
+            decided = self._decide_run(key, mine, loaded, outcome, until)
+            outcome.cut.extend(mine[decided:])
+            outcome.written.consumed.extend(
+                w.row_id for w in mine[:decided] if w.row_id
+            )
         save(connection, outcome.written)
 
     def _decide_run(
-        self, key: str, events: Sequence[Waiting], loaded: Loaded, outcome: _Outcome
-    ) -> None:
-        """Decide the events of one header; those that fail are left out."""
+        self,
+        key: str,
+        events: Sequence[Waiting],
+        loaded: Loaded,
+        outcome: _Outcome,
+        until: float,
+    ) -> int:
+        """Decide the events of one header; those that fail are left out.
+
+        :returns: how many of them, at least one, were reached in time.
+        """
         culprits: dict[Waiting, Exception] = {}
         while True:
-            run = loaded.open(key)
-            tried = _Tried(run)
-            for waiting in events:
+            tried = _Tried(loaded.open(key))
+            reached, failed = len(events), None
+            for place, waiting in enumerate(events):
                 if waiting in culprits:
                     continue
+                if place and self._clock.monotonic() > until:
+                    reached = place
+                    break
                 try:
                     self._decide_one(waiting, loaded, tried)
                 except Exception as error:
                     if isinstance(error, SQLAlchemyError | Unavailable):
                         raise
-                    culprits[waiting] = error
+                    culprits[waiting] = failed = error
                     break
-            else:
+            if failed is None:
                 break
-        for waiting, cause in culprits.items():
-            self._report(waiting, cause, tried, outcome)
+        for waiting in events[:reached]:
+            if waiting in culprits:
+                self._report(waiting, culprits[waiting], tried, outcome)
         self._keep(key, tried, loaded, outcome)
+        return reached
 
     def _decide_one(self, waiting: Waiting, loaded: Loaded, tried: _Tried) -> None:
         event = waiting.event
@@ -262,6 +292,7 @@ class EngineLoop(Service):
                 tried.answers.append((waiting, known[request_id]))
                 return
         before = len(tried.run.transitions) if tried.run is not None else 0
+        loaded.facts.next_decision()
         decision: Decision = decide(tried.run, event, loaded.facts, loaded.now)
         if decision.run is not tried.run:
             before = 0
@@ -359,7 +390,9 @@ class EngineLoop(Service):
             waiting.skips += 1
         for waiting, run_id in outcome.moved:
             waiting.event = _of_run(waiting.event, run_id)
-        self._intake.put_back([*outcome.back, *(w for w, _ in outcome.moved)])
+        moved = [waiting for waiting, _run_id in outcome.moved]
+        self._intake.put_back(outcome.cut, first=False)
+        self._intake.put_back([*outcome.back, *moved, *outcome.late])
         for waiting, error in outcome.errors:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)

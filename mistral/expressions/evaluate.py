@@ -14,7 +14,13 @@ from mistral.expressions.facts import View
 from mistral.expressions.faults import evaluation_fault, shown
 from mistral.expressions.functions import FUNCTIONS, LookupFailed, load_functions
 from mistral.expressions.jinja import Jinja
-from mistral.expressions.limits import Budget, LimitExceeded, budget, spending
+from mistral.expressions.limits import (
+    Allowance,
+    Budget,
+    LimitExceeded,
+    budget,
+    spending,
+)
 from mistral.expressions.recognition import (
     JINJA,
     LANGUAGES,
@@ -141,19 +147,22 @@ class Evaluator:
         """Every global function, filter and test of Jinja here (LINT-12)."""
         return self._jinja.names | self._jinja.filters
 
-    def evaluate(self, tree: Any, view: View) -> Any:
+    def evaluate(
+        self, tree: Any, view: View, allowance: Allowance | None = None
+    ) -> Any:
         """The tree with every expression in its values evaluated (§ 21).
 
         Mappings and lists are walked, keys are never evaluated, results are
         never evaluated again. What comes back is plain data of its own: no
         part of it is shared with the view.
 
+        :param allowance: time that this evaluation shares with others.
         :raises ExpressionFault: names the place in the tree, the expression
             and the cause, never values (Q56).
 
         What the facts raise (other than ExpressionFault) passes through.
         """
-        with spending(Budget(self.settings, self._monotonic)):
+        with spending(Budget(self.settings, self._monotonic, allowance)):
             try:
                 return _Walk(self, self._yaql, self._jinja, view).value(tree, "")
             except LookupFailed as failure:

@@ -46,10 +46,31 @@ class LimitExceeded(Refused):
     """The budget does not reach."""
 
 
+class Allowance:
+    """Seconds that the evaluations of one decision share.
+
+    Each alone may be within its limit; a page of items or a wide fan-out
+    evaluates hundreds, one after the other.
+
+    :param seconds: for all of them.
+    """
+
+    __slots__ = ("left", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = self.left = seconds
+
+
 class Budget:
-    """What one evaluation may still use."""
+    """What one evaluation may still use.
+
+    :param monotonic: seconds that never run back; None: time is not limited.
+    :param allowance: what it shares with others, if it does.
+    """
 
     __slots__ = (
+        "_allowance",
+        "_began",
         "_big_keys",
         "_clock",
         "_deadline",
@@ -66,6 +87,7 @@ class Budget:
         self,
         settings: ExpressionSettings,
         monotonic: Callable[[], float] | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self.max_steps = settings.max_steps
         self.steps_left = settings.max_steps
@@ -78,7 +100,10 @@ class Budget:
             else settings.max_output_bytes // 8
         )
         self._clock = monotonic
-        self._deadline = 0.0 if monotonic is None else monotonic() + self.seconds
+        self._allowance = allowance
+        self._began = 0.0 if monotonic is None else monotonic()
+        most = self.seconds if allowance is None else min(self.seconds, allowance.left)
+        self._deadline = self._began + most
         self._until_clock = _STEPS_BETWEEN_CLOCK_READINGS
         self._big_keys = 0
 
@@ -95,7 +120,20 @@ class Budget:
             if self._until_clock < 0:
                 self._until_clock = _STEPS_BETWEEN_CLOCK_READINGS
                 if self._clock() > self._deadline:
-                    raise LimitExceeded(f"it takes longer than {self.seconds:g} s")
+                    self._too_late()
+
+    def _too_late(self) -> None:
+        shared = self._allowance
+        if shared is not None and shared.left < self.seconds:
+            raise LimitExceeded(
+                f"the expressions of one step take longer than {shared.seconds:g} s"
+            )
+        raise LimitExceeded(f"it takes longer than {self.seconds:g} s")
+
+    def close(self) -> None:
+        """Take what was used from the allowance."""
+        if self._allowance is not None and self._clock is not None:
+            self._allowance.left -= self._clock() - self._began
 
     def items(self, count: int) -> None:
         """Refuse a collection of so many items."""
@@ -223,4 +261,5 @@ def spending(of: Budget) -> Iterator[Budget]:
     try:
         yield of
     finally:
+        of.close()
         _current.reset(token)
