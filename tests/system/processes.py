@@ -148,6 +148,7 @@ class Cluster:
 
     def __init__(self, directory: Path, database: URL, transport: str) -> None:
         self._directory = directory
+        self.database = database
         self._virtual_host = transport.rsplit("/", 1)[1]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         with socket.socket() as found:
