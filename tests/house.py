@@ -54,6 +54,8 @@ class Post:
 
     def __init__(self) -> None:
         self.offers: deque[CallAction] = deque()
+        self.targets: dict[str, str | None] = {}
+        """Group that an action was offered to, by the action's id."""
         self.closed: Exception | None = None
 
     def send(
@@ -66,6 +68,7 @@ class Post:
             call = decode(wire)
             assert isinstance(call, CallAction)
             self.offers.append(call)
+            self.targets[call.action_id] = target
 
     def serve(self, topic: str, handler: Callable[[Message], Any]) -> Any:
         raise Bug("The crank asks the engine itself")

@@ -95,7 +95,13 @@ class Engine:
     def __init__(self, house: House) -> None:
         self.house = house
 
-    def call(self, message: Any, *, timeout: float | None = None) -> Any:
+    def call(
+        self,
+        message: Any,
+        *,
+        timeout: float | None = None,
+        target: str | None = None,
+    ) -> Any:
         answer = self.house.ask(message)
         self.house.settle()
         return answer

@@ -35,7 +35,13 @@ class _Bus:
     def __init__(self, whole: Whole) -> None:
         self._whole = whole
 
-    def call(self, message: Message, *, timeout: float | None = None) -> Any:
+    def call(
+        self,
+        message: Message,
+        *,
+        timeout: float | None = None,
+        target: str | None = None,
+    ) -> Any:
         message = decode(json.loads(json.dumps(encode(message))))
         house = self._whole.house
         if isinstance(message, CallAction):

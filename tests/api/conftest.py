@@ -26,10 +26,18 @@ class RecordingBus:
 
     def __init__(self) -> None:
         self.called: list[Any] = []
+        self.targets: list[str | None] = []
         self.answer: Callable[[Any], Any] = lambda message: {}
 
-    def call(self, message: Any, *, timeout: float | None = None) -> Any:
+    def call(
+        self,
+        message: Any,
+        *,
+        timeout: float | None = None,
+        target: str | None = None,
+    ) -> Any:
         self.called.append(message)
+        self.targets.append(target)
         return self.answer(message)
 
 

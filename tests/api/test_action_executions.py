@@ -225,6 +225,21 @@ def test_an_unsaved_run(api: Any, bus: Any) -> None:
     assert run.name == "std.echo" and run.input == {"output": "hi"}
 
 
+def test_eng_209_an_unsaved_run_goes_to_its_target(api: Any, bus: Any) -> None:
+    """§ 8.5: to the executors of that name, and no others."""
+
+    def answer(message: Any) -> Any:
+        if isinstance(message, RunAction):
+            call = CallAction(name=message.name, target=message.target)
+            return {"call": encode(call)}
+        return {"state": "SUCCESS", "result": 1}
+
+    bus.answer = answer
+    body = {"name": "std.noop", "params": {"target": "hostB"}}
+    assert api.post("/v2/action_executions", body).status == 201
+    assert bus.targets == [None, "hostB"]
+
+
 def test_a_failing_action_is_no_error(api: Any, bus: Any) -> None:
     """§ 13 row 74."""
     bus.answer = _executor("ERROR", "why")

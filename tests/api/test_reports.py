@@ -44,7 +44,9 @@ def _report(api: Any, query: str = "") -> Any:
     return answer.json
 
 
-def test_a_report_has_the_shape_of_the_specification(api: Any, tree: Rows) -> None:
+def test_eng_234_a_report_has_the_shape_of_the_specification(
+    api: Any, tree: Rows
+) -> None:
     """§ 9.1.9; Q-54, Q-55."""
     report = _report(api)
     assert report["statistics"] == {
@@ -92,7 +94,7 @@ def test_a_report_has_the_shape_of_the_specification(api: Any, tree: Rows) -> No
     }
 
 
-def test_errors_only(api: Any, tree: Rows) -> None:
+def test_eng_234_errors_only(api: Any, tree: Rows) -> None:
     report = _report(api, "?errors_only=True")
     assert report["statistics"]["total_tasks_count"] == 2
     (kid,) = report["root_workflow_execution"]["task_executions"]
@@ -102,7 +104,7 @@ def test_errors_only(api: Any, tree: Rows) -> None:
     assert whole["statistics"]["total_tasks_count"] == 4
 
 
-def test_depth(api: Any, tree: Rows) -> None:
+def test_eng_234_depth(api: Any, tree: Rows) -> None:
     """0: root, its tasks, their actions, headers of sub-workflows."""
     report = _report(api, "?max_depth=0")
     assert report["statistics"]["total_tasks_count"] == 2
@@ -111,7 +113,7 @@ def test_depth(api: Any, tree: Rows) -> None:
     assert _report(api, "?max_depth=1") == _report(api)
 
 
-def test_statistics_only(api: Any, tree: Rows) -> None:
+def test_eng_234_statistics_only(api: Any, tree: Rows) -> None:
     report = _report(api, "?statistics_only=true")
     assert set(report) == {"statistics"}
     assert report["statistics"] == _report(api)["statistics"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -534,3 +535,57 @@ def test_eng_074_items_that_wait_are_let_go_when_the_others_are_done(
     assert task["state"] == "CANCELLED"
     states = [action["state"] for action in whole.actions(task["id"])]
     assert sorted(states) == ["RUNNING", "SUCCESS"]
+
+
+# -- Where and when actions run (§§ 7.9, 8.5) ---------------------------------
+
+
+def test_eng_209_a_task_is_offered_to_its_target_only(whole: Whole) -> None:
+    whole.upload(
+        "w: {input: [host], tasks: {t: {action: std.noop, target: <% $.host %>},"
+        " u: {action: std.async_noop}}}"
+    )
+    id = whole.run("w", {"host": "hostB"})["id"]
+    targets = whole.house.post.targets
+    assert targets[whole.action(id, "t")["id"]] == "hostB"
+    assert targets[whole.action(id, "u")["id"]] is None
+
+
+class Gate(Action):
+    """Runs until it is let go."""
+
+    began = threading.Event()
+    go = threading.Event()
+
+    def run(self, context: Any) -> Any:
+        Gate.began.set()
+        assert Gate.go.wait(60)
+        return "let go"
+
+
+def test_eng_220_an_immediate_run_holds_up_nobody(tmp_path: Path) -> None:
+    """No transaction is open, and no engine waits, while the action runs."""
+
+    class Gates(Provider):
+        def find(self, action_name: str, namespace: str | None = None) -> Any:
+            return PythonActionDescriptor(action_name, Gate)
+
+    registry = Registry(Settings(), [Gates()], entry_points=lambda group: ())
+    whole = Whole(tmp_path, registry=registry)
+    whole.upload("w: {tasks: {t: {action: std.test_dict size=1}}}")
+    answers: list[Any] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(_post(whole, "plug.gate")), daemon=True
+    )
+    asking.start()
+    try:
+        assert Gate.began.wait(60)
+        # a write, decisions, claims and reads, all while it runs
+        assert whole.run("w")["state"] == "SUCCESS"
+        assert answers == []
+    finally:
+        Gate.go.set()
+        asking.join(60)
+    [(status, body)] = answers
+    assert (status, body["output"]) == (201, '{"result": "let go"}')
+    whole.close()

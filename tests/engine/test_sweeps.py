@@ -52,7 +52,7 @@ LOST = "engine-lost-executors"
 
 
 def test_an_action_of_a_lost_executor_fails(house: House) -> None:
-    """DESIGN § 6; ENG § 8.7: not safe to rerun."""
+    """ENG-210, ENG-211, ENG-238: not safe to rerun (DESIGN § 6)."""
     id = _held_call(house, safe=False)
     _watch(house, LOST, 31)
     header = house.header(id)
@@ -64,7 +64,7 @@ def test_an_action_of_a_lost_executor_fails(house: House) -> None:
 
 
 def test_a_safe_action_of_a_lost_executor_is_offered_again(house: House) -> None:
-    """DESIGN § 6: the next attempt; the late result of the first is refused."""
+    """ENG-211, ENG-238: the next attempt; the late result of the first is refused."""
     id = _held_call(house, safe=True)
     _watch(house, LOST, 31)
     house.engine = house.new_engine("two")
@@ -88,6 +88,36 @@ def test_nobody_is_lost_for_the_time_when_no_engine_watched(house: House) -> Non
     house.clock.advance(3600)
     _watch(house, LOST, 20)
     assert house.header(id)["state"] == "RUNNING"
+
+
+def test_eng_210_an_asynchronous_action_of_a_lost_executor_waits_on(
+    house: House,
+) -> None:
+    house.upload("version: '2.0'\nw: {tasks: {t: {action: std.async_noop}}}")
+    id = house.start("w")
+    house.settle()
+    [action] = house.rows(models.action_executions)
+    assert action["executor_id"] == "executor-1"
+    _watch(house, LOST, 31)
+    assert house.rows(models.executors) == [], "it is lost all the same"
+    assert house.header(id)["state"] == "RUNNING"
+    [action] = house.rows(models.action_executions)
+    assert action["state"] == "RUNNING"
+
+
+def test_eng_210_a_stand_alone_action_of_a_lost_executor_fails(house: House) -> None:
+    """§ 8.7, Required: those without a task expire, too."""
+    house.hold.add("std.sleep")
+    id = house.new_id()
+    house.ask(
+        RunAction(action_id=id, name="std.sleep", save=True, context=CALLER.to_dict())
+    )
+    house.settle()
+    assert len(house.running) == 1
+    _watch(house, LOST, 31)
+    [action] = house.rows(models.action_executions, id=id)
+    assert action["state"] == "ERROR"
+    assert action["output"]["result"].startswith("Heartbeat wasn't received.")
 
 
 def test_heartbeats_keep_an_executor_alive(house: House) -> None:

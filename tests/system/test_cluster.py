@@ -110,7 +110,7 @@ def ledger() -> Iterator[Ledger]:
 
 
 def test_all_kinds_of_tasks_end(cluster: Cluster, ledger: Ledger) -> None:
-    """ENG-001: items, joins, sub-workflows, retries and timers over the broker."""
+    """Items, joins, sub-workflows, retries and timers over the broker."""
     ids = [
         cluster.run("everything", input={"url": f"{ledger.url}/flaky/{number}"})
         for number in range(5)
@@ -130,7 +130,7 @@ def test_all_kinds_of_tasks_end(cluster: Cluster, ledger: Ledger) -> None:
 def test_killed_process_loses_and_repeats_nothing(
     cluster: Cluster, ledger: Ledger, victim: str
 ) -> None:
-    """Design page, § 6: all end, none is stuck, no action ran twice."""
+    """ENG-235, ENG-238: all end, none is stuck, no action ran twice."""
     ledger.hold = 0.3
     with ThreadPoolExecutor(8) as starters:
         starts = [
@@ -159,7 +159,7 @@ def test_killed_process_loses_and_repeats_nothing(
 def test_cut_connections_to_the_broker_delay_only(
     cluster: Cluster, ledger: Ledger
 ) -> None:
-    """Design page, § 6: offers and results are sent again."""
+    """ENG-237: offers and results are sent again."""
     ledger.hold = 0.3
     with ThreadPoolExecutor(8) as starters:
         starts = [
@@ -178,7 +178,7 @@ def test_cut_connections_to_the_broker_delay_only(
 def test_reads_work_while_every_engine_is_down(
     cluster: Cluster, ledger: Ledger
 ) -> None:
-    """ENG-002: the API reads the database; changes wait for an engine."""
+    """The API reads the database; changes wait for an engine."""
     ledger.hold = 0.1
     ids = [_counted(cluster, ledger, number) for number in range(5)]
     cluster.kill("engine-1", "engine-2")

@@ -282,7 +282,7 @@ def _run_now(
     if not isinstance(message, CallAction):
         raise Bug(f"Expected a CallAction, found {type(message).__name__}")
     answer: Mapping[str, Any] = call.services.bus.call(
-        message, timeout=_patience(call, timeout)
+        message, timeout=_patience(call, timeout), target=message.target
     )
     return answer
 
