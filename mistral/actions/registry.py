@@ -125,6 +125,12 @@ class Registry:
             action.settings = getattr(self._settings, action.SETTINGS)
         return action
 
+    def serves(self, provider: str) -> bool:
+        """Whether the operator lets the provider of that name be asked; ``adhoc``
+        are the actions that users upload."""
+        chain = self._settings.action_providers
+        return _allowed(provider, chain.allowlist, chain.denylist)
+
     def post_process(
         self,
         name: str,
@@ -179,8 +185,8 @@ class Registry:
     # -- Python actions -------------------------------------------------------
 
     def _exists(self, name: str) -> bool:
-        legacy, chain = self._settings.legacy_actions, self._settings.action_providers
-        return _allowed("legacy", chain.allowlist, chain.denylist) and _allowed(
+        legacy = self._settings.legacy_actions
+        return self.serves("legacy") and _allowed(
             name, legacy.allowlist, legacy.denylist
         )
 
@@ -243,11 +249,8 @@ class Registry:
             return self._providers
 
     def _load_providers(self) -> Iterator[ActionProvider]:
-        chain = self._settings.action_providers
         for entry in self._entry_points("mistral.action.providers"):
-            if entry.name in _OURS:
-                continue
-            if not _allowed(entry.name, chain.allowlist, chain.denylist):
+            if entry.name in _OURS or not self.serves(entry.name):
                 continue
             try:
                 yield entry.load()(entry.name)

@@ -126,6 +126,8 @@ class SqlFacts:
 
     def adhoc(self, name: str, namespace: str, project_id: str) -> ActionSpec | None:
         """In the namespace, then in the default one (§ 8.10)."""
+        if not self._sources.registry.serves("adhoc"):
+            return None
         row = self._named(actions, name, namespace, project_id)
         return None if row is None else action_from_dict(row["spec"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from mistral_lib.actions import Action, ActionProvider, PythonActionDescriptor, 
 from whole import Whole
 
 from mistral.actions.registry import Registry
-from mistral.config import Settings
+from mistral.config import ActionProviderSettings, Settings
 from mistral.db import models
 from mistral.messages import ActionTurnedAsync
 
@@ -235,6 +236,20 @@ def test_eng_208_an_action_knows_where_it_runs(whole: Whole) -> None:
     }
 
 
+def test_an_unsaved_run_has_no_place_to_name(whole: Whole) -> None:
+    """§ 8.4: null for immediate runs; a saved one has its own id."""
+    _, body = _post(whole, "plug.where")
+    assert set(json.loads(body["output"])["result"].values()) == {None}
+    both = {"save_result": True, "run_sync": True}
+    _, body = _post(whole, "plug.where", params=both)
+    found = json.loads(body["output"])["result"]
+    assert found["action_execution_id"] == body["id"]
+    assert found["callback_url"] == f"/v2/action_executions/{body['id']}"
+    assert found["workflow_execution_id"] is found["task_execution_id"] is None
+    _, body = _post(whole, "plug.give", {"boom": "ouch"})
+    assert "action_ex_id=None" in body["output"]
+
+
 def test_eng_218_data_of_fail_are_the_result(whole: Whole) -> None:
     whole.upload(
         "w: {tasks: {t: {action: std.fail, input: {error_data: {a: [1]}},"
@@ -353,6 +368,28 @@ def test_a_failing_transformation_ends_the_run(whole: Whole) -> None:
     assert found["state"] == "ERROR"
     said = whole.action(found["id"], "t")["output"]["result"]
     assert said.startswith("Failed to complete action [error=")
+
+
+def test_a_failing_transformation_of_an_unsaved_run_is_an_error(whole: Whole) -> None:
+    whole.upload("a: {base: std.noop, output: <% $.no.such.key %>}", "actions")
+    status, body = _post(whole, "a")
+    assert (status, body["state"]) == (201, "ERROR")
+    assert "Failed to complete action [error=" in body["output"]
+
+
+def test_an_operator_may_do_without_adhoc_actions(tmp_path: Path) -> None:
+    """§ 8.10: ``[action_providers]`` names the providers that are asked."""
+    denied = Settings(action_providers=ActionProviderSettings(denylist=("adhoc",)))
+    registry = Registry(denied, entry_points=lambda group: ())
+    whole = Whole(tmp_path, registry=registry)
+    whole.upload("mine: {base: std.noop}", "actions")
+    whole.upload(_one("mine"))
+    assert "Failed to find action" in whole.run("w")["state_info"]
+    assert _post(whole, "mine")[0] == 400
+    assert whole.request("GET", "actions/mine")[0] == 404
+    names = {a["name"] for a in whole.get("actions")["actions"]}
+    assert "std.noop" in names and "mine" not in names
+    whole.close()
 
 
 ASYNC = """

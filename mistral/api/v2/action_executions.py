@@ -163,11 +163,12 @@ class ActionExecutions(Resource):
         done = _run_now(call, answer["call"], request.timeout)
         state, result = done["state"], done["result"]
         if state == "SUCCESS" and answer.get("outputs"):
-            state, result = self._transformed(call, answer["outputs"], result)
+            outputs = answer["outputs"]
+            state, result = self._transformed(call, request.name, outputs, result)
         return _unsaved(request, state, result)
 
     def _transformed(
-        self, call: Call, outputs: Sequence[Any], result: Any
+        self, call: Call, name: str, outputs: Sequence[Any], result: Any
     ) -> tuple[str, Any]:
         """State and result after the ``output`` of ad-hoc actions, innermost
         first (spec/engine.md § 8.11)."""
@@ -181,7 +182,8 @@ class ActionExecutions(Resource):
             for tree in outputs:
                 result = self._evaluator.evaluate(tree, View(result))
         except ExpressionFault as error:
-            return "ERROR", error.message
+            text = f"Failed to complete action [error={error.message}, action={name}]"
+            return "ERROR", text
         return "SUCCESS", result
 
 

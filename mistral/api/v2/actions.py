@@ -129,8 +129,10 @@ class Actions(Resource):
         statement = select(*columns).where(scope.visible(actions, call.context))
         if "namespace" not in call.query:
             statement = statement.where(actions.c.namespace == "")
-        with call.services.database.read() as connection:
-            rows = connection.execute(statement).mappings().all()
+        rows: Sequence[Mapping[str, Any]] = ()
+        if call.services.registry.serves("adhoc"):
+            with call.services.database.read() as connection:
+                rows = [dict(r) for r in connection.execute(statement).mappings()]
         descriptors = call.services.registry.all(project_id=call.context.project_id)
         entries = [_of_row(row) for row in rows]
         entries += [_of_registry(descriptor) for descriptor in descriptors]
@@ -148,7 +150,7 @@ class Actions(Resource):
             row = definitions.find_adhoc_action(connection, name, namespace, project)
             if row is None and namespace:
                 row = definitions.find_adhoc_action(connection, name, "", project)
-        if row is not None:
+        if row is not None and call.services.registry.serves("adhoc"):
             return Action.shape(_of_row(row))
         descriptor = call.services.registry.find(name, namespace, project_id=project)
         if descriptor is None:

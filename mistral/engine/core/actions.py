@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from mistral.engine.core.data import Case, check_size, merged
@@ -274,6 +275,13 @@ def offer_of(action: Action, run: Run) -> CallAction:
     return CallAction(
         action_id=action.id, run_id=run_id, attempt=action.attempt, **call
     )
+
+
+def unsaved(call: CallAction) -> CallAction:
+    """The call of a run of which nothing is stored: there is no id to know or to
+    call back (§ 8.4)."""
+    execution = dict.fromkeys(call.execution)
+    return replace(call, action_id="", execution={**execution, "with_items_index": 0})
 
 
 def accept(

@@ -145,7 +145,7 @@ def _run_action(
     if not action.is_sync and event.sync:
         raise BadRequest("Action does not support synchronous execution.")
     if action.is_sync and not event.save:
-        call = actions.offer_of(action, case.run)
+        call = actions.unsaved(actions.offer_of(action, case.run))
         return Decision(
             None, [], {"call": encode(call), "outputs": list(action.outputs)}
         )
