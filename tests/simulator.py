@@ -95,13 +95,18 @@ class MemoryStore:
             and (has_next is None or row["has_next_tasks"] == has_next)
         ]
 
+    def project_tasks(self, project_id: str, limit: int) -> list[Any]:
+        rows = self.task_rows.values()
+        found = [row for row in rows if row["project_id"] == project_id]
+        return copy.deepcopy(found[:limit])
+
     def actions(
         self, run_id: str, *, ids: Any = None, task_ids: Any = None, states: Any = None
     ) -> list[Any]:
         return [
             copy.deepcopy(row)
             for row in self.action_rows.values()
-            if row["workflow_execution_id"] == run_id
+            if (task_ids is not None or row["workflow_execution_id"] == run_id)
             and (ids is None or row["id"] in set(ids))
             and (task_ids is None or row["task_execution_id"] in set(task_ids))
             and (states is None or row["state"] in set(states))

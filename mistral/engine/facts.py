@@ -205,6 +205,18 @@ class SqlFacts:
                 wanted.append(column.is_(flag))
         return self._all(key, table, *wanted, order=(table.c.seq,))
 
+    def project_tasks(self, project_id: str, limit: int) -> Sequence[Found]:
+        """Of all executions of a project, in no order and not more than that."""
+        table = task_executions
+        key = ("project tasks", project_id, limit)
+        if key not in self._known:
+            wanted = scope.of_project(table, project_id)
+            query = select(table).where(wanted).limit(limit)
+            found = self._connection.execute(query).mappings()
+            self._known[key] = tuple(dict(row) for row in found)
+        rows: Sequence[Found] = self._known[key]
+        return rows
+
     def actions(
         self,
         run_id: str,

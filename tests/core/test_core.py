@@ -153,7 +153,7 @@ TABLE: list[tuple[str, str, dict[str, Any], str, Any, dict[str, str]]] = [
         {}, SUCCESS, {}, {"s": SUCCESS, "j": SUCCESS},
     ),
     (
-        "ENG-115 a retried task publishes its last attempt",
+        "ENG-112 a retried task publishes its last attempt",
         """w:
   tasks:
     a:

@@ -494,6 +494,31 @@ def test_executions_and_tasks_show_the_run_as_it_is_now() -> None:
     }  # fmt: skip
 
 
+def test_tasks_without_an_id_shows_all_executions_of_the_project() -> None:
+    """LANG § 23: all that the caller may see, by creation time."""
+    body = """w:
+  tasks:
+    t: {workflow: s, publish: {mine: 1}, on-success: look}
+    look:
+      publish:
+        all: <% tasks().orderBy($.name).select([$.name, $.result]) %>
+        good: <% tasks(state => SUCCESS).name.orderBy($) %>
+s: {tasks: {e: {action: std.echo output=7}}}
+other: {tasks: {o: {with-items: 'i in <% [1, 2] %>', action: 'std.echo output=3'}}}"""
+    sim = Simulator(HEAD + body)
+    sim.run("other")
+    foreign = sim.run("other")
+    for row in sim.store.task_rows.values():
+        if row["workflow_execution_id"] == foreign["id"]:
+            row["project_id"] = "somebody else"
+    row = sim.run("w")
+    assert row["state"] == SUCCESS, row["state_info"]
+    assert row["output"]["all"] == [
+        ["e", 7], ["look", None], ["o", [3, 3]], ["t", {}],
+    ]  # fmt: skip
+    assert row["output"]["good"] == ["e", "look", "o", "t"]
+
+
 def test_tasks_goes_down_from_any_execution() -> None:
     """LANG § 23: ``recursive`` adds the tasks of nested executions."""
     body = """w: {tasks: {t: {workflow: mid, publish: {r: <% task().result.n %>}}}}

@@ -396,3 +396,59 @@ def test_deleting_removes_all_that_belongs_to_a_run(house: House) -> None:
         models.outbox,
     ):
         assert house.rows(table) == [], table.name
+
+
+def test_eng_104_globals_and_large_values_are_seen_in_later_turns(
+    house: House,
+) -> None:
+    """Also by tasks() of the whole project, of this run and others (LANG § 23)."""
+    house.upload(
+        """version: '2.0'
+w:
+  output: {g: <% global(g) %>, big: <% $.big.len() %>, all: <% $.all %>}
+  tasks:
+    a:
+      publish: {big: <% 'x' * 9000 %>}
+      on-success:
+        publish: {global: {g: {a: 1}}}
+        next: b
+    b:
+      wait-before: 1
+      on-success:
+        publish:
+          branch:
+            all: >-
+              <% tasks().orderBy($.name)
+              .select([$.name, $.state, ($.published or dict()).len()]) %>
+          global: {g: {b: <% $.g.a + 1 %>}}
+other: {tasks: {o: {publish: {x: 1, y: 2}}}}
+"""
+    )
+    house.run("other")
+    run_id = house.start("w")
+    house.advance(1)
+    assert house.header(run_id)["output"] == {
+        "g": {"a": 1, "b": 2},
+        "big": 9000,
+        "all": [["a", "SUCCESS", 1], ["b", "SUCCESS", 0], ["o", "SUCCESS", 2]],
+    }
+
+
+def test_eng_112_values_that_compare_as_equal_are_written(house: House) -> None:
+    """``true`` over ``1`` is a change of the row, in a turn of its own."""
+    house.upload(
+        """version: '2.0'
+w:
+  vars: {g: 1}
+  output: {g: <% global(g) %>}
+  tasks:
+    a:
+      wait-before: 1
+      on-success: {publish: {global: {g: true}}, next: b}
+    b: {wait-before: 1}
+"""
+    )
+    run_id = house.start("w")
+    house.advance(1)
+    house.advance(1)
+    assert house.header(run_id)["output"]["g"] is True

@@ -59,7 +59,7 @@ def test_slots_are_bounded_and_come_back() -> None:
     assert bench.workers.free() == 2
 
 
-def test_timeouts_are_reported_at_the_deadline_and_free_the_slot() -> None:
+def test_eng_163_timeouts_are_reported_at_the_deadline_and_free_the_slot() -> None:
     bench = Bench(1)
     bench.begin("a", timeout=5)
     bench.clock.advance(4)

@@ -111,8 +111,14 @@ def stored(case: Case, value: Any) -> Any:
 
 
 def size(value: Any) -> int:
-    """Bytes of the value's JSON text."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Bytes of the value's JSON text.
+
+    :raises WorkflowFault: it is nested so deeply that it has none.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise WorkflowFault("A value is nested too deeply to be stored") from None
     # A server that an action asked may answer with half a character.
     return len(text.encode(errors="surrogatepass"))
 

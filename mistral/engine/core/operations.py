@@ -167,7 +167,7 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
 
 
 def _good_children(case: Case, task: Task) -> set[int]:
-    found = counting_children(case, task)
+    found = counting_children(case, [task])[task.id]
     return {i for i, row in found.items() if row["state"] == State.SUCCESS}
 
 

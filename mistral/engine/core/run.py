@@ -95,6 +95,9 @@ class Facts(Protocol):
         processed: bool | None = None,
         has_next: bool | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
+    def project_tasks(
+        self, project_id: str, limit: int
+    ) -> Sequence[Mapping[str, Any]]: ...
     def actions(
         self,
         run_id: str,

@@ -6,14 +6,17 @@ functions answer are those of spec/language.md § 23.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mistral.engine.core.data import Case, Held, merged, resolved
-from mistral.engine.core.run import Run, Task
+from mistral.engine.core.run import Action, Task
 from mistral.errors import ExpressionFault
 from mistral.expressions.facts import View
+
+MOST_TASKS: Final = 10_000
+"""Task executions that ``tasks()`` of a whole project may find."""
 
 
 class Layers(Mapping[str, Any]):
@@ -169,7 +172,9 @@ class Lookups:
         found = self._task
         if name is not None and (found is None or found.name != name):
             found = latest(self._case, name)
-        return None if found is None else shape(self._case, found)
+        if found is None:
+            return None
+        return shape(self._case, found, result(self._case, found))
 
     def tasks(
         self,
@@ -180,7 +185,10 @@ class Lookups:
     ) -> Sequence[Mapping[str, Any]]:
         _check_text(workflow_execution_id=workflow_execution_id, state=state)
         case = self._case
-        found = self._tasks_of(workflow_execution_id or case.run.id)
+        if workflow_execution_id is None:
+            found = self._visible_tasks()
+        else:
+            found = self._tasks_of(workflow_execution_id)
         level = found if recursive and workflow_execution_id else []
         while level:
             ids = [row["id"] for row in self._children(level)]
@@ -191,7 +199,8 @@ class Lookups:
         if flat:
             found = self._flat(found)
         found.sort(key=lambda t: (t.created_at, t.workflow_execution_id, t.seq))
-        return [shape(case, task) for task in found]
+        values = results(case, found)
+        return [shape(case, task, values[task.id]) for task in found]
 
     def _tasks_of(self, run_id: str) -> list[Task]:
         case = self._case
@@ -203,6 +212,23 @@ class Lookups:
         if header is None or header["project_id"] != case.run.project_id:
             return []
         return [Task.from_row(row) for row in case.facts.tasks(run_id)]
+
+    def _visible_tasks(self) -> list[Task]:
+        """Those of all executions of the project.
+
+        :raises ExpressionFault: there are too many to be of use.
+        """
+        case = self._case
+        run = case.run
+        rows = case.facts.project_tasks(run.project_id, MOST_TASKS + 1)
+        if len(rows) > MOST_TASKS:
+            raise ExpressionFault(
+                f"tasks() finds more than {MOST_TASKS} task executions: give it the "
+                "id of a workflow execution"
+            )
+        run.adopt(row for row in rows if row["workflow_execution_id"] == run.id)
+        others = (row for row in rows if row["workflow_execution_id"] != run.id)
+        return [*run.tasks.values(), *map(Task.from_row, others)]
 
     def _children(self, tasks: Sequence[Task]) -> Sequence[Mapping[str, Any]]:
         ids = [t.id for t in tasks if t.type == "WORKFLOW" and not t.is_new]
@@ -239,7 +265,7 @@ def stamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def shape(case: Case, task: Task) -> dict[str, Any]:
+def shape(case: Case, task: Task, result: Any) -> dict[str, Any]:
     """``task()`` of spec/language.md § 23.1."""
     mine = task.workflow_execution_id == case.run.id
     spec = case.run.spec.tasks.get(task.name) if mine else None
@@ -249,7 +275,7 @@ def shape(case: Case, task: Task) -> dict[str, Any]:
         "spec": dict(spec.body) if spec else {},
         "state": task.state,
         "state_info": task.state_info,
-        "result": result(case, task),
+        "result": result,
         "published": {
             name: resolved(case, value, task.workflow_execution_id)
             for name, value in (task.published or {}).items()
@@ -273,39 +299,68 @@ def latest(case: Case, name: str) -> Task | None:
 
 def result(case: Case, task: Task) -> Any:
     """The task's result (§ 1.6.5)."""
-    values = child_results(case, task)
-    if task.total is not None:
-        return values
-    return values[0] if len(values) == 1 else values
+    return results(case, [task])[task.id]
 
 
-def child_results(case: Case, task: Task) -> list[Any]:
+def results(case: Case, tasks: Iterable[Task]) -> dict[str, Any]:
+    """The results of tasks, by id; two look-ups for however many."""
+    given = list(tasks)
+    values = _action_results(case, [t for t in given if t.type == "ACTION"])
+    values.update(_child_results(case, [t for t in given if t.type == "WORKFLOW"]))
+    return {
+        task.id: found[0] if task.total is None and len(found) == 1 else found
+        for task in given
+        for found in (values[task.id],)
+    }
+
+
+def _action_results(case: Case, tasks: Sequence[Task]) -> dict[str, list[Any]]:
     run = case.run
-    if task.workflow_execution_id != run.id:
-        run = Run(id=task.workflow_execution_id)
-    if task.type == "WORKFLOW":
-        if task.is_new:
-            return []
-        newest = counting_children(case, task)
-        return [row["output"] for _, row in sorted(newest.items()) if row["accepted"]]
-    if not task.is_new:
-        run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
-    mine = [
-        action
-        for action in run.actions.values()
-        if action.task_execution_id == task.id and action.accepted
+    ids = [task.id for task in tasks if not task.is_new]
+    rows = case.facts.actions(run.id, task_ids=ids) if ids else ()
+    run.adopt_actions(row for row in rows if row["workflow_execution_id"] == run.id)
+    others = [
+        Action.from_row(row) for row in rows if row["workflow_execution_id"] != run.id
     ]
-    mine.sort(key=lambda action: action.item_index)
-    return [(action.output or {}).get("result") for action in mine]
+    found: dict[str, list[Action]] = {task.id: [] for task in tasks}
+    for action in (*run.actions.values(), *others):
+        if action.accepted and action.task_execution_id in found:
+            found[action.task_execution_id].append(action)
+    return {
+        id: [
+            (action.output or {}).get("result")
+            for action in sorted(actions, key=lambda action: action.item_index)
+        ]
+        for id, actions in found.items()
+    }
 
 
-def counting_children(case: Case, task: Task) -> dict[int, Mapping[str, Any]]:
-    """The newest sub-workflow of each item, of launches that still count
-    (decision 0012)."""
-    newest: dict[int, tuple[int, Mapping[str, Any]]] = {}
-    for row in case.facts.children([task.id]):
+def _child_results(case: Case, tasks: Sequence[Task]) -> dict[str, list[Any]]:
+    counting = counting_children(case, tasks)
+    return {
+        id: [row["output"] for _, row in sorted(newest.items()) if row["accepted"]]
+        for id, newest in counting.items()
+    }
+
+
+def counting_children(
+    case: Case, tasks: Sequence[Task]
+) -> dict[str, dict[int, Mapping[str, Any]]]:
+    """By task: the newest sub-workflow of each item, of launches that still
+    count (decision 0012)."""
+    found: dict[str, dict[int, tuple[int, Mapping[str, Any]]]] = {
+        task.id: {} for task in tasks
+    }
+    since = {task.id: task.since for task in tasks}
+    ids = [task.id for task in tasks if not task.is_new]
+    for row in case.facts.children(ids) if ids else ():
         parent = row["internals"].get("parent") or {}
         attempt, index = int(parent.get("attempt", 0)), int(parent.get("index", 0))
-        if attempt >= max(task.since, newest.get(index, (0, row))[0]):
+        id = row["task_execution_id"]
+        newest = found[id]
+        if attempt >= max(since[id], newest.get(index, (0, row))[0]):
             newest[index] = (attempt, row)
-    return {index: row for index, (_, row) in newest.items()}
+    return {
+        id: {index: row for index, (_, row) in newest.items()}
+        for id, newest in found.items()
+    }
