@@ -38,10 +38,15 @@ CONTEXT = {"project_id": "p"}
 class MemoryStore:
     """``Facts`` over dicts of rows."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        registry: Registry | None = None,
+        evaluator: Evaluator | None = None,
+    ) -> None:
         self.rules = rules
-        self.evaluator = Evaluator()
-        self.registry = Registry(load([], environ={}))
+        self.evaluator = evaluator or Evaluator()
+        self.registry = registry or Registry(load([], environ={}))
         self.runs: dict[str, dict[str, Any]] = {}
         self.task_rows: dict[str, dict[str, Any]] = {}
         self.action_rows: dict[str, dict[str, Any]] = {}
@@ -154,8 +159,9 @@ class Simulator:
         duplicates: bool = False,
         rules: Rules | None = None,
         script: Script | None = None,
+        store: MemoryStore | None = None,
     ) -> None:
-        self.store = MemoryStore(rules or Rules())
+        self.store = store or MemoryStore(rules or Rules())
         self.clock = FakeClock()
         self.queue: list[tuple[Event, str | None]] = []
         self.timers: list[tuple[datetime, int, Event]] = []

@@ -223,10 +223,10 @@ def _of_order(line: str, cast: Cast) -> Iterator[str]:
 
 def of_value(path: str, expected: Any, found: Any) -> Iterator[str]:
     """Equal, or for a text what ``{contains: …}`` and the like say."""
-    if isinstance(expected, Mapping) and len(expected) == 1 and {*expected} <= TEXTS:
-        [(how, wanted)] = expected.items()
-        if not _fits(how, wanted, found):
-            yield f"{path}: expected {how} {_short(wanted)}, found {_short(found)}"
+    if isinstance(expected, Mapping) and expected and {*expected} <= TEXTS:
+        for how, wanted in expected.items():
+            if not _fits(how, wanted, found):
+                yield f"{path}: expected {how} {_short(wanted)}, found {_short(found)}"
     elif isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in sorted(expected.keys() | found.keys(), key=str):
             if key not in found:

@@ -101,9 +101,8 @@ def part_of(find: Callable[..., list[Row]], action_id: str) -> Part:
 class _Store(MemoryStore):
     """Knows namespaces and workbooks."""
 
-    def __init__(self, rules: Rules, cast: Cast) -> None:
-        super().__init__(rules)
-        self.registry = Registry(Settings(), (cast.provider,))
+    def __init__(self, rules: Rules, registry: Registry, evaluator: Evaluator) -> None:
+        super().__init__(rules, registry, evaluator)
         self.named: dict[tuple[str, str, str], Any] = {}
 
     def workflow(self, id: Any, name: Any, namespace: str, project_id: str) -> Any:
@@ -120,10 +119,10 @@ class _Store(MemoryStore):
 class _Simulator(Simulator):
     """Runs the plug-in's actions; time passes when it is told to."""
 
-    def __init__(self, rules: Rules, cast: Cast) -> None:
-        super().__init__(rules=rules)
-        self.store: _Store = _Store(rules, cast)
-        self.runner = Runner(self.store.registry)
+    def __init__(self, store: _Store) -> None:
+        super().__init__(store=store)
+        self.store: _Store
+        self.runner = Runner(store.registry)
 
     def settle_now(self) -> None:
         while self.queue or self.offers:
@@ -165,10 +164,13 @@ class PureStage:
 
     def __init__(self) -> None:
         self.cast = Cast(lambda id: part_of(self.rows, id))
+        self._registry = Registry(Settings(), (self.cast.provider,))
+        self._evaluator = Evaluator()
         self.open({})
 
     def open(self, rules: Mapping[str, Any]) -> None:
-        self._simulator = _Simulator(Rules(**rules), self.cast)
+        store = _Store(Rules(**rules), self._registry, self._evaluator)
+        self._simulator = _Simulator(store)
 
     def upload(self, namespace: str, texts: Mapping[str, str]) -> None:
         flows, adhoc, book = [], [], None

@@ -45,6 +45,19 @@ OUTCOMES: Final = {"success", "error", "cancel", "raise"}
 WORDS: Final = {"success", "error", "cancel", "later"}
 
 
+class _Loader(yaml.SafeLoader):
+    """Only ``true`` and ``false`` are booleans: ``no`` is a word in a story."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, text) for tag, text in found if tag != "tag:yaml.org,2002:bool"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"]
+)
+
+
 class BadStory(Exception):
     """The text is no story; says where and what was expected."""
 
@@ -99,7 +112,7 @@ def stories_of(directory: Path) -> Iterator[Story]:
     for path in sorted(directory.glob("*.yaml")):
         with path.open() as text:
             try:
-                documents = [d for d in yaml.safe_load_all(text) if d is not None]
+                documents = [d for d in yaml.load_all(text, _Loader) if d is not None]
             except yaml.YAMLError as error:
                 raise BadStory(f"{path.name}: {error}") from None
         for document in documents:
