@@ -283,13 +283,14 @@ class Simulator:
         store = self.store
         if run.deleted:
             store.runs.pop(run.id, None)
-            gone = [
-                t
-                for t, r in store.task_rows.items()
-                if r["workflow_execution_id"] == run.id
-            ]
-            for id in gone:
-                del store.task_rows[id]
+            # What foreign keys do in a database.
+            for table in (store.task_rows, store.action_rows):
+                for id in [
+                    id
+                    for id, row in table.items()
+                    if row["workflow_execution_id"] == run.id
+                ]:
+                    del table[id]
             return
         found = copy.deepcopy(changes(run, now))
         if found.new_header:

@@ -21,7 +21,7 @@ _UPLOADS: Final = {"workflows", "adhoc-actions", "workbook"}
 _RULES: Final = {"merge_strategy", "versioning", "field_limit"}
 RUN: Final = {
     "state", "info", "output", "input", "params", "globals", "description", "tasks",
-    "subs", "calls", "before", "root",
+    "subs", "calls", "before", "root", "gone",
 }  # fmt: skip
 TASK: Final = {
     "state", "info", "published", "result", "children", "accepted", "context",

@@ -23,7 +23,7 @@ from mistral.messages import (
     UpdateWorkflow,
 )
 from storytelling.findings import Tree, of_run, of_value
-from storytelling.stages import Row, Stage, part_of
+from storytelling.stages import TABLES, Row, Stage, part_of
 from storytelling.story import Step, Story
 
 
@@ -113,9 +113,11 @@ class _Telling:
 
     def _compare(self, where: str, expected: Mapping[str, Any]) -> None:
         __tracebackhide__ = True
-        if not expected and not self.stage.rows("run"):
-            return
-        lines = list(of_run(expected, self.tree(), self.stage.cast))
+        if expected.get("gone"):
+            rows = [row for kind in TABLES for row in self.stage.rows(kind)]
+            lines = [f"gone: found {row['id']} in {row['state']}" for row in rows]
+        else:
+            lines = list(of_run(expected, self.tree(), self.stage.cast))
         if lines:
             raise WrongEnd(self._report(where, lines))
 
