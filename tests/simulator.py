@@ -30,9 +30,11 @@ from mistral.messages import (
     StartWorkflow,
     State,
     Tell,
+    UpdateAction,
 )
 
 CONTEXT = {"project_id": "p"}
+SUCCESS, ERROR = State.SUCCESS.value, State.ERROR.value
 
 
 class MemoryStore:
@@ -306,10 +308,34 @@ class Simulator:
         for row in found.actions:
             store.action_rows[row["id"]].update(row)
         store.arrival_rows.extend(found.arrivals)
+        keys = [(r["join_id"], r["round"], r["inbound"]) for r in store.arrival_rows]
+        assert len(keys) == len(set(keys)), "the table has one row per inbound task"
         for row in found.documents:
             store.document_rows[run.id, row["id"]] = row["body"]
         for action_id in found.settled_offers:
             self.offers.pop(action_id, None)
+
+    # -- Hands ----------------------------------------------------------------
+
+    def ask(self, kind: Any, run_id: str, **values: Any) -> Any:
+        """What a user asks of a run, and all that follows."""
+        values = {"request_id": f"q{next(self._count)}", "context": CONTEXT, **values}
+        answer = self.request(kind(run_id=run_id, **values))
+        self.settle()
+        return answer
+
+    def answer(
+        self, run_id: str, name: str, state: str = SUCCESS, result: Any = None
+    ) -> None:
+        """End the asynchronous action that a task waits for."""
+        ids = {task.id for task in self.tasks(run_id, name)}
+        [action] = [
+            row
+            for row in self.store.action_rows.values()
+            if row["task_execution_id"] in ids and row["state"] == "RUNNING"
+        ]
+        more = {"action_id": action["id"], "state": state, "result": result}
+        self.ask(UpdateAction, run_id, **more)
 
     # -- What tests look at ---------------------------------------------------
 
@@ -329,6 +355,3 @@ class Simulator:
 
     def later(self, seconds: float) -> datetime:
         return self.clock.now() + timedelta(seconds=seconds)
-
-
-SUCCESS, ERROR = State.SUCCESS.value, State.ERROR.value

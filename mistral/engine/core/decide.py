@@ -386,6 +386,9 @@ def _delete_action(case: Case, event: DeleteAction) -> Any:
 def _woke(case: Case, event: Woke) -> None:
     run = case.run
     if event.key == "continue":
+        if run.state != State.RUNNING:
+            return
+        run.behind = False
         run.adopt(run_rows(case))
         run.todo = sorted(
             (t for t in run.tasks.values() if t.completed and not t.processed),

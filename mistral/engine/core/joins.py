@@ -15,9 +15,10 @@ again only when a witness ends without leading on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final, Literal
 
-from mistral.engine.core.data import Case, meet
+from mistral.engine.core.data import Case, meet, outbound
 from mistral.engine.core.run import Run, Task
 from mistral.lang.graph import graph_of
 from mistral.lang.specs import WorkflowSpec
@@ -43,20 +44,84 @@ def find(case: Case, name: str) -> Task | None:
 
 def arrive(case: Case, join: Task, source: Task, event: str) -> None:
     """An inbound task fired its transition to the join."""
-    if join.state == State.WAITING:
-        known = _contribution(case, join, source)
+    known = _contribution(case, join, source)
+    next_pass = _is_next_pass(case, join, source, known)
+    _keep(case, join, source)
+    trigger = [source.name, source.id, event]
+    if join.state == State.WAITING and not join.ran:
         if known is None:
-            _note(case, join, source.name, source.id, event)
+            _note(case, join, *trigger)
         elif known["event"] in DEAD:
             _replace(case, join, known, source, event)
-        return
-    if _contribution(case, join, source) is None:
+        else:
+            mark = [join.round, source.id, event]
+            join.newer = {**(join.newer or {}), source.name: mark}
+    elif next_pass:
+        if join.completed and join.processed and join is not source:
+            reopen(case, join, [trigger])
+        else:
+            join.pending = [*(join.pending or ()), trigger]
+    elif known is None:
         # The round is decided already: absorbed.
-        _note(case, join, source.name, source.id, event)
-    elif join.completed and join.processed:
-        reopen(case, join, [[source.name, source.id, event]])
-    else:
-        join.pending = [*(join.pending or ()), [source.name, source.id, event]]
+        _note(case, join, *trigger)
+
+
+def _is_next_pass(
+    case: Case, join: Task, source: Task, known: Mapping[str, Any] | None
+) -> bool:
+    """Whether a trigger of a join whose round is decided opens the next one.
+
+    It does when the round itself led to it (a loop), and when an inbound task
+    that has contributed was executed once more; a branch that is only late
+    does not (§ 2.7.5, Q35).
+    """
+    mine = (passes_after(case, source) or {}).get(join.name, 0)
+    if mine and mine == join.round:
+        return True
+    if known is None:
+        return False
+    # A contribution of an earlier pass: this one belongs to the decided round.
+    earlier = _contributor(case, join, known)
+    return earlier is None or (earlier.passes or {}).get(join.name, 0) >= mine
+
+
+def passes_after(case: Case, task: Task) -> dict[str, int] | None:
+    """What ``passes`` is for the tasks that this one leads to."""
+    if task.unique_key is None or not _is_on_loop(case.run.spec, task.name):
+        return task.passes
+    return {**(task.passes or {}), task.name: task.round}
+
+
+def _keep(case: Case, join: Task, source: Task) -> None:
+    """Keep what a source hands on whose row is used again in its next round."""
+    if source.unique_key is None or not _is_on_loop(case.run.spec, source.name):
+        return
+    context, versions = outbound(case, source)
+    join.brought = {
+        **(join.brought or {}),
+        source.name: {
+            "in_context": context,
+            "versions": versions,
+            "passes": passes_after(case, source),
+            "finished_at": (source.finished_at or case.now).isoformat(),
+        },
+    }
+
+
+def _contributor(case: Case, join: Task, row: Mapping[str, Any]) -> Task | None:
+    """The execution that a row of arrivals names, as it was when it fired."""
+    if row["source_id"] is None:
+        return None
+    found = _by_id(case, [row["source_id"]])
+    kept = (join.brought or {}).get(row["inbound"])
+    if not found or kept is None:
+        return found[0] if found else None
+    values = {**kept, "finished_at": datetime.fromisoformat(kept["finished_at"])}
+    return Task(id=found[0].id, name=found[0].name, seq=found[0].seq, **values)
+
+
+def _is_on_loop(spec: WorkflowSpec, name: str) -> bool:
+    return name in graph_of(spec).upstream(name)
 
 
 def _replace(
@@ -74,59 +139,77 @@ def _replace(
 
 def miss(case: Case, join: Task, source: Task) -> None:
     """An inbound task ended without firing its transition to the join."""
-    if join.state == State.WAITING and _contribution(case, join, source) is None:
+    if join.state != State.WAITING or _contribution(case, join, source) is not None:
+        return
+    if runs_once(case.run.spec, source.name):
         _note(case, join, source.name, source.id, NOT_TRIGGERED)
+    else:
+        _look(case, join, source.name)
 
 
 def reopen(case: Case, join: Task, triggers: Iterable[list[Any]]) -> None:
     """Begin the next round; a join that failed keeps what had arrived."""
-    carried: list[list[Any]] = []
-    given = list(triggers)
-    names = {inbound for inbound, _, _ in given}
+    brought: dict[str, list[Any]] = {}
     if not join.ran:
-        carried = [
-            [row["inbound"], row["source_id"], row["event"]]
-            for row in _known(case, join).values()
-            if row["event"] not in DEAD and row["inbound"] not in names
-        ]
+        for row in _known(case, join).values():
+            if row["event"] not in DEAD:
+                brought[row["inbound"]] = [row["source_id"], row["event"]]
+    # Of an inbound task that fired several times the latest counts.
+    brought.update((inbound, [id, event]) for inbound, id, event in triggers)
     join.round += 1
     join.arrived = join.dead = 0
     join.ran = False
     join.pending = None
-    for inbound, source_id, event in (*carried, *given):
+    for inbound, (source_id, event) in brought.items():
         _note(case, join, inbound, source_id, event)
 
 
 def survey(case: Case, join: Task) -> None:
     """Look at every inbound task that has not contributed to this round."""
-    run = case.run
-    graph = graph_of(run.spec)
-    inbound = graph.inbound(join.name)
+    inbound = graph_of(case.run.spec).inbound(join.name)
     known = _known(case, join)
-    if len(known) == len(inbound):
-        return
-    latest = _latest(case, {*graph.upstream(join.name), *inbound})
+    if len(known) < len(inbound):
+        _look(case, join, *(name for name in inbound if name not in known))
+
+
+def give_up(case: Case, join: Task) -> None:
+    """Nothing is in progress that could lead to the join any more."""
+    known = _known(case, join)
+    names = graph_of(case.run.spec).inbound(join.name)
+    latest = _latest(case, names)
+    for name in names:
+        if name not in known:
+            _note_last(case, join, name, latest.get(name))
+
+
+def _look(case: Case, join: Task, *names: str) -> None:
+    """Note what these inbound tasks brought, or that they cannot come."""
+    graph = graph_of(case.run.spec)
+    latest = _latest(case, {*graph.upstream(join.name), *names})
     consumed = _consumed(case, join)
-    for name in inbound:
-        if name in known:
-            continue
+    for name in names:
         task = latest.get(name)
-        if task is None or task.id in consumed:
-            coming, witness = _can_come(run.spec, name, latest, join)
-            if witness is not None:
-                _watch(witness, join)
-            if coming:
+        if task is not None:
+            if not _is_routed(task):
                 continue
-            if task is None:
-                _note(case, join, name, None, IMPOSSIBLE)
-            else:
-                # It cannot run again: what it brought before still counts.
-                _note(
-                    case, join, name, task.id, _event_of(task, join.name) or IMPOSSIBLE
-                )
-        elif task.completed and task.processed:
-            event = _event_of(task, join.name) or NOT_TRIGGERED
-            _note(case, join, name, task.id, event)
+            if task.id not in consumed and _event_of(task, join.name):
+                _note_last(case, join, name, task)
+                continue
+        coming, witness = _can_come(case.run.spec, name, latest, join)
+        if witness is not None:
+            _watch(witness, join)
+        if not coming:
+            # What it brought before still counts.
+            _note_last(case, join, name, task)
+
+
+def _note_last(case: Case, join: Task, name: str, task: Task | None) -> None:
+    if task is None:
+        _note(case, join, name, None, IMPOSSIBLE)
+    else:
+        event = _event_of(task, join.name) or NOT_TRIGGERED
+        _keep(case, join, task)
+        _note(case, join, name, task.id, event)
 
 
 def verdict(case: Case, join: Task) -> Verdict:
@@ -144,10 +227,13 @@ def verdict(case: Case, join: Task) -> Verdict:
 def gather(case: Case, join: Task) -> tuple[list[str], list[dict[str, str]]]:
     """Take over the contexts of who fired; returns the names of dead inbound
     tasks and what ``triggered_by`` shows."""
-    known = _known(case, join)
+    known = {n: _newest(join, row) for n, row in _known(case, join).items()}
     fired = [row for row in known.values() if row["event"] not in DEAD]
-    sources = _by_id(case, [row["source_id"] for row in fired])
+    _by_id(case, [row["source_id"] for row in fired])
+    found = (_contributor(case, join, row) for row in fired)
+    sources = [task for task in found if task is not None]
     join.in_context, join.versions = meet(case, sources)
+    join.passes = _met_passes(sources)
     failing = [name for name in known if known[name]["event"] in DEAD]
     order = graph_of(case.run.spec).inbound(join.name)
     failing.sort(key=order.index)
@@ -158,6 +244,22 @@ def gather(case: Case, join: Task) -> tuple[list[str], list[dict[str, str]]]:
     return failing, [
         {"task_id": row["source_id"], "event": row["event"]} for row in shown
     ]
+
+
+def _newest(join: Task, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row with the latest execution that fired while the join waited."""
+    round, id, event = (join.newer or {}).get(row["inbound"], (0, None, None))
+    if round != join.round:
+        return row
+    return {**row, "source_id": id, "event": event}
+
+
+def _met_passes(sources: Iterable[Task]) -> dict[str, int] | None:
+    found: dict[str, int] = {}
+    for task in sources:
+        for name, round in (task.passes or {}).items():
+            found[name] = max(round, found.get(name, 0))
+    return found or None
 
 
 def runs_once(spec: WorkflowSpec, name: str) -> bool:
@@ -199,7 +301,8 @@ def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | N
             join.id, join.round, source.name,
         ):  # fmt: skip
             return row
-    once = source.epoch <= 1 and runs_once(case.run.spec, source.name)
+    # After a rerun, a skip or a reopened sub-workflow it is asked once more.
+    once = source.routed <= 1 and runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
     for stored in case.facts.arrivals(join.id, source.name):
@@ -242,11 +345,13 @@ def _consumed(case: Case, join: Task) -> set[str]:
     """Executions that an earlier round has used up."""
     if join.round == 1:
         return set()
-    return {
+    used = {
         row["source_id"]
         for row in _rows(case, join)
-        if row["round"] < join.round and row["source_id"]
+        if row["round"] < join.round and row["event"] not in DEAD
     }
+    newer = (join.newer or {}).values()
+    return used | {id for round, id, _ in newer if round < join.round}
 
 
 def _latest(case: Case, names: Iterable[str]) -> dict[str, Task]:
@@ -278,13 +383,19 @@ def _event_of(task: Task, target: str) -> str | None:
     return None
 
 
+def _is_routed(task: Task) -> bool:
+    return task.completed and task.processed
+
+
 def _can_come(
     spec: WorkflowSpec, name: str, latest: Mapping[str, Task], join: Task
 ) -> tuple[bool, Task | None]:
-    """Whether a task that has not run can still be reached, and because of
-    whom; a cycle by itself offers no route (ENG-089)."""
+    """Whether a task can still be reached, for the first time or once more,
+    and because of whom; a cycle by itself offers no route (ENG-089)."""
     graph = graph_of(spec)
-    seen = {name}
+    if name in latest and runs_once(spec, name):
+        return False, None
+    seen = {name, join.name}
     stack = [name]
     while stack:
         current = stack.pop()
@@ -292,16 +403,18 @@ def _can_come(
         if not inbound and current not in latest:
             return True, None
         for source in inbound:
-            if source == join.name or source in seen:
+            if source in seen:
                 continue
             task = latest.get(source)
-            if task is None:
-                seen.add(source)
-                stack.append(source)
-            elif not (task.completed and task.processed):
-                return True, task
-            elif _event_of(task, current) and current not in latest:
-                return True, None
+            if task is not None:
+                if not _is_routed(task):
+                    return True, task
+                if _event_of(task, current) and current not in latest:
+                    return True, None
+                if runs_once(spec, source):
+                    continue
+            seen.add(source)
+            stack.append(source)
     return False, None
 
 

@@ -50,6 +50,7 @@ def resume(case: Case, env: Mapping[str, Any] | None, word: int = 0) -> None:
 def _go_on(case: Case) -> None:
     """Take up everything that a pause, or the end of the run, held back."""
     run = case.run
+    run.behind = False
     run.adopt(case.facts.tasks(run.id, processed=False))
     waiting = sorted(
         (t for t in run.tasks.values() if not t.processed), key=lambda t: t.seq
@@ -191,6 +192,7 @@ def go_on_after(case: Case, task: Task) -> None:
     if case.run.state != State.RUNNING:
         return
     todo = [each for each in case.run.todo if each is not task]
+    case.run.behind = False
     case.run.adopt(case.facts.tasks(case.run.id, processed=False))
     held = [
         each

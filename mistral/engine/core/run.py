@@ -235,12 +235,16 @@ class Task(Row):
     ready: bool
     step: str | None
     rest: list[dict[str, Any]] | None
+    routed: int
     expired: bool
     round: int
     arrived: int
     dead: int
     ran: bool
     pending: list[list[Any]] | None
+    newer: dict[str, list[Any]] | None
+    brought: dict[str, dict[str, Any]] | None
+    passes: dict[str, int] | None
     watchers: list[str] | None
     closed_from: str | None
 
@@ -290,6 +294,8 @@ class Task(Row):
         "step": None,
         # Commands behind a ``pause`` of this task's clause.
         "rest": None,
+        # How often it was decided what follows from it.
+        "routed": 0,
         # A time-out ends the task for good (ENG-156).
         "expired": False,
         # Joins: round, who arrived and who cannot any more.
@@ -299,6 +305,14 @@ class Task(Row):
         "ran": False,
         # Triggers that came while this round's run was in progress.
         "pending": None,
+        # Inbound tasks that fired once more while the join waited:
+        # name → [round, id, event] of the latest.
+        "newer": None,
+        # What inbound joins on loops handed on when they last fired: their own
+        # rows are made anew by their next round.
+        "brought": None,
+        # Joins on loops that led to this task: name → round.
+        "passes": None,
         # Joins that wait for what this task leads to.
         "watchers": None,
         # The state before the end of the run closed this task.
@@ -372,6 +386,8 @@ class Run(Row):
     task_seq: int
     history_seq: int
     open: int
+    waiting: int
+    behind: bool
     parent: dict[str, Any] | None
     word: int
     heeded: int
@@ -393,8 +409,11 @@ class Run(Row):
         "made": 0,
         "task_seq": 0,
         "history_seq": 0,
-        # Tasks that are not completed.
+        # Tasks that are not completed, and of these the ones in WAITING.
         "open": 0,
+        "waiting": 0,
+        # A turn stopped at its limit: finished tasks are still to be routed.
+        "behind": False,
         # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
         "parent": None,
         # Pauses and resumes so far: sub-workflows heed the newest only.
@@ -515,6 +534,7 @@ def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
         raise Bug(f"{thing.kind} {thing.id} cannot go from {start} to {to}")
     if isinstance(thing, Task):
         run.open += (to not in COMPLETED) - (start not in COMPLETED)
+        run.waiting += (to == State.WAITING) - (start == State.WAITING)
     thing.state = State(to).value
     if info is not None and len(info) > STATE_INFO_LIMIT:
         info = info[:STATE_INFO_LIMIT]

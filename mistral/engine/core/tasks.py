@@ -66,6 +66,7 @@ def create(
     )
     run.tasks[task.id] = task
     run.open += 1
+    run.waiting += waits
     run.transitions.append(["task", task.id, name, None, task.state])
     return task
 

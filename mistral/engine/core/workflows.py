@@ -35,10 +35,15 @@ def advance(case: Case) -> None:
     run = case.run
     steps = case.facts.rules.steps
     position = 0
-    while position < len(run.todo) and run.state == State.RUNNING:
+    while run.state == State.RUNNING:
+        if position == len(run.todo):
+            if not _break_stall(case):
+                break
+            continue
         if steps == 0:
             case.effects.append(Tell(event=Woke(run_id=run.id, key="continue")))
             run.todo = []
+            run.behind = True
             return
         steps -= 1
         task = run.todo[position]
@@ -46,8 +51,29 @@ def advance(case: Case) -> None:
         with lifecycle.forced(case, task, "Failed to complete task"):
             _route(case, task)
     run.todo = []
-    if run.state == State.RUNNING and run.open == 0:
+    if run.state == State.RUNNING and run.open == 0 and not run.behind:
         _conclude(case)
+
+
+def _break_stall(case: Case) -> bool:
+    """Only joins are open, and each waits for another: the first of them can
+    have no more inbound tasks and is decided with those it has (ENG-089).
+
+    :returns: whether something has changed.
+    """
+    run = case.run
+    if run.behind or run.open == 0 or run.open != run.waiting:
+        return False
+    if not run.is_new:
+        run.adopt(case.facts.tasks(run.id, states=[State.WAITING]))
+    waiting = [task for task in run.tasks.values() if task.state == State.WAITING]
+    if any(join.step is not None for join in waiting):
+        # The delay of a retry goes on: a timer will come.
+        return False
+    first = min(waiting, key=lambda task: task.seq)
+    joins.give_up(case, first)
+    decide_join(case, first)
+    return True
 
 
 def begin(case: Case, task: Task) -> None:
@@ -72,6 +98,7 @@ def _route(case: Case, task: Task) -> None:
             task.processed = False
             raise
         routing.remember(task, fired)
+        task.routed += 1
         commands = routing.dispatch_order(fired)
         if task.id in case.resumed:
             commands = [c for c in commands if c["target"] != "pause"]
@@ -83,12 +110,23 @@ def _route(case: Case, task: Task) -> None:
     _settle_joins(case, task, {name for name, _ in task.next_tasks or ()})
     if stop < len(commands):
         _command(case, task, commands[stop], commands[stop + 1 :])
+    if task.pending and task.processed and run.state == State.RUNNING:
+        _enter_again(case, task)
+
+
+def _enter_again(case: Case, join: Task) -> None:
+    """The next round of a join that was triggered before it was routed."""
+    joins.reopen(case, join, join.pending or [])
+    _reset_join(case, join)
+    joins.survey(case, join)
+    decide_join(case, join)
 
 
 def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
     """Start the tasks that fired, then count the arrivals at joins."""
     run = case.run
     context, versions = outbound(case, task)
+    passes = joins.passes_after(case, task)
     started: list[Task] = []
     arrivals: list[Task] = []
     for command in commands:
@@ -96,6 +134,7 @@ def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
         if run.spec.tasks[name].join is None:
             cause = [{"task_id": task.id, "event": event}]
             started.append(tasks.create(case, name, context, versions, cause))
+            started[-1].passes = passes
             continue
         join = joins.find(case, name)
         new = join is None
@@ -135,8 +174,9 @@ def _reset_join(case: Case, join: Task) -> None:
     join.error_handled = False
     join.has_next_tasks = False
     join.next_tasks = None
-    join.published = None
-    join.finished_at = None
+    join.published = join.published_global = None
+    join.runtime_context = {}
+    join.started_at = join.finished_at = None
 
 
 def _settle_joins(case: Case, task: Task, fired: set[str]) -> None:
@@ -161,12 +201,6 @@ def _settle_joins(case: Case, task: Task, fired: set[str]) -> None:
                 joins.survey(case, join)
                 touched[id] = join
         task.watchers = None
-    if task.unique_key and task.pending:
-        pending = task.pending
-        joins.reopen(case, task, pending)
-        _reset_join(case, task)
-        joins.survey(case, task)
-        touched[task.id] = task
     for join in touched.values():
         decide_join(case, join)
 
