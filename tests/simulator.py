@@ -56,6 +56,7 @@ class MemoryStore:
         self.document_rows: dict[tuple[str, str], Any] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
         self.specs: dict[str, Any] = {}
+        self.texts: dict[str, str] = {}
         self.adhoc_specs: dict[str, Any] = {}
         self.environments: dict[str, dict[str, Any]] = {}
         self._uuids = itertools.count(1)
@@ -71,6 +72,9 @@ class MemoryStore:
 
     def workflow(self, id: Any, name: Any, namespace: str, project_id: str) -> Any:
         return self.definitions.get(id or name)
+
+    def definition(self, workflow_id: str, spec_id: str) -> str | None:
+        return self.texts.get(spec_id)
 
     def environment(self, name: str, project_id: str) -> Any:
         return self.environments.get(name)
@@ -183,6 +187,7 @@ class Simulator:
             name = parsed.spec.name
             spec_id = f"{name}-{next(self._count)}"
             self.store.specs[spec_id] = workflow_from_dict(parsed.spec.body)
+            self.store.texts[spec_id] = parsed.text
             self.store.definitions[name] = {
                 "id": name, "name": name, "namespace": "", "workbook_name": None,
                 "spec_id": spec_id,

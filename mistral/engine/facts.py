@@ -124,6 +124,14 @@ class SqlFacts:
             return self._one(("workflow", id, project_id), table, *wanted)
         return self._named(table, name or "", namespace, project_id)
 
+    def definition(self, workflow_id: str, spec_id: str) -> str | None:
+        """The text of a workflow, unless it has changed since or is gone."""
+        query = select(workflows.c.definition).where(
+            workflows.c.id == workflow_id, workflows.c.spec_id == spec_id
+        )
+        found: str | None = self._connection.execute(query).scalar_one_or_none()
+        return found
+
     def adhoc(self, name: str, namespace: str, project_id: str) -> ActionSpec | None:
         """In the namespace, then in the default one (§ 8.10)."""
         if not self._sources.registry.serves("adhoc"):

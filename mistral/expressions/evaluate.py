@@ -190,9 +190,10 @@ class _Walk:
             try:
                 return self._text(node)
             except ExpressionFault as fault:
-                if not path:
-                    raise
-                raise ExpressionFault(f"{fault.message} (at {path})") from None
+                where = f" (at {path})" if path else ""
+                raise ExpressionFault(
+                    fault.message + where, text=node, path=path, offset=fault.offset
+                ) from None
         if node is None or isinstance(node, bool | int | float):
             return node
         if isinstance(node, Mapping):
@@ -222,7 +223,13 @@ class _Walk:
         end = 0
         size = 0
         for start, stop in pairs:
-            piece = self._yaql.text(text[start + 2 : stop - 2], self._view, self.root)
+            try:
+                piece = self._yaql.text(
+                    text[start + 2 : stop - 2], self._view, self.root
+                )
+            except ExpressionFault as fault:
+                fault.offset = start
+                raise
             pieces += (text[end:start], piece)
             size += len(piece)
             _require_size(size, text)

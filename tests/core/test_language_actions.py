@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from simulator import ERROR, SUCCESS, Simulator
+from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
 from mistral.errors import MistralError
+from mistral.messages import StartWorkflow
 
 HEAD = "version: '2.0'\n\n"
 
@@ -121,3 +122,20 @@ def test_lang_265_the_spec_of_a_task_has_name_type_and_version() -> None:
     assert found == {
         "action": "std.noop", "publish": {"s": "<% task().spec %>"}, **injected,
     }  # fmt: skip
+
+
+def test_lang_263_the_token_and_the_catalogue_read_as_stars() -> None:
+    body = """w:
+  output: {seen: <% [$.openstack.auth_token, $.openstack.service_catalog] %>}
+  tasks: {t: {join: 0}}"""
+    sim = Simulator(HEAD + body)
+    who = {**CONTEXT, "user_id": "u", "auth_token": "secret", "service_catalog": "[]"}
+    start = StartWorkflow(
+        run_id="run", workflow_name="w", input={}, params={}, request_id="r",
+        context=who,
+    )  # fmt: skip
+    sim.request(start)
+    sim.settle()
+    row = sim.store.runs["run"]
+    assert row["output"] == {"seen": ["***", "***"]}
+    assert "secret" not in str(row)

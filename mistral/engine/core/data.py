@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from mistral.engine.core.run import Facts, Run, Task, same
-from mistral.errors import ExpressionFault, WorkflowFault
+from mistral.errors import WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import TaskSpec
 from mistral.messages import Effect
@@ -222,10 +222,3 @@ def _count(versions: Mapping[str, int], path: str, below: bool) -> int:
         inside = (n for p, n in versions.items() if p.startswith(f"{path}."))
         count += max(inside, default=0)
     return count
-
-
-def message_of(error: Exception) -> str:
-    """The first line of an error, for ``state_info`` (no traces, § 1.7)."""
-    if isinstance(error, (ExpressionFault, WorkflowFault)):
-        return error.message
-    return str(error).partition("\n")[0]

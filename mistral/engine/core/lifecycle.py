@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mistral.engine.core.data import Case, check_size, meet, message_of, resolved
+from mistral.engine.core.data import Case, check_size, meet, resolved
 from mistral.engine.core.run import Task, move
 from mistral.engine.core.views import view
+from mistral.engine.core.wording import message_of
 from mistral.errors import (
     ExpressionFault,
     WorkflowFault,
@@ -41,7 +42,7 @@ def forced(case: Case, task: Task, doing: str, action: str = "") -> Iterator[Non
         run = case.run
         about = f", action={action}" if action else ""
         text = (
-            f"{doing} [error={message_of(error)}, wf={run.workflow_name}, "
+            f"{doing} [error={message_of(case, error, task)}, wf={run.workflow_name}, "
             f"task={task.name}{about}]"
         )
         if task.state != State.CANCELLED:
@@ -95,13 +96,13 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
         if state == State.SUCCESS:
             text = (
                 f"Failed to check and complete [wf_ex_id={run.id}, "
-                f"wf_name={run.workflow_name}]: {message_of(error)}"
+                f"wf_name={run.workflow_name}]: {message_of(case, error)}"
             )
             finish(case, State.ERROR, text, also)
             return
         info = (
             "Failed to evaluate expression in output-on-error! "
-            f"[error={message_of(error)}, cause={info}]"
+            f"[error={message_of(case, error)}, cause={info}]"
         )
         output = {"result": info}
     was = run.state

@@ -13,8 +13,10 @@ from mistral.engine.core import (
 from mistral.engine.core.data import Case, check_size
 from mistral.engine.core.run import move
 from mistral.engine.core.views import env_view, view
+from mistral.engine.core.wording import message_of
 from mistral.errors import (
     BadRequest,
+    ExpressionFault,
     InvalidInput,
     MistralError,
     NotFound,
@@ -87,7 +89,7 @@ def start(case: Case, event: StartWorkflow) -> None:
     except WorkflowFault as error:
         raise BadRequest(error.message) from error
     if spec.vars:
-        run.context = {**run.context, **case.evaluate(dict(spec.vars), view(case))}
+        run.context = {**run.context, **_evaluated_vars(case, spec.vars)}
     move(run, run, State.RUNNING)
     if spec.type == "direct":
         created = [
@@ -135,6 +137,13 @@ def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, 
             f"Failed to find workflow [name={shown}] [namespace={namespace}]"
         )
     return row
+
+
+def _evaluated_vars(case: Case, variables: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(case.evaluate(dict(variables), view(case)))
+    except ExpressionFault as error:
+        raise ExpressionFault(message_of(case, error)) from error
 
 
 def _split(

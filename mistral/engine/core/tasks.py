@@ -16,6 +16,7 @@ from mistral.engine.core.data import Case
 from mistral.engine.core.publishing import publish
 from mistral.engine.core.run import Action, Task, TaskFault, move
 from mistral.engine.core.views import view
+from mistral.engine.core.wording import message_of
 from mistral.messages import (
     COMPLETED,
     MoreItems,
@@ -147,7 +148,7 @@ def ordinary_errors(case: Case, task: Task) -> Iterator[None]:
     try:
         yield
     except TaskFault as error:
-        complete(case, task, State.ERROR, error.message)
+        complete(case, task, State.ERROR, message_of(case, error, task))
 
 
 def open_items(case: Case, task: Task) -> None:
@@ -161,7 +162,7 @@ def open_items(case: Case, task: Task) -> None:
         try:
             _open(case, task, index, items.at(case, task, index))
         except TaskFault as error:
-            complete(case, task, State.ERROR, error.message)
+            complete(case, task, State.ERROR, message_of(case, error, task))
             return
     items.show(task)
     if task.completed:

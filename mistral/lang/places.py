@@ -1,0 +1,101 @@
+"""From an expression that failed while a workflow ran back to its place in the
+text of the definition (spec/language.md § 28.3, Appendix C)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mistral.errors import DefinitionFault, ExpressionFault
+from mistral.lang.shapes import Path, path_text
+from mistral.lang.text import Document, read
+
+CHARACTERS: Final = 262_144
+"""A longer definition is not read again for the sake of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression stands: ``path`` is an attribute path of the workflow
+    (``tasks.t1.publish.v``), line and column count from 1."""
+
+    path: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.line}, column {self.column}"
+
+
+def find_places(
+    text: str, name: str, task: str | None, fault: ExpressionFault
+) -> tuple[Place, ...]:
+    """Every place of the expression: more than one when the task has the same
+    text in several attributes, none when it cannot be found.
+
+    :param text: the stored definition, of one workflow or more.
+    :param name: the workflow's name; a member of a workbook has it in full.
+    :param task: whose expression it is; None for one of the workflow itself.
+    :param fault: with the text of the expression.
+    """
+    if not fault.text or len(text) > CHARACTERS:
+        return ()
+    try:
+        document = read(text)
+    except DefinitionFault:
+        return ()
+    short = name if name in document.data else name.rpartition(".")[2]
+    body = document.data.get(short)
+    if not isinstance(body, dict):
+        return ()
+    for scope in _scopes(task):
+        found = tuple(_in_scope(document, (short,), scope, fault.text, fault.offset))
+        if found:
+            meant = [each for each in found if each.path.endswith(f".{fault.path}")]
+            # Inline parameters and loops have no path of their own in the text.
+            return tuple(meant) or found
+    return ()
+
+
+def _scopes(task: str | None) -> Iterator[tuple[Path, ...]]:
+    """Where to look, and where else when it is not there."""
+    if task is None:
+        yield ("vars",), ("output",), ("output-on-error",)
+    else:
+        yield (("tasks", task),)
+        yield (("task-defaults",),)
+
+
+def _in_scope(
+    document: Document,
+    root: Path,
+    scope: tuple[Path, ...],
+    text: str,
+    offset: int | None,
+) -> Iterator[Place]:
+    for path in scope:
+        tree: Any = document.data
+        for step in (*root, *path):
+            tree = tree.get(step) if isinstance(tree, dict) else None
+        for here, at_key in _holders((*root, *path), tree, text):
+            shown = path_text(here[len(root) :])
+            inside = (text, offset or 0)
+            line, column = document.place(here, at_key=at_key, inside=inside)
+            yield Place(shown, line, column)
+
+
+def _holders(path: Path, tree: Any, text: str) -> Iterator[tuple[Path, bool]]:
+    """(path, at_key) of every text that holds the expression."""
+    if isinstance(tree, str):
+        if text in tree:
+            yield path, False
+    elif isinstance(tree, dict):
+        for key, item in tree.items():
+            here = (*path, key)
+            if isinstance(key, str) and text in key:
+                yield here, True
+            yield from _holders(here, item, text)
+    elif isinstance(tree, list):
+        for position, item in enumerate(tree):
+            yield from _holders((*path, position), item, text)
