@@ -9,6 +9,7 @@ from mistral_lib.actions import Action
 BUILTIN: Final[dict[str, str]] = {
     "std.async_noop": "mistral.actions.basic:AsyncNoOpAction",
     "std.echo": "mistral.actions.basic:EchoAction",
+    "std.email": "mistral.actions.mail:EmailAction",
     "std.fail": "mistral.actions.basic:FailAction",
     "std.http": "mistral.actions.http:HttpAction",
     "std.javascript": "mistral.actions.javascript:JavaScriptAction",

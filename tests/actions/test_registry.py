@@ -162,6 +162,12 @@ def test_ours_declare_what_their_instances_say(name: str) -> None:
         ("std.test_dict", 'size=0, key_prefix="", val=""'),
         ("std.javascript", "script, context=null"),
         (
+            "std.email",
+            "from_addr, to_addrs, smtp_server, reply_to=[], cc_addrs=[], "
+            'bcc_addrs=[], smtp_password=null, subject="<No subject>", '
+            'body="<No body>", html_body=null',
+        ),
+        (
             "std.http",
             'url, method="GET", params=null, body=null, json=null, headers=null, '
             "cookies=null, auth=null, timeout=null, allow_redirects=null, "

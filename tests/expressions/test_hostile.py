@@ -19,6 +19,7 @@ from mistral.expressions.facts import View
 
 VIEW = View(DATA, MemoryFacts())
 
+
 @pytest.fixture(scope="module")
 def short() -> Evaluator:
     return Evaluator(ExpressionSettings(max_steps=10_000, max_output_bytes=4 << 20))
