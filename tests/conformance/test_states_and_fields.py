@@ -451,3 +451,21 @@ def test_eng_028_lang_263_workflows_see_their_creator_and_no_token(
         assert (seen["auth_token"], seen["service_catalog"]) == ("***", "***")
     for table in models.metadata.sorted_tables:
         assert "canary" not in str(house.rows(table)), table.name
+
+
+# -- Cost ---------------------------------------------------------------------
+
+
+def test_eng_241_independent_no_op_tasks_are_one_turn(whole: Whole) -> None:
+    """A hundred of them cost one decision and one commit, whatever the machine."""
+    body = "".join(f"    t{number}: {{action: std.noop}}\n" for number in range(100))
+    whole.upload(f"w:\n  tasks:\n{body}")
+    id = whole.start("w")
+    assert whole.house.rows(models.outbox) == []
+    found = whole.execution(id)
+    assert found["state"] == "SUCCESS"
+    states = [t["state"] for t in whole.house.rows(models.task_executions)]
+    assert states == ["SUCCESS"] * 100
+    assert [row["kind"] for row in whole.house.rows(models.history)] == [
+        "StartWorkflow"
+    ]
