@@ -126,7 +126,7 @@ def test_lang_265_the_spec_of_a_task_has_name_type_and_version() -> None:
 
 def test_lang_263_the_token_and_the_catalogue_read_as_stars() -> None:
     body = """w:
-  output: {seen: <% [$.openstack.auth_token, $.openstack.service_catalog] %>}
+  output: {seen: '<% [$.openstack.auth_token, $.openstack.service_catalog] %>'}
   tasks: {t: {join: 0}}"""
     sim = Simulator(HEAD + body)
     who = {**CONTEXT, "user_id": "u", "auth_token": "secret", "service_catalog": "[]"}
