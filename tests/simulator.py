@@ -289,15 +289,7 @@ class Simulator:
     def _save(self, run: Run, now: datetime) -> None:
         store = self.store
         if run.deleted:
-            store.runs.pop(run.id, None)
-            # What foreign keys do in a database.
-            for table in (store.task_rows, store.action_rows):
-                for id in [
-                    id
-                    for id, row in table.items()
-                    if row["workflow_execution_id"] == run.id
-                ]:
-                    del table[id]
+            self._remove(run.id)
             return
         found = copy.deepcopy(changes(run, now))
         if found.new_header:
@@ -319,6 +311,24 @@ class Simulator:
             store.document_rows[run.id, row["id"]] = row["body"]
         for action_id in found.settled_offers:
             self.offers.pop(action_id, None)
+
+    def _remove(self, run_id: str) -> None:
+        """A run takes its sub-workflows with it, as the database does."""
+        store = self.store
+        store.runs.pop(run_id, None)
+        mine = {
+            id
+            for id, row in store.task_rows.items()
+            if row["workflow_execution_id"] == run_id
+        }
+        # What foreign keys do in a database.
+        for table in (store.task_rows, store.action_rows):
+            for id, row in list(table.items()):
+                if row["workflow_execution_id"] == run_id:
+                    del table[id]
+        for row in list(store.runs.values()):
+            if row["task_execution_id"] in mine:
+                self._remove(row["id"])
 
     # -- Hands ----------------------------------------------------------------
 

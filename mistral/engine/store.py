@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from mistral.db import bulk, outbox, requests, rows
 from mistral.db import history as history_rows
@@ -146,7 +146,7 @@ def save(connection: Connection, written: Written) -> None:
     alive = [run for run in written.runs if not run.deleted]
     deleted = [run for run in written.runs if run.deleted]
     _save_rows(connection, written, [changes(run, written.now) for run in alive])
-    gone = {run.id for run in deleted}
+    gone = _trees(connection, {run.id for run in deleted})
     history_rows.append(
         connection, [row for row in written.history if row["run_id"] not in gone]
     )
@@ -207,6 +207,24 @@ def _settle(connection: Connection, written: Written, action_ids: set[str]) -> N
     if ids:
         outbox.lock(connection, ids)
         outbox.remove(connection, ids)
+
+
+def _trees(connection: Connection, ids: set[str]) -> set[str]:
+    """These and all sub-workflows below them, at any depth (ENG-199).
+
+    Deleting a child waits for whoever holds its header. Nobody who holds one
+    waits for a header above it, so that cannot be a deadlock.
+    """
+    found = level = ids
+    child, task = workflow_executions.c, task_executions.c
+    while level:
+        below = select(child.id).join(
+            task_executions, task.id == child.task_execution_id
+        ).where(bulk.among(connection, task.workflow_execution_id))  # fmt: skip
+        bound = {"among": sorted(level)}
+        level = set(connection.scalars(below, bound)) - found
+        found = found | level
+    return found
 
 
 def _remove(connection: Connection, keys: set[str]) -> None:

