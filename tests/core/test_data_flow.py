@@ -402,6 +402,20 @@ child:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [("x", "__actions"), ([1], "__actions"), ({"std.echo": "x"}, "__actions.std.echo")],
+    ids=str,
+)
+def test_eng_117_action_defaults_that_are_no_mapping_are_refused(
+    given: Any, where: str
+) -> None:
+    sim = Simulator(HEAD + "w: {tasks: {t: {action: std.echo output=1}}}")
+    row = sim.run("w", env={"__actions": given})
+    assert row["state"] == ERROR
+    assert f"'{where}' of the environment must be a mapping" in row["state_info"]
+
+
 # -- What must hold for any data ----------------------------------------------
 
 FORGED = {"$ref": "nobody"}

@@ -145,6 +145,21 @@ def evaluated_input(case: Case, spec: TaskSpec, seen: View) -> dict[str, Any]:
     return dict(found)
 
 
+def _defaults(case: Case, name: str) -> dict[str, Any]:
+    """What ``__actions`` of the environment gives to an action (LANG § 20).
+
+    :raises WorkflowFault: it is no mapping of action name → mapping.
+    """
+    every = env_of(case).get("__actions") or {}
+    found = every.get(name) or {} if isinstance(every, Mapping) else every
+    if isinstance(found, Mapping):
+        return dict(found)
+    where = f"__actions.{name}" if isinstance(every, Mapping) else "__actions"
+    raise WorkflowFault(
+        f"'{where}' of the environment must be a mapping, found {type(found).__name__}"
+    )
+
+
 def open_action(
     case: Case,
     task: Task,
@@ -165,10 +180,9 @@ def open_action(
         with _scheduling(item):
             name = case.evaluate(text, view(case, task)) or NOOP
     given = evaluated_input(case, spec, view(case, task, extra=item))
-    defaults = (env_of(case).get("__actions") or {}).get(text)
-    if isinstance(defaults, Mapping):
-        seen = view(case, task)
-        given = merged(case.evaluate(dict(defaults), seen), given)
+    defaults = _defaults(case, text)
+    if defaults:
+        given = merged(case.evaluate(defaults, view(case, task)), given)
     namespace = (run.params or {}).get("namespace") or ""
     with _scheduling(item, UnknownAction):
         call = prepare(
