@@ -137,13 +137,14 @@ class MemoryStore:
     def document(self, run_id: str, document_id: str) -> Any:
         return copy.deepcopy(self.document_rows[run_id, document_id])
 
-    def executions(self, project_id: str, **filters: Any) -> list[Any]:
-        root = filters.get("root_execution_id")
-        return [
+    def executions(self, project_id: str, limit: int, **filters: Any) -> list[Any]:
+        names = ("id", "root_execution_id", "state")
+        found = [
             row
             for row in self.runs.values()
-            if root is None or row["root_execution_id"] == root
+            if all(filters.get(name) in (None, row[name]) for name in names)
         ]
+        return found[:limit]
 
 
 Script = Callable[[Mapping[str, Any]], tuple[str, Any] | None]

@@ -217,13 +217,8 @@ class SqlFacts:
         """Of all executions of a project, in no order and not more than that."""
         table = task_executions
         key = ("project tasks", project_id, limit)
-        if key not in self._known:
-            wanted = scope.of_project(table, project_id)
-            query = select(table).where(wanted).limit(limit)
-            found = self._connection.execute(query).mappings()
-            self._known[key] = tuple(dict(row) for row in found)
-        rows: Sequence[Found] = self._known[key]
-        return rows
+        wanted = scope.of_project(table, project_id)
+        return self._all(key, table, wanted, order=(), limit=limit)
 
     def actions(
         self,
@@ -276,8 +271,11 @@ class SqlFacts:
 
         return self._sources.documents.get((run_id, document_id), read)
 
-    def executions(self, project_id: str, **filters: Any) -> Sequence[Found]:
-        """What ``executions()`` of a project's workflow sees, oldest first."""
+    def executions(
+        self, project_id: str, limit: int, **filters: Any
+    ) -> Sequence[Found]:
+        """What ``executions()`` of a project's workflow sees, oldest first and
+        not more than that."""
         table = workflow_executions
         given = {name: value for name, value in filters.items() if value is not None}
         wanted = [scope.of_project(table, project_id)]
@@ -288,9 +286,9 @@ class SqlFacts:
                 wanted.append(table.c.created_at < value)
             else:
                 wanted.append(table.c[name] == value)
-        key = ("executions", project_id, tuple(sorted(given.items())))
+        key = ("executions", project_id, limit, tuple(sorted(given.items())))
         order = (table.c.created_at, table.c.id)
-        return self._all(key, table, *wanted, order=order)
+        return self._all(key, table, *wanted, order=order, limit=limit)
 
     # -- Statements -----------------------------------------------------------
 
@@ -314,9 +312,10 @@ class SqlFacts:
         table: Any,
         *wanted: ColumnElement[bool],
         order: Sequence[Any],
+        limit: int | None = None,
     ) -> Sequence[Found]:
         if key not in self._known:
-            query = select(table).where(*wanted).order_by(*order)
+            query = select(table).where(*wanted).order_by(*order).limit(limit)
             found = self._connection.execute(query).mappings()
             self._known[key] = tuple(dict(row) for row in found)
         rows: Sequence[Found] = self._known[key]

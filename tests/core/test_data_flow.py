@@ -286,6 +286,22 @@ def test_eng_112_published_shows_the_last_iteration() -> None:
     assert row["output"] == {"r": "done"}
 
 
+def test_eng_112_what_an_earlier_iteration_published_does_not_stay() -> None:
+    """LANG § 13.1: the last one counts; break-on sees it meanwhile."""
+    answers = iter([(ERROR, "e1"), (SUCCESS, "done")])
+    body = """w:
+  tasks:
+    t:
+      action: std.sleep
+      retry: count=5 delay=1 break-on=<% $.r != e1 %>
+      publish-on-error: {r: <% task().result %>}"""
+    sim = Simulator(
+        HEAD + body.replace("$.r", "$.get(r, e1)"), script=lambda call: next(answers)
+    )
+    row = sim.run("w")
+    assert (row["state"], row["output"]) == (SUCCESS, {})
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [("1", "true"), ("0", "false"), ("1", "1.0"), ("[0]", "[false]")]
 )
@@ -506,6 +522,24 @@ def test_executions_and_tasks_show_the_run_as_it_is_now() -> None:
         "mine": [[row["id"], "RUNNING"]], "others": 0, "running": 1, "ended": 0,
         "tasks": [["t", SUCCESS]],
     }  # fmt: skip
+
+
+def test_look_ups_of_a_whole_project_are_bounded() -> None:
+    body = "w: {tasks: {t: {publish: {r: <% CALL.len() %>}}}}"
+    for call in ("tasks()", "executions()"):
+        sim = Simulator(HEAD + body.replace("CALL", call))
+        first = sim.run("w")
+        assert (first["state"], first["output"]) == (SUCCESS, {"r": 1})
+        (task,) = sim.store.task_rows.values()
+        for number in range(10_000):
+            run_id = f"r{number}"
+            sim.store.runs[run_id] = {**first, "id": run_id}
+            id = f"t{number}"
+            other = {**task, "id": id, "workflow_execution_id": run_id}
+            sim.store.task_rows[id] = other
+        row = sim.run("w")
+        assert row["state"] == ERROR
+        assert f"{call} finds more than 10000" in row["state_info"]
 
 
 def test_tasks_without_an_id_shows_all_executions_of_the_project() -> None:

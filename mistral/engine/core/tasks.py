@@ -124,6 +124,8 @@ def launch(case: Case, task: Task) -> None:
     if task.started_at is None:
         task.started_at = case.now
     task.tries += 1
+    # The last attempt counts, also when it publishes nothing (ENG-112).
+    task.published = task.published_versions = None
     task.open = task.done = task.failed = task.cancelled = task.held = 0
     task.cursor = 0
     task.said = None

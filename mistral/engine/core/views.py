@@ -15,8 +15,8 @@ from mistral.engine.core.run import Action, Task
 from mistral.errors import ExpressionFault
 from mistral.expressions.facts import View
 
-MOST_TASKS: Final = 10_000
-"""Task executions that ``tasks()`` of a whole project may find."""
+MOST_FOUND: Final = 10_000
+"""Executions that a look-up in a whole project may find."""
 
 
 class Layers(Mapping[str, Any]):
@@ -139,10 +139,19 @@ class Lookups:
     ) -> Sequence[Mapping[str, Any]]:
         _check_text(id=id, root_execution_id=root_execution_id, state=state)
         run = self._case.run
-        wanted = {"id": id, "root_execution_id": root_execution_id}
+        wanted = {"id": id, "root_execution_id": root_execution_id, "state": state}
         found = self._case.facts.executions(
-            run.project_id, **wanted, from_time=from_time, to_time=to_time
+            run.project_id,
+            MOST_FOUND + 1,
+            **wanted,
+            from_time=from_time,
+            to_time=to_time,
         )
+        if len(found) > MOST_FOUND:
+            raise ExpressionFault(
+                f"executions() finds more than {MOST_FOUND} workflow executions: "
+                "ask for a state, a root or a time"
+            )
         # The rows are those of the last commit; of this run we know more.
         rows = [row for row in found if row["id"] != run.id]
         if not run.standalone and (
@@ -152,7 +161,6 @@ class Lookups:
         ):
             rows.append({name: getattr(run, name) for name in run.COLUMNS})
             rows.sort(key=lambda row: (row["created_at"], row["id"]))
-        rows = [row for row in rows if state in (None, row["state"])]
         names = (
             "id", "workflow_name", "input", "params", "state", "state_info",
             "output", "root_execution_id",
@@ -220,10 +228,10 @@ class Lookups:
         """
         case = self._case
         run = case.run
-        rows = case.facts.project_tasks(run.project_id, MOST_TASKS + 1)
-        if len(rows) > MOST_TASKS:
+        rows = case.facts.project_tasks(run.project_id, MOST_FOUND + 1)
+        if len(rows) > MOST_FOUND:
             raise ExpressionFault(
-                f"tasks() finds more than {MOST_TASKS} task executions: give it the "
+                f"tasks() finds more than {MOST_FOUND} task executions: give it the "
                 "id of a workflow execution"
             )
         run.adopt(row for row in rows if row["workflow_execution_id"] == run.id)
