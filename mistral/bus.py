@@ -223,6 +223,19 @@ class Bus(Service):
         except _FAILURES as error:
             raise Unavailable(f"Not sent to {topic}: {_reason(error)}") from error
 
+    def hears_itself(self, topic: str, *, timeout: float = 5.0) -> bool:
+        """Whether a request travels to what this process serves at ``topic``,
+        over the broker, and its answer comes back within ``timeout`` seconds."""
+        try:
+            if not self._answers_come(timeout):
+                return False
+            client = self._client(topic).prepare(
+                server=self._server_name, timeout=timeout
+            )
+            return bool(client.call({}, "echo"))
+        except (Unavailable, *_FAILURES):
+            return False
+
     # -- Hearing --------------------------------------------------------------
 
     def serve(self, topic: str, handler: Handler) -> Subscription:
@@ -385,6 +398,9 @@ class _Requests:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
+
+    def echo(self, ctxt: object) -> bool:
+        return True
 
     def handle(self, ctxt: object, message: Mapping[str, Any]) -> dict[str, Any]:
         try:

@@ -125,6 +125,7 @@ class RecordingBus:
     ``called`` and ``sent`` are what was said, after a trip over the wire format.
     ``answers`` are taken, one by one, for calls to a topic that nobody serves;
     an exception among them is raised. ``refuse_sends``: raised by each send.
+    ``away``: no broker is heard.
     """
 
     engine_topic = "mistral_engine"
@@ -137,6 +138,7 @@ class RecordingBus:
         self.sent: list[tuple[str | None, Message]] = []
         self.answers: list[Any] = []
         self.refuse_sends: Exception | None = None
+        self.away = False
         self.handlers: dict[str, Callable[[Message], Any]] = {}
         self.listeners: dict[str, Callable[[Message], bool | None]] = {}
 
@@ -172,6 +174,9 @@ class RecordingBus:
         if self.refuse_sends is not None:
             raise self.refuse_sends
         self.sent.append((topic, decode(encode(message))))
+
+    def hears_itself(self, topic: str) -> bool:
+        return not self.away
 
     def serve(self, topic: str, handler: Callable[[Message], Any]) -> _Ended:
         self.handlers[topic] = handler

@@ -57,6 +57,10 @@ class Post:
         self.targets: dict[str, str | None] = {}
         """Group that an action was offered to, by the action's id."""
         self.closed: Exception | None = None
+        self.away = False
+
+    def hears_itself(self, topic: str) -> bool:
+        return not self.away
 
     def send(
         self, message: Message, *, topic: str | None = None, target: str | None = None

@@ -97,6 +97,12 @@ def test_call_carries_the_message_and_the_answer(bus: Bus) -> None:
     assert asked == [question]
 
 
+def test_a_process_hears_itself_while_it_serves(bus: Bus) -> None:
+    assert not bus.hears_itself(bus.engine_topic, timeout=1)
+    bus.serve(bus.engine_topic, lambda message: None)
+    assert bus.hears_itself(bus.engine_topic)
+
+
 def test_errors_of_the_handler_are_raised_at_the_caller(bus: Bus) -> None:
     problem = Problem("bad", path="wf.tasks", line=3)
     faults: list[Exception] = [NotFound("no run"), DefinitionFault([problem])]
@@ -311,4 +317,5 @@ def test_a_broker_that_is_away_is_told_and_not_waited_for() -> None:
             bus.call(PauseWorkflow(run_id="x"))
         with pytest.raises(Unavailable):
             bus.send(ActionFinished())
+        assert not bus.hears_itself(bus.engine_topic, timeout=0.5)
         bus.stop()

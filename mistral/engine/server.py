@@ -74,6 +74,8 @@ class EngineBus(Protocol):
         prefetch: int = 64,
     ) -> Any: ...
 
+    def hears_itself(self, topic: str) -> bool: ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
@@ -143,11 +145,18 @@ class EngineServer(Service):
                     clock,
                     options.lost_after,
                     options.check_interval,
+                    self._hears,
                 )
             )
         if options.unclaimed_after > 0:
             self.sweeps.append(
-                UnclaimedSweep(database, self.intake, clock, options.unclaimed_after)
+                UnclaimedSweep(
+                    database,
+                    self.intake,
+                    clock,
+                    options.unclaimed_after,
+                    self._hears,
+                )
             )
         if options.expiration is not None:
             self.sweeps.append(
@@ -211,6 +220,9 @@ class EngineServer(Service):
         except MistralError:
             return False
 
+    def _hears(self) -> bool:
+        return self._bus.hears_itself(self._bus.engine_topic)
+
     # -- Heartbeats -----------------------------------------------------------
 
     def heartbeat(self, beat: Heartbeat) -> dict[str, list[str]]:
@@ -218,6 +230,9 @@ class EngineServer(Service):
 
         An action that the executor should run for longer than the lost time,
         but neither runs nor holds, is lost although its executor lives.
+
+        :returns: ids: ``over``, ``missing``, and ``asynchronous``: those held
+            of which the engine knows that their results come from elsewhere.
         """
         lost = timedelta(seconds=self._options.lost_after)
         with self._database.begin() as connection:
@@ -262,7 +277,16 @@ class EngineServer(Service):
                     last_seen=now.isoformat(),
                 )
             )
-        return {"over": over, "missing": [row["id"] for row in missing]}
+        known = [
+            id
+            for id, _ in beat.held
+            if id in found and id not in over and not found[id]["is_sync"]
+        ]
+        return {
+            "over": over,
+            "missing": [row["id"] for row in missing],
+            "asynchronous": known,
+        }
 
     def _note(
         self, connection: Connection, beat: Heartbeat, now: datetime, lost: timedelta

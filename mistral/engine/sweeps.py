@@ -7,7 +7,7 @@ any of it, several at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -45,20 +45,28 @@ class Attention:
     """Since when this engine has watched without a break.
 
     Nobody who is silent may be given up for the time in which no engine could
-    hear: engines or the database were down, or this process was stopped.
+    hear: engines, the broker or the database were down, or this process was
+    stopped.
 
     :param longest: seconds between two passes above which there was a break.
+    :param hears: whether what is sent to this engine over the broker arrives.
     """
 
-    def __init__(self, clock: Clock, longest: float) -> None:
+    def __init__(self, clock: Clock, longest: float, hears: Callable[[], bool]) -> None:
         self._clock = clock
         self._longest = longest
+        self._hears = hears
         self._since: float | None = None
         self._last = 0.0
 
     def passed(self) -> float:
-        """Note a pass in which the database answered; seconds since the first
-        one after the last break."""
+        """Note a pass; seconds since the first one after the last break.
+
+        Asks the broker: not to be called within a transaction.
+        """
+        if not self._hears():
+            self._since = None
+            return 0.0
         now = self._clock.monotonic()
         if self._since is None or now - self._last > self._longest:
             self._since = now
@@ -129,17 +137,19 @@ class LostSweep(Loop):
         clock: Clock,
         lost_after: float,
         interval: float,
+        hears: Callable[[], bool],
     ) -> None:
         super().__init__("engine-lost-executors", interval)
         self._database = database
         self._intake = intake
         self._lost_after = timedelta(seconds=lost_after)
-        self._attention = Attention(clock, _break_after(interval))
+        self._attention = Attention(clock, _break_after(interval), hears)
 
     def run_once(self) -> Counts:
+        watched = self._attention.passed()
         with self._database.read() as connection:
             before = self._database.now(connection) - self._lost_after
-            if self._attention.passed() < self._lost_after.total_seconds():
+            if watched < self._lost_after.total_seconds():
                 # those that said themselves that they leave
                 before = LEFT + timedelta(days=1)
             query = select(executors).where(executors.c.last_seen < before).limit(50)
@@ -193,6 +203,7 @@ class UnclaimedSweep(Loop):
         intake: Intake,
         clock: Clock,
         patience: float,
+        hears: Callable[[], bool],
         interval: float = 30.0,
     ) -> None:
         super().__init__("engine-unclaimed", interval)
@@ -200,14 +211,14 @@ class UnclaimedSweep(Loop):
         self._intake = intake
         self._patience = timedelta(seconds=patience)
         self._watched = min(patience, CLAIM_SECONDS)
-        self._attention = Attention(clock, _break_after(interval))
+        self._attention = Attention(clock, _break_after(interval), hears)
 
     def run_once(self) -> Counts:
         table = outbox_table
+        if self._attention.passed() < self._watched:
+            return {"offers": 0}
         with self._database.read() as connection:
             before = self._database.now(connection) - self._patience
-            if self._attention.passed() < self._watched:
-                return {"offers": 0}
             query = (
                 select(table.c.run_id, table.c.action_id, table.c.payload)
                 .where(table.c.kind == outbox.OFFER, table.c.created_at < before)

@@ -53,6 +53,7 @@ class Heartbeats(Loop):
         answer = self._beat(running, held)
         over = _over({*running, *held}, _ids(answer, "over"))
         dropped = self._held.drop(over)
+        dropped += self._held.drop_announced(_ids(answer, "asynchronous"))
         abandoned = self._workers.abandon(over)
         again = self._held.send_again(_ids(answer, "missing"), self.interval)
         if again:

@@ -107,6 +107,20 @@ class Held:
                 self._forget(key)
         return len(over)
 
+    def drop_announced(self, ids: Iterable[str]) -> int:
+        """Forget the word that these actions are asynchronous: the engine has
+        it. Results of such actions stay. Answers how many were forgotten."""
+        known = set(ids)
+        with self._lock:
+            over = [
+                key
+                for key, held in self._results.items()
+                if key[0] in known and not isinstance(held.outcome, ActionFinished)
+            ]
+            for key in over:
+                self._forget(key)
+        return len(over)
+
     def send_again(self, ids: Iterable[str], unconfirmed_for: float) -> int:
         """Make outcomes due again: those that are missed, and those that were
         sent ``unconfirmed_for`` seconds ago or longer. Answers how many."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from house import CALLER, House
 
 from mistral.db import models
-from mistral.messages import Heartbeat, RunAction, State
+from mistral.messages import ActionTurnedAsync, Heartbeat, RunAction, State
 
 CALL = """
 version: '2.0'
@@ -35,17 +35,22 @@ def _watch(house: House, name: str, seconds: float, step: float = 10.0) -> None:
     """Let time go on while a sweep looks regularly: nobody is given up for a
     time in which no engine watched. The events of the sweep are decided by the
     deciding thread, started for that while."""
-    [sweep] = [s for s in house.engine.sweeps if s.name == name]
     loop = house.engine.loop
     loop.start()
     try:
-        sweep.run_once()
-        while seconds > 0:
-            house.clock.advance(min(step, seconds))
-            seconds -= step
-            sweep.run_once()
+        _look(house, name, seconds, step)
     finally:
         loop.stop()
+
+
+def _look(house: House, name: str, seconds: float, step: float = 10.0) -> None:
+    """``_watch`` while nobody decides: what a sweep found would wait for ever."""
+    [sweep] = [s for s in house.engine.sweeps if s.name == name]
+    sweep.run_once()
+    while seconds > 0:
+        house.clock.advance(min(step, seconds))
+        seconds -= step
+        sweep.run_once()
 
 
 LOST = "engine-lost-executors"
@@ -120,13 +125,39 @@ def test_eng_210_a_stand_alone_action_of_a_lost_executor_fails(house: House) -> 
     assert action["output"]["result"].startswith("Heartbeat wasn't received.")
 
 
+def test_nobody_is_lost_for_the_time_when_the_broker_was_away(house: House) -> None:
+    """An outage longer than the lost time; then one full lost time to be heard."""
+    id = _held_call(house, safe=False)
+    _look(house, LOST, 20)
+    house.post.away = True
+    _look(house, LOST, 600)
+    house.post.away = False
+    _look(house, LOST, 29)
+    assert len(house.rows(models.executors)) == 1
+    assert house.header(id)["state"] == "RUNNING"
+    _watch(house, LOST, 2)
+    assert house.header(id)["state"] == "ERROR", "who stays silent then is lost"
+
+
+def test_no_offer_fails_for_the_time_when_the_broker_was_away(house: House) -> None:
+    house.upload(CALL.format(safe="false"))
+    id = house.start("call")
+    house.post.away = True
+    _look(house, "engine-unclaimed", 4000)
+    house.post.away = False
+    _look(house, "engine-unclaimed", 50)
+    assert house.header(id)["state"] == "RUNNING"
+    _watch(house, "engine-unclaimed", 20)
+    assert house.header(id)["state"] == "ERROR"
+
+
 def test_heartbeats_keep_an_executor_alive(house: House) -> None:
     id = _held_call(house, safe=False)
     [call] = house.running
     for _ in range(5):
         house.clock.advance(20)
         answer = _beat(house, running=((call.action_id, 1),))
-        assert answer == {"over": [], "missing": []}
+        assert answer == {"over": [], "missing": [], "asynchronous": []}
         [sweep] = [s for s in house.engine.sweeps if s.name == LOST]
         assert not sweep.run_once().get("executors")
     assert house.header(id)["state"] == "RUNNING"
@@ -141,6 +172,21 @@ def test_heartbeats_are_told_what_is_over(house: House) -> None:
     house.finish(call)
     house.turn()
     assert set(_beat(house, held=held)["over"]) == {call.action_id, "unknown"}
+
+
+def test_heartbeats_are_told_which_actions_are_known_to_be_asynchronous(
+    house: House,
+) -> None:
+    id = _held_call(house, safe=False)
+    [call] = house.running
+    held = ((call.action_id, 1),)
+    assert _beat(house, held=held)["asynchronous"] == []
+    house.engine.intake.put(
+        ActionTurnedAsync(run_id=id, action_id=call.action_id, attempt=1)
+    )
+    house.turn()
+    answer = _beat(house, held=held)
+    assert answer == {"over": [], "missing": [], "asynchronous": [call.action_id]}
 
 
 def test_an_action_that_a_living_executor_forgot_is_lost(house: House) -> None:

@@ -174,3 +174,14 @@ def test_the_last_beat_says_that_it_is_the_last() -> None:
     assert isinstance(beat, Heartbeat)
     assert beat.leaving
     assert (beat.executor_id, beat.host) == ("ex1", "h1")
+
+
+def test_word_of_asynchronous_actions_is_dropped_when_the_engine_has_it() -> None:
+    """ENG § 8.7: a failure of such an action is kept until it is committed."""
+    bench = Bench()
+    bench.held.keep(ActionTurnedAsync(action_id="a"), None)
+    bench.held.keep(result("b"), None)
+    bench.delivery.run_once()
+    bench.bus.answers = [{"over": [], "missing": [], "asynchronous": ["a", "b"]}]
+    assert bench.beats.run_once()["dropped"] == 1
+    assert bench.held.listed() == (("b", 1),)
