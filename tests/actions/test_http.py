@@ -6,13 +6,16 @@ import gzip
 import json
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from certificates import certificate
 from mistral_lib.actions import Result
 from mistral_lib.actions.context import ActionContext, ExecutionContext
 from mistral_lib.exceptions import ActionException
@@ -377,6 +380,18 @@ def test_a_request_has_an_end(server: Server, sent: int) -> None:
         ActionException, match=r"^Failed to send HTTP request: .*0\.3 s"
     ):
         run(f"{server.url}/drip/{sent}", settings)
+
+
+def test_an_encrypted_request_has_an_end(server: Server, tmp_path: Path) -> None:
+    pem = certificate(tmp_path / "server.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = f"https://localhost:{server.server_port}"
+    assert run(url, verify=str(pem))["status"] == 200
+    settings = HttpSettings(denied_cidrs=(), default_timeout=0, total_timeout=0.5)
+    with pytest.raises(ActionException, match=r"took longer than 0\.5 s"):
+        run(f"{url}/drip/42", settings, verify=str(pem))
 
 
 def test_a_longer_timeout_of_its_own_is_honoured(server: Server) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import email
 import socketserver
 import ssl
@@ -15,10 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import certificate
 from mistral_lib.exceptions import ActionException
 
 from mistral.actions.mail import EmailAction, _place
@@ -200,38 +196,11 @@ def test_no_server(server: Server) -> None:
         action.run(None)
 
 
-def _certificate(path: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 def test_a_password_is_given_to_a_verified_server_only(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """STARTTLS and login; a certificate that nobody vouches for ends it."""
-    server.certificate = _certificate(tmp_path / "server.pem")
+    server.certificate = certificate(tmp_path / "server.pem")
     with pytest.raises(ActionException, match="certificate verify failed"):
         _send(server, smtp_password="secret")
     assert not any(line.startswith("AUTH") for line in server.said)

@@ -258,6 +258,31 @@ def test_eng_218_data_of_fail_are_the_result(whole: Whole) -> None:
     assert whole.run("w")["output"] == {"e": {"a": [1]}}
 
 
+@pytest.mark.parametrize("first", ["user", "executor"])
+def test_the_first_outcome_of_a_synchronous_action_is_final(
+    whole: Whole, first: str
+) -> None:
+    """§ 1.5, § 7.8: users may answer those, too; the later result is refused."""
+    house = whole.house
+    house.hold.add("plug.give")
+    whole.upload(_one("plug.give"))
+    id = whole.start("w")
+    whole.settle()
+    action, [call] = whole.action(id, "t"), house.running
+    path, body = f"action_executions/{action['id']}", {"state": "SUCCESS"}
+    if first == "user":
+        whole.put(path, {**body, "output": {"by": "user"}})
+        house.finish(call, "executor")
+    else:
+        house.finish(call, "executor")
+        whole.settle()
+        assert whole.request("PUT", path, {**body, "output": {"by": "user"}})[0] == 400
+    whole.settle()
+    expected = {"by": "user"} if first == "user" else "executor"
+    assert whole.action(id, "t")["output"] == {"result": expected}
+    assert whole.execution(id)["state"] == "SUCCESS"
+
+
 # -- What providers and their descriptors do (§§ 8.10, 12.3) ------------------
 
 

@@ -71,7 +71,7 @@ def test_results_travel_in_chunks() -> None:
     assert [len(events) for _, events in bench.sent()] == [CHUNK, 1]
 
 
-def test_eng237_what_the_broker_refused_stays_due() -> None:
+def test_eng_237_what_the_broker_refused_stays_due() -> None:
     bench = Bench()
     bench.held.keep(result("a"), None)
     bench.bus.refuse_sends = Unavailable("down")

@@ -102,12 +102,14 @@ def finished(state: State, result: Any) -> ActionFinished:
         (Result(error="why", cancel=True), State.CANCELLED, "why"),
     ],
 )
-def test_eng205_results_map_to_states(returned: Any, state: State, result: Any) -> None:
+def test_eng_205_results_map_to_states(
+    returned: Any, state: State, result: Any
+) -> None:
     assert run(lambda context: returned) == finished(state, result)
 
 
 @pytest.mark.parametrize("error", [ValueError("boom"), SystemExit("boom")])
-def test_eng204_exceptions_and_exits_are_error_results(error: BaseException) -> None:
+def test_eng_204_exceptions_and_exits_are_error_results(error: BaseException) -> None:
     def raises(context: Any) -> Any:
         raise error
 
@@ -163,7 +165,7 @@ def test_an_asynchronous_instance_is_reported_as_such() -> None:
     assert run(lambda context: "ignored", sync=False) == turned
 
 
-def test_eng206_error_results_of_asynchronous_actions_are_reported() -> None:
+def test_eng_206_error_results_of_asynchronous_actions_are_reported() -> None:
     outcome = run(lambda context: Result(error="no"), sync=False)
     assert outcome == finished(State.ERROR, "no")
 
@@ -173,14 +175,14 @@ def test_eng206_error_results_of_asynchronous_actions_are_reported() -> None:
     assert run(raises, sync=False).state == State.ERROR
 
 
-def test_eng203_an_immediate_run_does_not_begin_an_asynchronous_action() -> None:
+def test_eng_203_an_immediate_run_does_not_begin_an_asynchronous_action() -> None:
     action = Scripted(lambda context: 1, sync=False)
     outcome = Runner(OneAction(action)).run(CALL, immediate=True)
     assert isinstance(outcome, ActionTurnedAsync)
     assert not action.ran
 
 
-def test_eng208_context_carries_ids_and_callback_path() -> None:
+def test_eng_208_context_carries_ids_and_callback_path() -> None:
     seen: list[Any] = []
     run(seen.append)
     execution, security = seen[0].execution, seen[0].security

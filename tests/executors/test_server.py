@@ -169,7 +169,7 @@ def test_an_offer_is_acknowledged_when_its_claim_is_answered() -> None:
     assert still.actions.began.get(timeout=SECONDS) == "a"
 
 
-def test_eng236_the_same_offer_twice_starts_one_run() -> None:
+def test_eng_236_the_same_offer_twice_starts_one_run() -> None:
     still = Still()
     first, second = still.receive(offer("a")), None
     second = threading.Thread(target=still.server.take, args=(offer("a"),))
@@ -303,7 +303,7 @@ def test_offers_become_results_that_are_dropped_once_committed(
     _until(lambda: running.server._held.listed() == ())
 
 
-def test_eng209_a_target_reaches_its_group_only(running: Running) -> None:
+def test_eng_209_a_target_reaches_its_group_only(running: Running) -> None:
     running.bus.send(offer("a"), target="h2")
     running.bus.send(offer("b"), target="h1")
     assert running.engine.wait_for("b")
@@ -337,7 +337,7 @@ def test_asynchronous_instances_are_reported(running: Running) -> None:
     assert type(running.engine.results["a"]).__name__ == "ActionTurnedAsync"
 
 
-def test_eng201_an_immediate_run_answers_with_state_and_result(
+def test_eng_201_an_immediate_run_answers_with_state_and_result(
     running: Running,
 ) -> None:
     answer = running.bus.call(CallAction(name="work"))
@@ -347,7 +347,7 @@ def test_eng201_an_immediate_run_answers_with_state_and_result(
     assert running.engine.results == {}
 
 
-def test_eng203_an_immediate_run_of_an_asynchronous_action_is_refused(
+def test_eng_203_an_immediate_run_of_an_asynchronous_action_is_refused(
     running: Running,
 ) -> None:
     with pytest.raises(BadRequest, match="does not support synchronous execution"):
