@@ -573,6 +573,32 @@ def test_eng_067_a_reopened_run_waits_again_for_its_asynchronous_actions(
     assert whole.task(id, "after")["state"] == "SUCCESS"
 
 
+@pytest.mark.parametrize("held", ["std.async_noop", "plug.give"])
+def test_a_timeout_that_came_while_the_run_was_over_counts_after_it(
+    whole: Whole, held: str
+) -> None:
+    """§ 5.3: nothing expires in a run that has ended, and nothing is forgotten."""
+    whole.house.hold.add("plug.give")
+    whole.upload(
+        f"w: {{tasks: {{t: {{action: {held}, timeout: 60}},"
+        " bad: {action: std.async_noop}}}"
+    )
+    id = whole.start("w")
+    whole.settle()
+    bad = whole.task(id, "bad")["id"]
+    whole.put(f"executions/{id}", {"state": "ERROR"})
+    whole.finish(whole.action(id, "bad")["id"], state="ERROR")
+    whole.house.advance(100)
+    assert whole.action(id, "t")["state"] == "RUNNING"
+    whole.put(f"tasks/{bad}", {"state": "RUNNING", "reset": True})
+    whole.settle()
+    task = whole.task(id, "t")
+    assert (task["state"], task["state_info"]) == (
+        "ERROR",
+        "Task timed out [timeout(s)=60].",
+    )
+
+
 @pytest.mark.parametrize("news_first", [True, False])
 def test_eng_074_items_that_wait_are_let_go_when_the_others_are_done(
     whole: Whole, news_first: bool

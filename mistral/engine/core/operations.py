@@ -130,13 +130,16 @@ def reopen(case: Case, rerun: Task | None) -> None:
         lifecycle.tell_parent(case, ChildReopened, was=was)
     run.adopt(case.facts.tasks(run.id, processed=False))
     for task in list(run.tasks.values()):
-        if task is rerun or task.closed_from is None:
+        if task is rerun:
             continue
-        was, task.closed_from = task.closed_from, None
-        move(run, task, was)
-        task.finished_at = None
-        # Its timer may be gone: it goes on at once.
-        task.ready = task.state == State.DELAYED or task.step == "launch"
+        if task.closed_from is not None:
+            was, task.closed_from = task.closed_from, None
+            move(run, task, was)
+            task.finished_at = None
+            # Its timer may be gone: it goes on at once.
+            task.ready = task.state == State.DELAYED or task.step == "launch"
+        with lifecycle.forced(case, task, "Failed to complete task"):
+            tasks.limit_again(case, task)
 
 
 def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) -> None:

@@ -116,6 +116,17 @@ def _wake(case: Case, task: Task, key: str, seconds: int, epoch: int) -> None:
     case.effects.append(Tell(event=event, due_at=due))
 
 
+def limit_again(case: Case, task: Task) -> None:
+    """Set the time-out of an open task anew: it may have come while the run was
+    over. Of two that are set the later one finds nothing to do."""
+    if task.completed or task.started_at is None:
+        return
+    limit = policies.evaluate(case, task, case.spec_of(task)).timeout
+    if limit:
+        passed = int((case.now - task.started_at).total_seconds())
+        _wake(case, task, "timeout", max(0, limit - passed), task.epoch)
+
+
 def launch(case: Case, task: Task) -> None:
     """Open the task's children: the first time, and for each retry."""
     spec = case.spec_of(task)
