@@ -93,8 +93,12 @@ class MemoryStore:
 
     def tasks(
         self, run_id: str, *, ids: Any = None, names: Any = None, states: Any = None,
-        processed: Any = None, has_next: Any = None,
+        processed: Any = None, has_next: Any = None, latest: bool = False,
     ) -> list[Any]:  # fmt: skip
+        newest: dict[str, int] = {}
+        for row in self.task_rows.values():
+            if row["workflow_execution_id"] == run_id:
+                newest[row["name"]] = max(row["seq"], newest.get(row["name"], 0))
         return [
             copy.deepcopy(row)
             for row in self.task_rows.values()
@@ -104,6 +108,7 @@ class MemoryStore:
             and (states is None or row["state"] in set(states))
             and (processed is None or row["processed"] == processed)
             and (has_next is None or row["has_next_tasks"] == has_next)
+            and (not latest or row["seq"] == newest[row["name"]])
         ]
 
     def project_tasks(self, project_id: str, limit: int) -> list[Any]:
@@ -127,11 +132,15 @@ class MemoryStore:
         wanted = set(task_ids)
         return [r for r in self.runs.values() if r["task_execution_id"] in wanted]
 
-    def arrivals(self, join_id: str, inbound: str | None = None) -> list[Any]:
+    def arrivals(
+        self, join_id: str, inbound: str | None = None, *, rounds: Any = None
+    ) -> list[Any]:
         return [
             row
             for row in self.arrival_rows
-            if row["join_id"] == join_id and inbound in (None, row["inbound"])
+            if row["join_id"] == join_id
+            and inbound in (None, row["inbound"])
+            and (rounds is None or rounds[0] <= row["round"] < rounds[1])
         ]
 
     def document(self, run_id: str, document_id: str) -> Any:

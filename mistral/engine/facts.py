@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from mistral.db import scope
 from mistral.db.models import (
@@ -190,12 +190,16 @@ class SqlFacts:
         states: Iterable[str] | None = None,
         processed: bool | None = None,
         has_next: bool | None = None,
+        latest: bool = False,
     ) -> Sequence[Found]:
-        """In the order of their creation."""
+        """In the order of their creation.
+
+        :param latest: of each name the newest alone, whatever the rest asks for.
+        """
         table = task_executions
         key = (
             "tasks", run_id, _frozen(ids), _frozen(names), _frozen(states),
-            processed, has_next,
+            processed, has_next, latest,
         )  # fmt: skip
         wanted: list[ColumnElement[bool]] = [table.c.workflow_execution_id == run_id]
         for column, values in (
@@ -211,6 +215,12 @@ class SqlFacts:
         ):
             if flag is not None:
                 wanted.append(column.is_(flag))
+        if latest:
+            other = table.alias()
+            newest = select(func.max(other.c.seq)).where(
+                other.c.workflow_execution_id == run_id, other.c.name == table.c.name
+            )
+            wanted.append(table.c.seq == newest.scalar_subquery())
         return self._all(key, table, *wanted, order=(table.c.seq,))
 
     def project_tasks(self, project_id: str, limit: int) -> Sequence[Found]:
@@ -249,15 +259,26 @@ class SqlFacts:
         order = (table.c.created_at, table.c.id)
         return self._all(("children", ids), table, wanted, order=order)
 
-    def arrivals(self, join_id: str, inbound: str | None = None) -> Sequence[Found]:
-        """Who has come to a join, in all its rounds; of one inbound task or of
-        all."""
+    def arrivals(
+        self,
+        join_id: str,
+        inbound: str | None = None,
+        *,
+        rounds: tuple[int, int] | None = None,
+    ) -> Sequence[Found]:
+        """Who has come to a join; of one inbound task or of all.
+
+        :param rounds: the first and the one after the last; None: all.
+        """
         table = join_arrivals
         wanted = [table.c.join_id == join_id]
+        if rounds is not None:
+            wanted += [table.c.round >= rounds[0], table.c.round < rounds[1]]
         if inbound is not None:
             wanted.append(table.c.inbound == inbound)
         order = (table.c.round, table.c.inbound)
-        return self._all(("arrivals", join_id, inbound), table, *wanted, order=order)
+        key = ("arrivals", join_id, inbound, rounds)
+        return self._all(key, table, *wanted, order=order)
 
     def document(self, run_id: str, document_id: str) -> Any:
         """Written once, so it is kept across turns."""

@@ -72,6 +72,26 @@ class Graph:
         return self._upstream[name]
 
     @cached_property
+    def on_loops(self) -> frozenset[str]:
+        """Tasks from which a path leads back to themselves."""
+        found: set[str] = set()
+        placed: set[str] = set()
+        for start in reversed(_by_completion(self._tasks, self._outbound)):
+            if start in placed:
+                continue
+            # all of one strongly connected component: who reaches the start of it
+            component, waiting = {start}, [start]
+            while waiting:
+                for name in self._inbound[waiting.pop()]:
+                    if name not in component and name not in placed:
+                        component.add(name)
+                        waiting.append(name)
+            placed |= component
+            if len(component) > 1 or start in self._outbound[start]:
+                found |= component
+        return frozenset(found)
+
+    @cached_property
     def unreachable(self) -> tuple[str, ...]:
         """Tasks that no path from a start task leads to; they never run."""
         if self._reverse:
@@ -129,6 +149,29 @@ def _targets(task: TaskSpec, tasks: Mapping[str, TaskSpec]) -> tuple[str, ...]:
             if not edge.is_command and edge.target in tasks:
                 found[edge.target] = None
     return tuple(found)
+
+
+def _by_completion(
+    names: Iterable[str], neighbours: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Depth first, each name after all that it leads to (but on loops)."""
+    opened: set[str] = set()
+    done: list[str] = []
+    for start in names:
+        if start in opened:
+            continue
+        opened.add(start)
+        trail = [(start, iter(neighbours[start]))]
+        while trail:
+            current, rest = trail[-1]
+            following = next((name for name in rest if name not in opened), None)
+            if following is None:
+                done.append(current)
+                trail.pop()
+            else:
+                opened.add(following)
+                trail.append((following, iter(neighbours[following])))
+    return done
 
 
 def _reachable(

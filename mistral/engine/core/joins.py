@@ -26,6 +26,8 @@ from mistral.messages import State
 
 NOT_TRIGGERED: Final = "not triggered"
 IMPOSSIBLE: Final = "impossible route"
+FIRST_LOOK: Final = 16
+"""Names that the first look behind the inbound tasks of a join takes."""
 DEAD: Final = frozenset({NOT_TRIGGERED, IMPOSSIBLE})
 
 Verdict = Literal["run", "fail"] | None
@@ -121,7 +123,7 @@ def _contributor(case: Case, join: Task, row: Mapping[str, Any]) -> Task | None:
 
 
 def _is_on_loop(spec: WorkflowSpec, name: str) -> bool:
-    return name in graph_of(spec).upstream(name)
+    return name in graph_of(spec).on_loops
 
 
 def _replace(
@@ -176,7 +178,7 @@ def give_up(case: Case, join: Task) -> None:
     """Nothing is in progress that could lead to the join any more."""
     known = _known(case, join)
     names = graph_of(case.run.spec).inbound(join.name)
-    latest = _latest(case, names)
+    latest = _Latest(case, names)
     for name in names:
         if name not in known:
             _note_last(case, join, name, latest.get(name))
@@ -184,9 +186,8 @@ def give_up(case: Case, join: Task) -> None:
 
 def _look(case: Case, join: Task, *names: str) -> None:
     """Note what these inbound tasks brought, or that they cannot come."""
-    graph = graph_of(case.run.spec)
-    latest = _latest(case, {*graph.upstream(join.name), *names})
-    consumed = _consumed(case, join)
+    latest = _Latest(case, names)
+    consumed = _consumed(case, join, map(latest.get, names))
     for name in names:
         task = latest.get(name)
         if task is not None:
@@ -275,7 +276,7 @@ def runs_once(spec: WorkflowSpec, name: str) -> bool:
             continue
         inbound = graph.inbound(current)
         single = len(inbound) <= 1 or spec.tasks[current].join is not None
-        if not single or current in graph.upstream(current):
+        if not single or current in graph.on_loops:
             memo[current] = False
             continue
         missing = [each for each in inbound if each not in memo]
@@ -305,10 +306,8 @@ def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | N
     once = source.routed <= 1 and runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
-    for stored in case.facts.arrivals(join.id, source.name):
-        if stored["round"] == join.round:
-            return stored
-    return None
+    rounds = (join.round, join.round + 1)
+    return next(iter(case.facts.arrivals(join.id, source.name, rounds=rounds)), None)
 
 
 def _note(
@@ -329,43 +328,93 @@ def _note(
         join.arrived += 1
 
 
-def _rows(case: Case, join: Task) -> list[Mapping[str, Any]]:
-    stored = [] if join.is_new else list(case.facts.arrivals(join.id))
-    fresh = [row for row in case.run.arrivals if row["join_id"] == join.id]
+def _rows(case: Case, join: Task, first: int, end: int) -> list[Mapping[str, Any]]:
+    """Of the rounds from ``first`` to before ``end``, in their order."""
+    stored = [] if join.is_new else case.facts.arrivals(join.id, rounds=(first, end))
+    fresh = [
+        row
+        for row in case.run.arrivals
+        if row["join_id"] == join.id and first <= row["round"] < end
+    ]
     return [*stored, *fresh]
 
 
 def _known(case: Case, join: Task) -> dict[str, Mapping[str, Any]]:
-    return {
-        row["inbound"]: row for row in _rows(case, join) if row["round"] == join.round
-    }
+    rows = _rows(case, join, join.round, join.round + 1)
+    return {row["inbound"]: row for row in rows}
 
 
-def _consumed(case: Case, join: Task) -> set[str]:
-    """Executions that an earlier round has used up."""
-    if join.round == 1:
-        return set()
-    used = {
-        row["source_id"]
-        for row in _rows(case, join)
-        if row["round"] < join.round and row["event"] not in DEAD
+def _consumed(case: Case, join: Task, tasks: Iterable[Task | None]) -> set[str]:
+    """Which of these executions that fired an earlier round has used up. Nearly
+    always it was the last round, so the look goes back from there, twice as far each
+    time."""
+    left = {
+        task.id
+        for task in tasks
+        if task is not None and _is_routed(task) and _event_of(task, join.name)
     }
     newer = (join.newer or {}).values()
-    return used | {id for round, id, _ in newer if round < join.round}
-
-
-def _latest(case: Case, names: Iterable[str]) -> dict[str, Task]:
-    run = case.run
-    wanted = set(names)
-    if not run.is_new:
-        run.adopt(case.facts.tasks(run.id, names=wanted))
-    found: dict[str, Task] = {}
-    for task in run.tasks.values():
-        if task.name in wanted:
-            old = found.get(task.name)
-            if old is None or old.seq < task.seq:
-                found[task.name] = task
+    found = left & {id for round, id, _ in newer if round < join.round}
+    left -= found
+    end, width = join.round, 1
+    while left and end > 1:
+        first = max(1, end - width)
+        rows = _rows(case, join, first, end)
+        used = left & {row["source_id"] for row in rows if row["event"] not in DEAD}
+        found |= used
+        left -= used
+        end, width = first, 2 * width
     return found
+
+
+class _Latest:
+    """The latest execution of each task of the run, fetched as the walk back from a
+    join asks for it.
+
+    :param names: fetched at once. The walk passes tasks that have not run and ends at
+        those that have; each further fetch takes twice as many of the names before
+        it, so that a long walk costs few statements and a short one few rows.
+    """
+
+    def __init__(self, case: Case, names: Iterable[str]) -> None:
+        self._run = case.run
+        self._facts = case.facts
+        self._graph = graph_of(case.run.spec)
+        self._found: dict[str, Task] = {}
+        for task in case.run.tasks.values():
+            self._keep(task)
+        self._asked: set[str] = set()
+        self._most = FIRST_LOOK
+        self._fetch(names)
+
+    def get(self, name: str) -> Task | None:
+        if name not in self._asked:
+            self._fetch(self._before(name))
+        return self._found.get(name)
+
+    def _before(self, name: str) -> list[str]:
+        names, seen = [name], {name}
+        for current in names:
+            if len(names) >= self._most:
+                break
+            fresh = set(self._graph.inbound(current)) - self._asked - seen
+            seen |= fresh
+            names.extend(fresh)
+        self._most *= 2
+        return names
+
+    def _fetch(self, names: Iterable[str]) -> None:
+        wanted = set(names) - self._asked
+        self._asked |= wanted
+        if wanted and not self._run.is_new:
+            rows = self._facts.tasks(self._run.id, names=wanted, latest=True)
+            for task in self._run.adopt(rows):
+                self._keep(task)
+
+    def _keep(self, task: Task) -> None:
+        old = self._found.get(task.name)
+        if old is None or old.seq < task.seq:
+            self._found[task.name] = task
 
 
 def _by_id(case: Case, ids: list[str]) -> list[Task]:
@@ -388,19 +437,19 @@ def _is_routed(task: Task) -> bool:
 
 
 def _can_come(
-    spec: WorkflowSpec, name: str, latest: Mapping[str, Task], join: Task
+    spec: WorkflowSpec, name: str, latest: _Latest, join: Task
 ) -> tuple[bool, Task | None]:
     """Whether a task can still be reached, for the first time or once more,
     and because of whom; a cycle by itself offers no route (ENG-089)."""
     graph = graph_of(spec)
-    if name in latest and runs_once(spec, name):
+    if latest.get(name) is not None and runs_once(spec, name):
         return False, None
     seen = {name, join.name}
     stack = [name]
     while stack:
         current = stack.pop()
         inbound = graph.inbound(current)
-        if not inbound and current not in latest:
+        if not inbound and latest.get(current) is None:
             return True, None
         for source in inbound:
             if source in seen:
@@ -409,7 +458,7 @@ def _can_come(
             if task is not None:
                 if not _is_routed(task):
                     return True, task
-                if _event_of(task, current) and current not in latest:
+                if _event_of(task, current) and latest.get(current) is None:
                     return True, None
                 if runs_once(spec, source):
                     continue

@@ -96,6 +96,7 @@ class Facts(Protocol):
         states: Iterable[str] | None = None,
         processed: bool | None = None,
         has_next: bool | None = None,
+        latest: bool = False,
     ) -> Sequence[Mapping[str, Any]]: ...
     def project_tasks(
         self, project_id: str, limit: int
@@ -110,7 +111,11 @@ class Facts(Protocol):
     ) -> Sequence[Mapping[str, Any]]: ...
     def children(self, task_ids: Iterable[str]) -> Sequence[Mapping[str, Any]]: ...
     def arrivals(
-        self, join_id: str, inbound: str | None = None
+        self,
+        join_id: str,
+        inbound: str | None = None,
+        *,
+        rounds: tuple[int, int] | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
     def document(self, run_id: str, document_id: str) -> Any: ...
     def executions(

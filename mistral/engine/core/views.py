@@ -300,7 +300,7 @@ def latest(case: Case, name: str) -> Task | None:
     if name not in case.run.spec.tasks:
         return None
     if not case.run.is_new:
-        case.run.adopt(case.facts.tasks(case.run.id, names=[name]))
+        case.run.adopt(case.facts.tasks(case.run.id, names=[name], latest=True))
     found = [task for task in case.run.tasks.values() if task.name == name]
     return max(found, key=lambda task: task.seq, default=None)
 
