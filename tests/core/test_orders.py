@@ -271,3 +271,46 @@ def test_eng_236_order_does_not_change_what_an_acyclic_run_does(seed: int) -> No
         published = Counter(str(task.published) for task in rows)
         found.append((sim.store.runs[run_id]["state"], states, published))
     assert found[0] == found[1] == found[2]
+
+
+def looped(rng: random.Random) -> dict[str, Any]:
+    """One workflow whose loops go through joins, each with a counter as guard."""
+    size = rng.randint(3, 8)
+    names = [f"t{i}" for i in range(size)]
+    inbound: dict[str, set[str]] = {name: set() for name in names}
+    tasks: dict[str, dict[str, Any]] = {}
+    for position, name in enumerate(names):
+        action = rng.choice(ACTIONS) if position else {"action": "std.noop"}
+        task: dict[str, Any] = dict(action)
+        for clause in ("on-success", "on-error", "on-complete"):
+            edges: list[Any] = []
+            for target in names[position + 1 :]:
+                if rng.random() < 0.3:
+                    inbound[target].add(name)
+                    condition = "<% true %>" if rng.random() < 0.8 else "<% false %>"
+                    edges.append(rng.choice([target, {target: condition}]))
+            if edges:
+                task[clause] = edges
+        tasks[name] = task
+    for source in rng.sample(range(1, size), rng.randint(1, 2)):
+        name, target = names[source], names[rng.randint(1, source)]
+        edge = {target: "<% $.get(n, 0) < 3 %>"}
+        tasks[name].setdefault("on-complete", []).append(edge)
+        inbound[target].add(name)
+        for publish in ("publish", "publish-on-error"):
+            tasks[name][publish] = {"n": "<% $.get(n, 0) + 1 %>"}
+    for name in names:
+        if len(inbound[name]) > 1:
+            tasks[name]["join"] = rng.choice(["all", "all", "one", 2])
+    return {"w": {"tasks": tasks}}
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_eng_096_074_loops_through_joins_end(seed: int) -> None:
+    """Whatever joins wait for: no pass loses the counter that ends its loop, and
+    joins that only wait for each other do not hold the run."""
+    rng = random.Random(seed)
+    sim = simulator(looped(rng), seed, duplicates=bool(seed % 3))
+    run_id = sim.start("w")
+    Chaos(sim, rng).run(run_id, hands=0.02, redo=0.0)
+    settled(sim)
