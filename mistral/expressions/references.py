@@ -32,6 +32,10 @@ _KEEPS_CONTEXT: Final = frozenset(FUNCTIONS) | frozenset(
 )
 """Functions whose arguments see the same ``$``; others may take a lambda."""
 
+PLACED: Final = 100
+"""Of one text. Parsers keep no places, and to look for each of thousands would
+cost the square of their number; further ones get the place of the text."""
+
 _WORDS: Final = re.compile(r"\w+")
 
 
@@ -80,11 +84,15 @@ def known_names() -> dict[str, frozenset[str]]:
 def references(text: str) -> References:
     """What a text refers to; of pieces that cannot be parsed, nothing."""
     found = References()
-    if has_jinja(text):
-        _read_jinja(found, text)
-    else:
-        for start, end in yaql_pairs(text):
-            _read_yaql(found, text, start + 2, end - 2)
+    try:
+        if has_jinja(text):
+            _read_jinja(found, text)
+        else:
+            for start, end in yaql_pairs(text):
+                _read_yaql(found, text, start + 2, end - 2)
+    except RecursionError:
+        # Deeper than can be walked: what has been read so far is all there is.
+        found.whole = True
     return found
 
 
@@ -96,10 +104,10 @@ def _read_yaql(found: References, text: str, start: int, end: int) -> None:
     found.words.update(_WORDS.findall(piece))
     try:
         tree = yaql_syntax.parse(piece, yaql_syntax.engine())
-        reader = _YaqlReader(found, piece, start)
-        reader.read(tree, True)
-    except (ExpressionFault, RecursionError):
+    except ExpressionFault:
         return
+    reader = _YaqlReader(found, piece, start)
+    reader.read(tree, True)
     if not reader.defines:
         found.functions.extend((YAQL, each) for each in reader.functions)
     found.variables.extend(
@@ -190,10 +198,15 @@ class _YaqlReader:
         return isinstance(node, yaql_nodes.GetContextValue) and node.path.value == "$"
 
     def _variable(self, name: str) -> None:
+        if len(self.variables) >= PLACED:
+            self.variables.append((name, self.start))
+            return
         place = re.search(rf"\$\s*(?:\.|\?\.|\[)[^\w]*{re.escape(name)}\b", self.piece)
         self.variables.append((name, self.start + (place.start() if place else 0)))
 
     def _at(self, name: str) -> Reference:
+        if len(self.functions) >= PLACED:
+            return Reference(name, self.start)
         place = re.search(rf"\b{re.escape(name)}\b", self.piece)
         return Reference(name, self.start + (place.start() if place else 0))
 
@@ -225,25 +238,30 @@ def _read_jinja(found: References, text: str) -> None:
     found.words.update(_WORDS.findall(text))
     try:
         tree = jinja_syntax.parse(text, _environment())
-    except (ExpressionFault, RecursionError):
+    except ExpressionFault:
         return
     optional: set[str] = set()
     variables: list[str] = []
     reader = _JinjaReader(found, text, variables, optional)
     reader.read(tree)
     found.variables.extend(
-        Reference(name, _offset(text, name), name not in optional) for name in variables
+        Reference(name, _offset(text, name, number), name not in optional)
+        for number, name in enumerate(variables)
     )
     known = known_names()[JINJA] | reader.called | {"_"}
-    for name in sorted(meta.find_undeclared_variables(tree) - known):
-        place = Reference(name, _offset(text, name))
+    undeclared = sorted(meta.find_undeclared_variables(tree) - known)
+    for number, name in enumerate(undeclared):
+        place = Reference(name, _offset(text, name, number))
         if name == "null":
             found.constants.append((JINJA, place))
         elif not name.startswith("__"):
             found.undeclared.append(place)
 
 
-def _offset(text: str, name: str) -> int:
+def _offset(text: str, name: str, number: int) -> int:
+    """:param number: how many places were looked for in this text before."""
+    if number >= PLACED:
+        return 0
     place = re.search(rf"\b{re.escape(name)}\b", text)
     return place.start() if place else 0
 
@@ -286,7 +304,7 @@ class _JinjaReader:
         called = node.node
         if isinstance(called, nodes.Name):
             self.called.add(called.name)
-            place = Reference(called.name, _offset(self.text, called.name))
+            place = self._at(called.name)
             self.found.functions.append((JINJA, place))
         elif isinstance(called, nodes.Getattr) and _is_context(called.node):
             first = node.args[0] if node.args else None
@@ -296,8 +314,12 @@ class _JinjaReader:
             else:
                 self.found.whole = True
 
+    def _at(self, name: str) -> Reference:
+        number = len(self.found.functions)
+        return Reference(name, _offset(self.text, name, number))
+
     def _checked(self, node: nodes.Filter | nodes.Test) -> None:
-        place = Reference(node.name, _offset(self.text, node.name))
+        place = self._at(node.name)
         self.found.functions.append((JINJA, place))
         name = _context_name(node.node) if node.node is not None else None
         if name is not None and node.name in ("default", "d", "defined", "undefined"):

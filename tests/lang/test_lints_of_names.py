@@ -122,3 +122,21 @@ def test_strict_refuses_what_is_advised_against():
     assert check_workflows(text).valid
     report = check_workflows(text, strict=True)
     assert [p.rule for p in report.problems] == ["LINT-42"]
+
+
+DEEP = " + ".join(["_.a"] * 5_000)
+MANY = "".join(f"    t{n}: {{target: <% $.no{n} + no{n}() %>}}\n" for n in range(999))
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        f"    t: {{target: '{{{{ {DEEP} }}}}'}}\n",
+        f"    t: {{target: '<% {DEEP.replace('_', '$')} %>'}}\n",
+        MANY,
+    ],
+    ids=["deep Jinja", "deep YAQL", "many"],
+)
+def test_sec_13_hostile_texts_are_advised_on_without_an_error(tasks):
+    report = check_workflows(f"version: '2.0'\nw:\n  tasks:\n{tasks}")
+    assert report.valid

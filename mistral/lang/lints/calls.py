@@ -5,7 +5,7 @@ Whether something exists is never a fault at upload: it may be created later.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,12 +86,14 @@ class Known:
                 return Signature.of(self._actions[full].input)
         return self._catalogue.action(name)
 
-    def action_names(self) -> list[str]:
-        short = [name.removeprefix(self._prefix) for name in self._actions]
-        return [*short, *self._catalogue.action_names()]
+    def action_names(self) -> Iterator[str]:
+        for name in self._actions:
+            yield name.removeprefix(self._prefix)
+        yield from self._catalogue.action_names()
 
-    def workflow_names(self) -> list[str]:
-        return [name.removeprefix(self._prefix) for name in self._workflows]
+    def workflow_names(self) -> Iterator[str]:
+        for name in self._workflows:
+            yield name.removeprefix(self._prefix)
 
 
 def check_calls(subject: Subject, known: Known) -> None:

@@ -13,8 +13,10 @@ from mistral.lang.tasks import DEFAULT_ACTION
 _SURE: Final[tuple[Event, ...]] = ("on-success", "on-complete")
 
 TASKS: Final = 1_000
-"""In a workflow of more tasks nobody looks whether a join can be satisfied:
-that costs the square of their number."""
+STEPS: Final = 20_000
+"""In a workflow of more tasks, or of so many loops that more steps are needed,
+nobody looks whether a join can be satisfied: each step takes time with the
+number of tasks."""
 
 
 def check_flow(subject: Subject) -> None:
@@ -122,9 +124,16 @@ def _needs(subject: Subject) -> Mapping[str, int]:
     spec, graph = subject.spec, subject.graph
     numbers = {name: 2 * n for n, name in enumerate(spec.tasks)}
     needs = dict.fromkeys(graph.start_tasks, 0)
-    waiting = [t for name in graph.start_tasks for t in graph.outbound(name)]
+    waiting = dict.fromkeys(
+        target for name in graph.start_tasks for target in graph.outbound(name)
+    )
+    steps = 0
     while waiting:
-        name = waiting.pop()
+        name = next(iter(waiting))
+        del waiting[name]
+        steps += len(graph.inbound(name))
+        if steps > STEPS:
+            return {}
         given = [
             _along(spec, source, name, numbers) | needs[source]
             for source in graph.inbound(name)
@@ -139,7 +148,7 @@ def _needs(subject: Subject) -> Mapping[str, int]:
             is_join = spec.tasks[name].join == "all"
             needs[name] = new if old is None or is_join else old & new
             if needs[name] != old:
-                waiting.extend(graph.outbound(name))
+                waiting.update(dict.fromkeys(graph.outbound(name)))
     return needs
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from mistral.expressions.references import Reference
@@ -15,6 +16,12 @@ from mistral.lang.clauses import EVENTS, RESERVED_VARIABLES
 from mistral.lang.lints.subject import Site, Subject
 from mistral.lang.shapes import shortened
 from mistral.lang.specs import TaskSpec
+
+_WORDS: Final = re.compile(r"\w+")
+_NO_WORD: Final = re.compile(r"\W")
+_RESULT: Final = re.compile(
+    r"\btask\(\s*(?:'(?P<s>[^']*)'|\"(?P<d>[^\"]*)\"|(?P<w>\w*))\s*\)\s*\.\s*result\b"
+)
 
 STEPS: Final = 2_000_000
 """Transitions that are followed for one document to see who publishes what;
@@ -34,7 +41,7 @@ def check_variables(subject: Subject) -> None:
     for task in subject.spec.tasks.values():
         _check_loop_variables(subject, world, task)
         _check_collisions(subject, task)
-        _check_kept_result(subject, task)
+    _check_kept_results(subject)
     _check_shadowing(subject, world)
     _check_default_output(subject, world)
 
@@ -146,7 +153,7 @@ def _about_unknown(
         return f"{message} task('{shown}').result", "LINT-10"
     if name in world.published:
         return f"'{shown}' is published on no path that leads here", "LINT-11"
-    known = [*world.everywhere, *world.globals, *world.published]
+    known = chain(world.everywhere, world.globals, world.published)
     hint = subject.found.did_you_mean(name, known)
     return f"nothing gives the variable '{shown}'{hint}", "LINT-11"
 
@@ -184,9 +191,10 @@ def _warn_unused(subject: Subject, path: tuple[Any, ...], name: str) -> None:
 def _is_used(subject: Subject, name: str) -> bool:
     if name in RESERVED_VARIABLES or name in subject.words:
         return True
-    if re.fullmatch(r"\w+", name):
-        return False
-    return any(name in site.text for site in subject.sites)
+    # Of `$['a-b']` the words are a and b.
+    return bool(_NO_WORD.search(name)) and subject.words.issuperset(
+        _WORDS.findall(name)
+    )
 
 
 def _publications(subject: Subject) -> Iterable[tuple[tuple[Any, ...], str, str]]:
@@ -216,7 +224,10 @@ def _clause_scopes(clause: Any) -> Mapping[str, Mapping[str, Any]]:
 def _check_loop_variables(subject: Subject, world: _World, task: TaskSpec) -> None:
     """LINT-19."""
     for name in task.with_items or ():
-        if name in world.published or name in world.everywhere | world.globals:
+        if any(
+            name in known
+            for known in (world.published, world.everywhere, world.globals)
+        ):
             path = subject.task_path(task.name, "with-items")
             message = (
                 f"the loop variable '{shortened(name)}' hides the variable of that"
@@ -257,25 +268,26 @@ def _warn_collision(
             subject.found.warn((*path, name), message, "LINT-20", at_key=True)
 
 
-def _check_kept_result(subject: Subject, task: TaskSpec) -> None:
+def _check_kept_results(subject: Subject) -> None:
     """LINT-23."""
-    if task.keep_result is not False:
+    tasks = subject.spec.tasks
+    lost = {name for name, task in tasks.items() if task.keep_result is False}
+    if not lost:
         return
-    quoted = rf"['\"]?{re.escape(task.name)}['\"]?"
-    later = re.compile(rf"\btask\(\s*{quoted}\s*\)\s*\.\s*result\b")
-    own = re.compile(r"\btask\(\s*\)\s*\.\s*result\b")
     for site in subject.sites:
-        inside = site.task is task and site.moment == "end"
-        place = later.search(site.text) or (own.search(site.text) if inside else None)
-        if place is None or (site.task is task and site.moment != "end"):
-            continue
-        message = (
-            f"the result of '{shortened(task.name)}' is not kept (keep-result: false)"
-            " and reads null here; publish what is needed"
-        )
-        subject.found.warn(
-            site.path, message, "LINT-23", inside=(site.text, place.start())
-        )
+        for place in _RESULT.finditer(site.text):
+            name = place["s"] or place["d"] or place["w"]
+            if not name and site.task is not None:
+                name = site.task.name
+            early = site.task is not None and site.task.name == name
+            if name not in lost or (early and site.moment != "end"):
+                continue
+            message = (
+                f"the result of '{shortened(name)}' is not kept (keep-result: false)"
+                " and reads null here; publish what is needed"
+            )
+            inside = (site.text, place.start())
+            subject.found.warn(site.path, message, "LINT-23", inside=inside)
 
 
 def _check_shadowing(subject: Subject, world: _World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from mistral.expressions.recognition import JINJA, YAQL
@@ -40,7 +41,7 @@ def check_words(
         name = reference.name
         if name in known or name in functions:
             continue
-        hint = found.did_you_mean(name, sorted(known | set(functions)))
+        hint = found.did_you_mean(name, chain(known, functions))
         message = f"{_TITLES[language]} has no '{shortened(name)}'{hint}"
         found.warn(path, message, "LINT-12", inside=(text, reference.offset))
 
