@@ -70,6 +70,22 @@ def test_eng_101_merge_keeps_what_is_not_replaced(large_value: int) -> None:
     assert row["output"] == {"m": {"a": 1, "b": 2, "deep": {"x": 1, "y": 3}}}
 
 
+def test_eng_101_a_large_value_that_came_of_merging_is_stored_once() -> None:
+    body = """w:
+  tasks:
+    s: {publish: {m: {a: 1}}, on-success: t}
+    t:
+      publish: {m: {b: 2}}
+      retry: {count: 1, delay: 0, continue-on: <% $.m.b = 0 %>}
+      on-success: [{u: <% $.m.a = 1 %>}, {v: <% $.m.b = 2 %>}]
+    u: {description: x}
+    v: {description: x}"""
+    sim = Simulator(HEAD + body, rules=Rules(merge_strategy="merge", large_value=1))
+    assert sim.run("w")["output"] == {"m": {"a": 1, "b": 2}}
+    stored = sorted(map(str, sim.store.document_rows.values()))
+    assert stored == ["{'a': 1, 'b': 2}", "{'a': 1}", "{'b': 2}"]
+
+
 def test_eng_101_merge_looks_through_all_layers() -> None:
     """LANG § 22.3: with ``merge`` a look-up merges the layers, too."""
     body = """w:

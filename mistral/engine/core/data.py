@@ -34,6 +34,9 @@ class Case:
     effects: list[Effect] = field(default_factory=list)
     # Tasks that ended while the run was paused: their ``pause`` is dropped.
     resumed: set[str] = field(default_factory=set)
+    # By task: its context, what it published, and both merged. A large value
+    # that came of merging is stored once, however often it is asked for.
+    united: dict[str, tuple[Any, Any, dict[str, Any]]] = field(default_factory=dict)
 
     def evaluate(self, tree: Any, view: View) -> Any:
         return self.facts.evaluate(tree, view)
@@ -142,23 +145,30 @@ def outbound(case: Case, task: Task) -> tuple[dict[str, Any], dict[str, int]]:
     if not published:
         return context, versions
     if case.facts.rules.merge_strategy == "merge":
-        context = {
-            **context,
-            **{
-                key: stored(case, merged(resolved(case, context[key]), new))
-                if key in context
-                and isinstance(new := resolved(case, value), Mapping)
-                and isinstance(resolved(case, context[key]), Mapping)
-                else value
-                for key, value in published.items()
-            },
-        }
+        known = case.united.get(task.id)
+        if known is None or known[0] is not context or known[1] is not published:
+            known = (context, published, _united(case, context, published))
+            case.united[task.id] = known
+        context = known[2]
     else:
         context = {**context, **published}
     versions = dict(versions)
     for path in task.published_versions or ():
         versions[path] = versions.get(path, 0) + 1
     return context, versions
+
+
+def _united(
+    case: Case, context: Mapping[str, Any], published: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The context with what was published, mappings of one name merged."""
+    result = dict(context)
+    for key, value in published.items():
+        old, new = resolved(case, context.get(key)), resolved(case, value)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            value = stored(case, merged(old, new))
+        result[key] = value
+    return result
 
 
 def meet(case: Case, tasks: Iterable[Task]) -> tuple[dict[str, Any], dict[str, int]]:
