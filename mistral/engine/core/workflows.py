@@ -169,6 +169,7 @@ def _reset_join(case: Case, join: Task) -> None:
     # Timers and marks of the round before are void.
     join.epoch += 1
     join.expired = join.waited = False
+    join.runtime_context = {}
     join.outcome = None
     join.processed = False
     join.error_handled = False
