@@ -279,7 +279,7 @@ class _OnDatabase:
         end = float("inf") if seconds is None else start + seconds
         for _ in range(MOST_MOVES):
             due = self.engine.deliver.next_due()
-            if due is None or due > end:
+            if due is None or due > end + 1e-3:
                 break
             # a microsecond more: due dates are kept as differences of floats
             step = max(0.0, due - self.clock.monotonic()) + 1e-6
