@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from house import CALLER, House
+from sqlalchemy import URL
 
 from mistral.config import ConfigurationFault, ExpirationSettings, load
 from mistral.db import models
@@ -122,6 +123,24 @@ def test_eng_227_a_run_that_was_reopened_stays_and_holds_up_nobody(
     assert _expire(house)["deleted"] == 2
     assert _left(house) == {reopened}
     assert house.header(reopened)["state"] == "RUNNING"
+
+
+def test_eng_228_on_every_database(tmp_path: Path, empty_url: URL) -> None:
+    policy = Expiration(interval=60, keep=1, batch=2, older_than=timedelta(minutes=10))
+    house = House(tmp_path, url=str_of(empty_url), expiration=policy)
+    house.upload(TEXT)
+    ids = []
+    for _ in range(5):
+        ids.append(house.run("bad")["id"])
+        house.advance(3 * MINUTES)
+    counts = _expire(house)
+    assert counts == {"deleted": 4, "refused": 0}
+    assert _left(house) == {ids[-1]}
+    house.close()
+
+
+def str_of(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 @pytest.mark.parametrize(
