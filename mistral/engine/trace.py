@@ -33,6 +33,9 @@ _OURS: Final = (
 def lines(run: Run, transitions: Iterable[list[Any]]) -> Iterator[str]:
     """What became of a run in one decision, in order.
 
+    States stand together, so that ``ERROR`` is no word of its own for who searches
+    a log by its levels.
+
     :param transitions: ``[kind, id, name, from or None, to]``, as in the history.
     """
     about = (
@@ -41,7 +44,7 @@ def lines(run: Run, transitions: Iterable[list[Any]]) -> Iterator[str]:
     for kind, id, name, start, to in transitions:
         where = about if kind != "workflow" else ""
         text = _message(run, kind, id, to)
-        yield f"{kind} {name} [{id}]{where}: {start or '-'} -> {to}{text}"
+        yield f"{kind} {name} [{id}]{where}: {start or ''}->{to}{text}"
 
 
 def _message(run: Run, kind: str, id: str, state: str) -> str:

@@ -33,17 +33,17 @@ def test_each_change_of_a_state_has_a_line(
         return [line.partition("]")[2].removeprefix(f" {about}") for line in mine]
 
     assert changes("task", "a") == [
-        "- -> IDLE",
-        "IDLE -> RUNNING",
-        "RUNNING -> DELAYED (Delayed by 'wait-before' policy [delay=5])",
-        "DELAYED -> RUNNING",
-        "RUNNING -> SUCCESS",
+        "->IDLE",
+        "IDLE->RUNNING",
+        "RUNNING->DELAYED (Delayed by 'wait-before' policy [delay=5])",
+        "DELAYED->RUNNING",
+        "RUNNING->SUCCESS",
     ]
-    assert changes("action", "std.fail") == ["- -> RUNNING", "RUNNING -> ERROR"]
-    assert changes("task", "b")[-1] == "RUNNING -> ERROR"
+    assert changes("action", "std.fail") == ["->RUNNING", "RUNNING->ERROR"]
+    assert changes("task", "b")[-1] == "RUNNING->ERROR"
     assert [line for line in lines if line.startswith("workflow")] == [
-        f"workflow w [{id}]: IDLE -> RUNNING",
-        f"workflow w [{id}]: RUNNING -> ERROR (Failure caused by error in tasks: b)",
+        f"workflow w [{id}]: IDLE->RUNNING",
+        f"workflow w [{id}]: RUNNING->ERROR (Failure caused by error in tasks: b)",
     ]
     assert "canary" not in caplog.text, "no values in logs (SEC-08)"
 
@@ -58,8 +58,8 @@ def test_a_stand_alone_action_has_lines(
     house.settle()
     lines = [r.getMessage() for r in caplog.records if r.name == "workflow_trace"]
     assert lines == [
-        f"action std.noop [{action}]: - -> RUNNING",
-        f"action std.noop [{action}]: RUNNING -> SUCCESS",
+        f"action std.noop [{action}]: ->RUNNING",
+        f"action std.noop [{action}]: RUNNING->SUCCESS",
     ]
 
 
