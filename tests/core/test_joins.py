@@ -170,6 +170,27 @@ def test_eng_080_triggers_while_a_partial_join_runs_are_absorbed() -> None:
     assert state(sim, run_id) == SUCCESS
 
 
+def test_eng_080_what_came_while_a_partial_join_ran_is_seen_at_its_end() -> None:
+    """§ 2.2, step 3: the inbound context is looked up again at completion."""
+    body = """w:
+  output: {seen: <% $.seen %>, x: <% $.x %>}
+  tasks:
+    a: {publish: {x: 1}, on-success: j}
+    b: {action: std.async_noop, publish: {y: 2}, on-success: j}
+    j:
+      join: one
+      action: std.async_noop
+      publish: {seen: '<% $.get(y, nothing) %>'}"""
+    sim, run_id = started(body)
+    sim.answer(run_id, "b")
+    sim.answer(run_id, "j")
+    assert sim.store.runs[run_id]["output"] == {"seen": 2, "x": 1}
+    sim, run_id = started(body)
+    sim.answer(run_id, "j")
+    sim.answer(run_id, "b")
+    assert sim.store.runs[run_id]["output"] == {"seen": "nothing", "x": 1}
+
+
 def test_eng_081_the_failure_of_a_join_reaches_the_next() -> None:
     body = """w:
   tasks:
@@ -552,6 +573,30 @@ def test_eng_096_097_a_loop_runs_the_join_once_a_pass(
     row = sim.run("w")
     assert (row["state"], row["output"]) == (SUCCESS, {"n": 3, "r": 2}), row
     assert times(sim, row["id"], "j") == 3
+
+
+@pytest.mark.parametrize("seed", [None, *range(4)])
+@pytest.mark.parametrize("kind", ["all", "one"])
+def test_eng_096_a_loop_within_a_loop(kind: str, seed: int | None) -> None:
+    body = """w:
+  output: {i: <% $.i %>, o: <% $.o %>, all: <% $.all %>}
+  tasks:
+    s: {publish: {o: 0, all: 0}, on-success: [oa, ob]}
+    oa: {on-success: outer}
+    ob: {on-success: outer}
+    outer: {join: KIND, publish: {o: <% $.o + 1 %>, i: 0}, on-success: [ia, ib]}
+    ia: {on-success: inner}
+    ib: {on-success: inner}
+    inner:
+      join: KIND
+      publish: {i: <% $.i + 1 %>, all: <% $.all + 1 %>}
+      on-success: [{ia: <% $.i < 3 %>}, {ib: <% $.i < 3 %>}, {e: <% $.i = 3 %>}]
+    e: {on-success: [{oa: <% $.o < 3 %>}, {ob: <% $.o < 3 %>}]}"""
+    rules = Rules(inline_actions=False)
+    sim = simulator(body.replace("KIND", kind), seed=seed, rules=rules)
+    row = sim.run("w")
+    assert (row["state"], row["output"]) == (SUCCESS, {"i": 3, "o": 3, "all": 9})
+    assert times(sim, row["id"], "inner") == 9
 
 
 def test_eng_096_a_join_on_a_loop_hands_on_what_it_had_published() -> None:

@@ -159,7 +159,7 @@ def reopen(case: Case, join: Task, triggers: Iterable[list[Any]]) -> None:
     # Of an inbound task that fired several times the latest counts.
     brought.update((inbound, [id, event]) for inbound, id, event in triggers)
     join.round += 1
-    join.arrived = join.dead = 0
+    join.arrived = join.dead = join.met = 0
     join.ran = False
     join.pending = None
     for inbound, (source_id, event) in brought.items():
@@ -228,13 +228,7 @@ def verdict(case: Case, join: Task) -> Verdict:
 def gather(case: Case, join: Task) -> tuple[list[str], list[dict[str, str]]]:
     """Take over the contexts of who fired; returns the names of dead inbound
     tasks and what ``triggered_by`` shows."""
-    known = {n: _newest(join, row) for n, row in _known(case, join).items()}
-    fired = [row for row in known.values() if row["event"] not in DEAD]
-    _by_id(case, [row["source_id"] for row in fired])
-    found = (_contributor(case, join, row) for row in fired)
-    sources = [task for task in found if task is not None]
-    join.in_context, join.versions = meet(case, sources)
-    join.passes = _met_passes(sources)
+    known, fired = _take_over(case, join)
     failing = [name for name in known if known[name]["event"] in DEAD]
     order = graph_of(case.run.spec).inbound(join.name)
     failing.sort(key=order.index)
@@ -245,6 +239,29 @@ def gather(case: Case, join: Task) -> tuple[list[str], list[dict[str, str]]]:
     return failing, [
         {"task_id": row["source_id"], "event": row["event"]} for row in shown
     ]
+
+
+def refresh(case: Case, join: Task) -> None:
+    """A branch that came while the join ran is seen at its end (§ 2.2, step 3)."""
+    if join.arrived > join.met:
+        _take_over(case, join)
+
+
+Rows = list[Mapping[str, Any]]
+
+
+def _take_over(case: Case, join: Task) -> tuple[dict[str, Mapping[str, Any]], Rows]:
+    """The inbound context from all that fired; returns what is known of this
+    round, and of it the rows that fired."""
+    known = {n: _newest(join, row) for n, row in _known(case, join).items()}
+    fired = [row for row in known.values() if row["event"] not in DEAD]
+    _by_id(case, [row["source_id"] for row in fired])
+    found = (_contributor(case, join, row) for row in fired)
+    sources = [task for task in found if task is not None]
+    join.in_context, join.versions = meet(case, sources)
+    join.passes = _met_passes(sources)
+    join.met = join.arrived
+    return known, fired
 
 
 def _newest(join: Task, row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -170,6 +170,7 @@ class Task(Row):
     expired: bool
     round: int
     arrived: int
+    met: int
     dead: int
     ran: bool
     pending: list[list[Any]] | None
@@ -233,6 +234,8 @@ class Task(Row):
         "round": 1,
         "arrived": 0,
         "dead": 0,
+        # Arrivals whose contexts it has taken over.
+        "met": 0,
         "ran": False,
         # Triggers that came while this round's run was in progress.
         "pending": None,

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from mistral.engine.core import actions, items, policies
+from mistral.engine.core import actions, items, joins, policies
 from mistral.engine.core.data import Case
 from mistral.engine.core.publishing import publish
 from mistral.engine.core.run import Action, Task, TaskFault, move
@@ -284,6 +284,7 @@ def complete(case: Case, task: Task, state: str, info: str | None) -> None:
     task.finished_at = case.now
     task.step = None
     if state != State.CANCELLED:
+        joins.refresh(case, task)
         publish(case, task, spec)
     if state == State.SKIPPED:
         _drop_result(case, task, spec.keep_result)
