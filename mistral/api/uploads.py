@@ -65,10 +65,11 @@ def author_of(call: Call, connection: Connection) -> Author:
 def parse(call: Call, parser: Callable[..., Parsed]) -> Parsed:
     """The body in the languages that are allowed.
 
-    :raises DefinitionFault: with all that is wrong.
+    :raises DefinitionFault: with all that is wrong; with ``strict`` in the query
+        also with what is advised against (spec/language.md, Appendix C).
     """
     languages = call.services.settings.expressions.allowed_languages
-    return parser(call.text(), languages=languages)
+    return parser(call.text(), languages=languages, strict="strict" in call.query)
 
 
 def judge(call: Call, check: Callable[..., Report]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def judge(call: Call, check: Callable[..., Report]) -> dict[str, Any]:
     ``valid`` and ``error`` are what clients read; ``problems`` has the same
     with path, line and column, ``warnings`` what is advised against
     (spec/language.md, Appendix C). ``namespace`` of the query is where actions
-    and workflows are looked for.
+    and workflows are looked for; ``strict`` turns warnings into problems.
     """
     services, text = call.services, call.text()
     namespace = namespace_of(call)
@@ -88,6 +89,7 @@ def judge(call: Call, check: Callable[..., Report]) -> dict[str, Any]:
         report = check(
             text,
             languages=services.settings.expressions.allowed_languages,
+            strict="strict" in call.query,
             advice=Advice(plugin_functions(), catalogue),
         )
     answer: dict[str, Any] = {"valid": report.valid}

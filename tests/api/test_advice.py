@@ -110,6 +110,16 @@ def test_advice_comes_with_validate_and_refuses_nothing(projects: Any) -> None:
     assert warnings(projects.be("blue"), right, "?namespace=n") == missing
 
 
+def test_strict_turns_advice_into_a_refusal(api: Any) -> None:
+    text = "version: '2.0'\nw: {vars: {unused: 1}, tasks: {t: {join: 0}}}\n"
+    refusal = api.post("/v2/workflows?strict", text)
+    assert refusal.status == 400
+    assert refusal.fault == "w.vars.unused (line 2, column 12): 'unused' is never used"
+    answer = api.post("/v2/workflows/validate?strict=true", text).json
+    assert (answer["valid"], answer["error"]) == (False, refusal.fault)
+    assert api.post("/v2/workflows", text).status == 201
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_nothing_is_said_of_the_examples(api: Any, path: Path) -> None:
     definition = read_definition(path)
