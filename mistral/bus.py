@@ -11,35 +11,39 @@ Two ways to deliver, because a broker offers two:
 
 Topics come from the class of the message unless they are given. Both
 transports (RabbitMQ, and ``memory://`` within one process) keep one contract;
-``tests/test_bus.py`` runs on each. No other file imports oslo.messaging.
+``tests/test_bus.py`` runs on each. oslo.messaging is known here, in the drivers and
+in ``bus_endpoints.py`` only.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import kombu.exceptions
-import oslo_messaging
 from oslo_config import cfg
-from oslo_messaging._metrics import client as metrics
-from oslo_messaging._tracing import client as tracing
-from oslo_messaging.notify.dispatcher import NotificationDispatcher
-from oslo_messaging.notify.listener import NotificationServer
 
-from mistral.errors import Bug, MistralError, Unavailable, from_wire, to_wire
+from mistral import no_eventlet  # noqa: F401  (first of all)
+from mistral.bus_endpoints import Handler, Messages, OnMessage, Requests
+from mistral.errors import Bug, Unavailable, from_wire
 from mistral.messages import (
     ActionFinished,
     ActionTurnedAsync,
     CallAction,
     Message,
     Notify,
-    decode,
     encode,
 )
 from mistral.service import Service, together
+
+# isort: split
+import oslo_messaging
+from oslo_messaging._metrics import client as metrics
+from oslo_messaging._tracing import client as tracing
+from oslo_messaging.notify.dispatcher import NotificationDispatcher
+from oslo_messaging.notify.listener import NotificationServer
 
 LOG = logging.getLogger(__name__)
 
@@ -53,13 +57,6 @@ _FAILURES: Final = (
     kombu.exceptions.KombuError,
     OSError,
 )
-
-Handler = Callable[[Message], Any]
-"""Answers a request with JSON, or raises a ``MistralError``."""
-
-OnMessage = Callable[[Message], bool | None]
-"""Takes a message in. ``False`` hands it back to the broker (it comes again,
-here or elsewhere); whatever else is returned acknowledges it."""
 
 
 class Subscription:
@@ -249,7 +246,7 @@ class Bus(Service):
             oslo_messaging.Target(
                 exchange=EXCHANGE, topic=topic, server=self._server_name
             ),
-            [_Requests(handler)],
+            [Requests(handler)],
         )
         return self._begin(server, self._rpc_threads, threading.Event())
 
@@ -275,7 +272,7 @@ class Bus(Service):
         server = self._listener_class()(
             transport,
             [oslo_messaging.Target(exchange=EXCHANGE, topic=topic)],
-            NotificationDispatcher([_Messages(on_message, release)], None),
+            NotificationDispatcher([Messages(on_message, release)], None),
         )
         return self._begin(server, prefetch, release)
 
@@ -391,59 +388,6 @@ class Bus(Service):
             url.query["rabbit_quorum_queue"] = "true"
             url.query["amqp_durable_queues"] = "true"
         return url
-
-
-class _Requests:
-    """Endpoint of ``serve``; its one method is the RPC method."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-
-    def echo(self, ctxt: object) -> bool:
-        return True
-
-    def handle(self, ctxt: object, message: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return {"answer": self._handler(_read(message))}
-        except MistralError as error:
-            return {"error": to_wire(error)}
-        except Exception:
-            LOG.exception("A %s could not be handled", message.get("kind"))
-            return {"error": to_wire(Bug("The request could not be handled"))}
-
-
-class _Messages:
-    """Endpoint of ``listen``; the method's name is the priority."""
-
-    def __init__(self, on_message: OnMessage, release: threading.Event) -> None:
-        self._on_message = on_message
-        self._release = release
-
-    def info(
-        self,
-        ctxt: object,
-        publisher_id: str,
-        event_type: str,
-        payload: Mapping[str, Any],
-        metadata: object,
-    ) -> str:
-        back: str = oslo_messaging.NotificationResult.REQUEUE
-        done: str = oslo_messaging.NotificationResult.HANDLED
-        try:
-            return back if self._on_message(_read(payload)) is False else done
-        except Unavailable as error:
-            self._release.wait(error.retry_after)
-            return back
-        except Exception:
-            LOG.exception("A %s was dropped", payload.get("kind"))
-            return done
-
-
-def _read(wire: Mapping[str, Any]) -> Message:
-    try:
-        return decode(wire)
-    except KeyError:
-        raise Bug(f"Messages of kind {wire.get('kind')} are unknown here") from None
 
 
 def _rabbit() -> Any:

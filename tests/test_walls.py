@@ -87,3 +87,32 @@ def judge(path: str, text: str) -> str:
     ruff = str(PROGRAMS / "ruff")
     options = ("--select", "TID251", "--stdin-filename", path, "-")
     return run(ruff, "check", *options, text=text + "\n").stdout
+
+
+def loaded_with(module: str, *packages: str) -> list[str]:
+    """Which of these packages a new process has when it has this module."""
+    code = (
+        f"import sys, {module}\n"
+        f"print(*[name for name in {packages!r} if name in sys.modules])"
+    )
+    result = run(sys.executable, "-c", code)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize("module", ["mistral.rabbit_driver", "mistral.cmd.server"])
+def test_eventlet_stays_out(module):
+    """17 MB of each process, and its notice on the terminal."""
+    found = loaded_with(f"mistral.bus, {module}", "oslo_messaging", "eventlet")
+    assert found == ["oslo_messaging"]
+
+
+def test_eventlet_is_there_for_actions_that_need_it():
+    """What a library of ours shall not load is not taken from others."""
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import mistral.bus, eventlet\n"
+        "from oslo_service import service\n"
+        "print(service.Service.__name__, eventlet.spawn(lambda: 'green').wait())"
+    )
+    assert run(sys.executable, "-c", code).stdout.split() == ["Service", "green"]
