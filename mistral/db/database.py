@@ -6,18 +6,18 @@ file that knows. Nobody outside ``mistral/db`` asks which one is behind it.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, exc, func, select
 from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 
 from mistral.clock import Clock, SystemClock
-from mistral.db import migrations
+from mistral.db import schema_version
 from mistral.errors import ServiceError, StaleSchema, Unavailable
 
 T = TypeVar("T")
@@ -194,8 +194,8 @@ class Database:
         :raises StaleSchema: says both and what to do.
         """
         with self.read() as connection:
-            found = migrations.current(connection)
-        wanted = migrations.head()
+            found = schema_version.current(connection)
+        wanted = schema_version.head()
         if found == wanted:
             return
         if found is None:
@@ -203,7 +203,7 @@ class Database:
                 f"The database {self.shown} has no tables yet (wanted: version"
                 f" {wanted}). Run `mistral-db-manage upgrade head`."
             )
-        if migrations.knows(found):
+        if _migrations().knows(found):
             raise StaleSchema(
                 f"The database {self.shown} has schema version {found}, but this"
                 f" release needs {wanted}. Run `mistral-db-manage upgrade head`."
@@ -219,7 +219,8 @@ class Database:
     def create_or_upgrade(self) -> None:
         """Bring a fresh or older database to the version of this release."""
         with self.begin() as connection:
-            migrations.upgrade(connection)
+            if schema_version.current(connection) != schema_version.head():
+                _migrations().upgrade(connection)
 
     @property
     def shown(self) -> str:
@@ -305,12 +306,25 @@ def is_duplicate(error: BaseException) -> bool:
     if not isinstance(error, exc.IntegrityError):
         return False
     cause = error.orig
-    if isinstance(cause, psycopg.Error):
-        return cause.sqlstate == "23505"
+    if _is_psycopg(cause):
+        return bool(cause.sqlstate == "23505")
     # SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
     if getattr(cause, "sqlite_errorcode", None) in (1555, 2067):
         return True
     return bool(cause is not None and cause.args and cause.args[0] == 1062)
+
+
+def _is_psycopg(cause: Any) -> TypeGuard[Any]:
+    """Whether PostgreSQL's driver raised it. A process with another database
+    does not load that driver (8 MB)."""
+    psycopg = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(cause, psycopg.Error)
+
+
+def _migrations() -> Any:
+    from mistral.db import migrations
+
+    return migrations
 
 
 def _with_driver(url: URL) -> URL:
@@ -333,7 +347,7 @@ def _with_driver(url: URL) -> URL:
 def _drop_details(context: ExceptionContext) -> None:
     # PostgreSQL shows the whole row that it refuses (SEC-08).
     cause, error = context.original_exception, context.sqlalchemy_exception
-    if error is None or not isinstance(cause, psycopg.Error):
+    if error is None or not _is_psycopg(cause):
         return
     if cause.diag.message_detail:
         cause.args = (cause.diag.message_primary,)
@@ -351,11 +365,11 @@ def _is_retryable_cause(cause: BaseException | None) -> bool:
     code = getattr(cause, "sqlite_errorcode", None)
     if code is not None:
         return code & 0xFF in _RETRYABLE_SQLITE
-    if isinstance(cause, psycopg.Error):
+    if _is_psycopg(cause):
         sqlstate = cause.sqlstate
         if sqlstate is None:
             # No server spoke: the connection could not be used.
-            return isinstance(cause, psycopg.OperationalError)
+            return isinstance(cause, sys.modules["psycopg"].OperationalError)
         return sqlstate in _RETRYABLE_SQLSTATES or sqlstate.startswith("08")
     number = cause.args[0] if cause is not None and cause.args else None
     return number in _RETRYABLE_MYSQL

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Column, Integer, MetaData, Table, inspect
 
-from mistral.db import migrations
+from mistral.db import migrations, schema_version
 from mistral.db.database import Database
 from mistral.db.models import metadata
 from mistral.errors import StaleSchema
@@ -42,6 +42,23 @@ def test_the_comparison_would_see_a_difference(empty_url: URL) -> None:
     with database.begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, other) != []
+    database.dispose()
+
+
+def test_the_start_and_alembic_find_the_same_versions(empty_url: URL) -> None:
+    database = Database(empty_url)
+    assert schema_version.head() == migrations.head()
+
+    def both() -> tuple[str | None, str | None]:
+        with database.begin() as connection:
+            return schema_version.current(connection), migrations.current(connection)
+
+    assert both() == (None, None)
+    database.create_or_upgrade()
+    assert both() == (migrations.head(), migrations.head())
+    with database.begin() as connection:
+        migrations.downgrade(connection, "base")
+    assert both() == (None, None)
     database.dispose()
 
 
