@@ -7,6 +7,7 @@ returns, hears effects as events, claims offers and answers them by a script.
 from __future__ import annotations
 
 import copy
+import functools
 import heapq
 import itertools
 import random
@@ -19,7 +20,7 @@ from fakes import FakeClock
 from mistral.actions.registry import Registry
 from mistral.config import load
 from mistral.engine.core.decide import decide
-from mistral.engine.core.run import Action, Rules, Run, Task, changes
+from mistral.engine.core.run import Action, Changes, Rules, Run, Task, changes
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
 from mistral.messages import (
@@ -37,6 +38,12 @@ CONTEXT = {"project_id": "p"}
 SUCCESS, ERROR = State.SUCCESS.value, State.ERROR.value
 
 
+@functools.cache
+def _once_per_process() -> tuple[Evaluator, Registry]:
+    """What every process builds once: it takes longer than most runs here."""
+    return Evaluator(), Registry(load([], environ={}))
+
+
 class MemoryStore:
     """``Facts`` over dicts of rows."""
 
@@ -47,8 +54,9 @@ class MemoryStore:
         evaluator: Evaluator | None = None,
     ) -> None:
         self.rules = rules
-        self.evaluator = evaluator or Evaluator()
-        self.registry = registry or Registry(load([], environ={}))
+        shared = _once_per_process()
+        self.evaluator = evaluator or shared[0]
+        self.registry = registry or shared[1]
         self.runs: dict[str, dict[str, Any]] = {}
         self.task_rows: dict[str, dict[str, Any]] = {}
         self.action_rows: dict[str, dict[str, Any]] = {}
@@ -186,6 +194,7 @@ class Simulator:
         self.duplicates = duplicates
         self.script = script
         self.calls: list[Mapping[str, Any]] = []
+        self.written = Changes()
         self._count = itertools.count()
         if text:
             self.upload(text)
@@ -301,7 +310,7 @@ class Simulator:
         if run.deleted:
             self._remove(run.id)
             return
-        found = copy.deepcopy(changes(run, now))
+        found = self.written = self._kept(changes(run, now))
         if found.new_header:
             store.runs[run.id] = found.new_header
         if found.header:
@@ -321,6 +330,10 @@ class Simulator:
             store.document_rows[run.id, row["id"]] = row["body"]
         for action_id in found.settled_offers:
             self.offers.pop(action_id, None)
+
+    def _kept(self, found: Changes) -> Changes:
+        """What a store would hand out again: nothing that is shared."""
+        return copy.deepcopy(found)
 
     def _remove(self, run_id: str) -> None:
         """A run takes its sub-workflows with it, as the database does."""

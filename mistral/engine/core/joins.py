@@ -143,7 +143,7 @@ def miss(case: Case, join: Task, source: Task) -> None:
     """An inbound task ended without firing its transition to the join."""
     if join.state != State.WAITING or _contribution(case, join, source) is not None:
         return
-    if runs_once(case.run.spec, source.name):
+    if not case.run.redone and runs_once(case.run.spec, source.name):
         _note(case, join, source.name, source.id, NOT_TRIGGERED)
     else:
         _look(case, join, source.name)
@@ -319,8 +319,9 @@ def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | N
             join.id, join.round, source.name,
         ):  # fmt: skip
             return row
-    # After a rerun, a skip or a reopened sub-workflow it is asked once more.
-    once = source.routed <= 1 and runs_once(case.run.spec, source.name)
+    # After a rerun, a skip or a reopened sub-workflow it may come once more, and
+    # so may all that follow from it.
+    once = not case.run.redone and runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
     rounds = (join.round, join.round + 1)

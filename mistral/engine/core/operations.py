@@ -121,6 +121,7 @@ def reopen(case: Case, rerun: Task | None) -> None:
     :raises TransitionRefused: the run ended in SUCCESS.
     """
     run = case.run
+    run.redone = True
     if not run.completed:
         return
     was = run.state

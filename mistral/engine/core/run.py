@@ -166,7 +166,6 @@ class Task(Row):
     ready: bool
     step: str | None
     rest: list[dict[str, Any]] | None
-    routed: int
     expired: bool
     round: int
     arrived: int
@@ -226,8 +225,6 @@ class Task(Row):
         "step": None,
         # Commands behind a ``pause`` of this task's clause.
         "rest": None,
-        # How often it was decided what follows from it.
-        "routed": 0,
         # A time-out ends the task for good (ENG-156).
         "expired": False,
         # Joins: round, who arrived and who cannot any more.
@@ -322,6 +319,7 @@ class Run(Row):
     open: int
     waiting: int
     behind: bool
+    redone: bool
     parent: dict[str, Any] | None
     word: int
     heeded: int
@@ -348,6 +346,8 @@ class Run(Row):
         "waiting": 0,
         # A turn stopped at its limit: finished tasks are still to be routed.
         "behind": False,
+        # Something was rerun or skipped: whatever follows may run once more.
+        "redone": False,
         # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
         "parent": None,
         # Pauses and resumes so far: sub-workflows heed the newest only.

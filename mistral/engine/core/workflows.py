@@ -98,7 +98,6 @@ def _route(case: Case, task: Task) -> None:
             task.processed = False
             raise
         routing.remember(task, fired)
-        task.routed += 1
         commands = routing.dispatch_order(fired)
         if task.id in case.resumed:
             commands = [c for c in commands if c["target"] != "pause"]
