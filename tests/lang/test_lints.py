@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,14 @@ def test_fires(lint):
 def test_is_silent_on_good_input(lint):
     report = check_workflows(HEAD + lint["good"])
     assert (report.problems, report.warnings) == ((), ())
+
+
+def test_every_lint_is_documented_and_shown():
+    root = Path(__file__).parents[2]
+    sources = [path.read_text() for path in (root / "mistral/lang").rglob("*.py")]
+    given = {code for text in sources for code in re.findall(r'"(LINT-\d\d)"', text)}
+    page = (root / "doc/advice.rst").read_text()
+    assert set(re.findall(r"^(LINT-\d\d) ", page, re.MULTILINE)) == given
+    names = Path(__file__).with_name("test_lints_of_names.py").read_text()
+    shown = {lint["rule"] for lint in LINTS} | set(re.findall(r'"(LINT-\d\d) ', names))
+    assert shown == given

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -184,7 +185,6 @@ class Service:
     url: str
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     session: requests.Session = field(default_factory=requests.Session)
-    runs: int = 0
 
     def cpu(self) -> float:
         pids = [p for top in self.processes.values() for p in _family(top.pid)]
@@ -201,8 +201,7 @@ class Service:
 
         :raises SystemExit: it did not end in SUCCESS.
         """
-        self.runs += 1
-        space = f"run-{self.runs}"
+        space = uuid.uuid4().hex
         answer = self.session.post(
             f"{self.url}/workflows?namespace={space}",
             definition,
