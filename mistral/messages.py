@@ -423,12 +423,17 @@ class CallAction(Effect):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notify(Effect):
     """A notification for publishers (§ 10.8), delivered at least once, in order
-    per execution."""
+    per execution.
+
+    :param number: counts the notifications of a run, from 1.
+    :param publishers: the entries of ``params.notify`` that want it.
+    """
 
     run_id: str = ""
     object_id: str = ""
     event: str = ""
     timestamp: str = ""
+    number: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     publishers: tuple[Mapping[str, Any], ...] = ()
 

@@ -38,6 +38,7 @@ from mistral.messages import (
     ClaimAction,
     Event,
     Message,
+    Notify,
     StartWorkflow,
     decode,
 )
@@ -54,6 +55,7 @@ class Post:
 
     def __init__(self) -> None:
         self.offers: deque[CallAction] = deque()
+        self.notices: list[Notify] = []
         self.targets: dict[str, str | None] = {}
         """Group that an action was offered to, by the action's id."""
         self.closed: Exception | None = None
@@ -67,6 +69,9 @@ class Post:
     ) -> None:
         if self.closed is not None:
             raise self.closed
+        if isinstance(message, Notify):
+            self.notices.append(message)
+            return
         assert isinstance(message, Batch)
         for wire in message.events:
             call = decode(wire)
@@ -184,6 +189,7 @@ class House:
             self.engine.deliver.fire_due()
             moved = bool(self.engine.loop.run_once(timeout=0))
             moved = bool(self.engine.deliver.send_waiting()) or moved
+            moved = bool(self.engine.deliver.notices.send_waiting()) or moved
             while self.post.offers:
                 self.execute(self.post.offers.popleft())
                 moved = True

@@ -7,6 +7,7 @@ that the group supervises (``cmd/children.py``).
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -37,6 +38,8 @@ from mistral.expressions.evaluate import (
     ExpressionSettings,
     load_functions,
 )
+from mistral.notifier.publishers import Publishers
+from mistral.notifier.server import Courier, NotifierServer
 from mistral.service import Group, Service
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +48,6 @@ API_THREADS: Final = 16
 
 NOT_HERE_YET: Final = {
     "event-engine": "event triggers are not part of this release",
-    "notifier": "notifications are not part of this release",
 }
 
 
@@ -156,6 +158,7 @@ def make_bus(settings: Settings, name: str) -> Bus:
         settings.messaging.transport_url,
         engine_topic=settings.engine.topic,
         executor_topic=settings.executor.topic,
+        notifier_topic=settings.notifier.topic,
         server_name=name,
         call_timeout=float(settings.messaging.rpc_response_timeout),
         conf=settings.source,
@@ -182,6 +185,7 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
             versioning=settings.engine.context_versioning,
             field_limit=limit * 1024 if limit >= 0 else -1,
             inline_actions=settings.engine.inline_actions,
+            notify=notified_always(settings.notifier.notify),
         ),
     )
 
@@ -219,8 +223,35 @@ def make_engine(
             answer_seconds=float(settings.messaging.rpc_response_timeout),
             expiration=make_expiration(settings.expiration),
             trace_log=settings.engine.workflow_trace_log_name,
+            publish=make_courier(settings).carry
+            if settings.notifier.type == "local"
+            else None,
         ),
     )
+
+
+def make_courier(settings: Settings) -> Courier:
+    """Calls publishers in this process."""
+    return Courier(Publishers(settings.http).publish)
+
+
+def notified_always(text: str) -> tuple[dict[str, Any], ...]:
+    """The publishers of ``[notifier] notify``.
+
+    :raises ServiceError: it is no JSON list of objects with a type.
+    """
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and entry.get("type") for entry in found
+    ):
+        raise ServiceError(
+            "[notifier] notify: expected a JSON list of objects with a 'type',"
+            ' like [{"type": "webhook", "url": "…"}].'
+        )
+    return tuple(found)
 
 
 def make_executor(settings: Settings, bus: Bus, clock: Clock) -> ExecutorServer:
@@ -296,6 +327,8 @@ def build(
         members.append(make_engine(settings, database, bus, clock, name))
     if "executor" in here:
         members.append(make_executor(settings, bus, clock))
+    if "notifier" in here and settings.notifier.type == "remote":
+        members.append(NotifierServer(bus, make_courier(settings)))
     members += children
     if "api" in here:
         app = api_app(settings, database, bus, clock)

@@ -4,26 +4,29 @@
 embedded size (DESIGN § 1).
 """
 
+from mistral.config.author_settings import (
+    DENIED_CIDRS,
+    ActionProviderSettings,
+    ExpressionsGroup,
+    HttpSettings,
+    JavaScriptSettings,
+    LegacyActionSettings,
+    YaqlGroup,
+)
 from mistral.config.load import ConfigurationFault, load
 from mistral.config.options import list_opts, sample
 from mistral.config.settings import (
-    DENIED_CIDRS,
     ROLES,
-    ActionProviderSettings,
     ApiSettings,
     DatabaseSettings,
     EngineSettings,
     ExecutorSettings,
     ExpirationSettings,
-    ExpressionsGroup,
     HeartbeatSettings,
-    HttpSettings,
-    JavaScriptSettings,
-    LegacyActionSettings,
     MessagingSettings,
+    NotifierSettings,
     Server,
     Settings,
-    YaqlGroup,
 )
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "JavaScriptSettings",
     "LegacyActionSettings",
     "MessagingSettings",
+    "NotifierSettings",
     "Server",
     "Settings",
     "YaqlGroup",

@@ -18,6 +18,7 @@ from mistral.db import bulk
 from mistral.db.models import outbox
 
 OFFER: Final = "CallAction"
+NOTICE: Final = "Notify"
 
 _FIRST_DELAY: Final = 30.0
 _LONGEST_DELAY: Final = 600.0

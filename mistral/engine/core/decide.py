@@ -16,6 +16,7 @@ from mistral.engine.core import (
     actions,
     children,
     lifecycle,
+    notices,
     operations,
     policies,
     starting,
@@ -96,7 +97,7 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
         return Decision(None, [], False if isinstance(event, ClaimAction) else None)
     case = Case(run, facts, now)
     answer = HANDLERS[type(event)](case, event)
-    return Decision(run, case.effects, answer)
+    return Decision(run, [*case.effects, *notices.of(case)], answer)
 
 
 def _key(event: Event) -> str:
@@ -122,7 +123,8 @@ def _start(
         return Decision(None, list(starting.failed_start(event, error)))
     if event.parent is not None and not case.run.completed:
         children.begin(case, facts.header(event.parent["run_id"]))
-    return Decision(case.run, case.effects, {"id": case.run.id})
+    effects = [*case.effects, *notices.of(case)]
+    return Decision(case.run, effects, {"id": case.run.id})
 
 
 def _still_wanted(case: Case, parent: Mapping[str, Any]) -> bool:

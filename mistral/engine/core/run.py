@@ -40,6 +40,7 @@ class Rules:
     :param large_value: bytes from which a value is stored once per run.
     :param page: items that one turn opens.
     :param steps: tasks that one turn finishes by itself.
+    :param notify: publishers of every root run, besides its own.
     """
 
     merge_strategy: str = "replace"
@@ -49,6 +50,7 @@ class Rules:
     large_value: int = 4096
     page: int = 500
     steps: int = 500
+    notify: tuple[Mapping[str, Any], ...] = ()
 
 
 class Descriptor(Protocol):
@@ -324,6 +326,7 @@ class Run(Row):
     word: int
     heeded: int
     endings: int
+    noticed: int
     workbook: str | None
     security: dict[str, Any] | None
 
@@ -356,6 +359,8 @@ class Run(Row):
         "heeded": 0,
         # How often the run has ended.
         "endings": 0,
+        # Notifications so far.
+        "noticed": 0,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
@@ -372,6 +377,8 @@ class Run(Row):
         self.documents: dict[str, Any] = {}
         self.settled_offers: list[str] = []
         self.transitions: list[list[Any]] = []
+        # The same of this run and its tasks, for who wants to be told.
+        self.moves: list[Move] = []
         # Finished tasks whose follow-ups are to be decided in this turn.
         self.todo: list[Task] = []
 
@@ -410,6 +417,20 @@ class Run(Row):
                 action = self.actions[row["id"]] = Action.from_row(row)
             found.append(action)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a state, as it was at that moment.
+
+    :param again: of a task: it has been started before.
+    """
+
+    thing: Run | Task
+    start: str
+    to: str
+    info: str | None
+    again: bool
 
 
 @dataclass(slots=True)
@@ -474,5 +495,9 @@ def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
         info = info[:STATE_INFO_LIMIT]
     thing.state_info = info
     name = thing.workflow_name if isinstance(thing, Run) else getattr(thing, "name", "")
-    if start != to:
-        run.transitions.append([thing.kind, thing.id, name, start, thing.state])
+    if start == to:
+        return
+    run.transitions.append([thing.kind, thing.id, name, start, thing.state])
+    if isinstance(thing, Run | Task):
+        again = isinstance(thing, Task) and thing.epoch > 1
+        run.moves.append(Move(thing, start, thing.state, info, again))

@@ -83,6 +83,11 @@ def start(case: Case, event: StartWorkflow) -> None:
             "namespace": event.namespace,
         }
     run.input = _checked_input(case, spec, given)
+    if parent is None and case.facts.rules.notify:
+        # Once, here: sub-workflows inherit the list (§ 10.8).
+        own = params.get("notify")
+        more = own if isinstance(own, list) else []
+        params = {**params, "notify": [*more, *case.facts.rules.notify]}
     run.params = _checked_params(case, spec, params, row, event, project)
     try:
         check_size(case, run.params, "WorkflowExecution", "params")

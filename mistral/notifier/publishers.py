@@ -1,0 +1,148 @@
+"""Publishers: what carries a notification to whoever asked for it (§ 10.8).
+
+A publisher has ``publish(ctx, ex_id, data, event, timestamp, **parameters)``;
+the parameters are those of its entry in ``params.notify``, but for its type.
+Packages register their own under ``mistral.notification.publishers``; there is
+one instance of each in a process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, Final
+
+from mistral_lib.exceptions import ActionException
+
+from mistral.actions import egress
+from mistral.config import HttpSettings
+from mistral.errors import MistralError
+from mistral.messages import Notify
+
+LOG = logging.getLogger(__name__)
+
+GROUP: Final = "mistral.notification.publishers"
+
+CONNECT_SECONDS: Final = 3.0
+READ_SECONDS: Final = 10.0
+
+
+class PublishingFailed(MistralError):
+    """A publisher did not take a notification; it may be asked again."""
+
+
+class NoopPublisher:
+    """A line in the log."""
+
+    def publish(
+        self, ctx: Any, ex_id: str, data: Any, event: str, timestamp: str, **_: Any
+    ) -> None:
+        LOG.info("Notification %s of %s at %s", event, ex_id, timestamp)
+
+
+class WebhookPublisher:
+    """POST of the data as JSON, under the egress policy of ``std.http``.
+
+    200 and 201 are success; redirects are not followed.
+    """
+
+    settings: ClassVar[HttpSettings] = HttpSettings()
+    resolve: ClassVar[egress.Resolver] = staticmethod(egress.resolve)
+
+    def publish(
+        self,
+        ctx: Any,
+        ex_id: str,
+        data: Any,
+        event: str,
+        timestamp: str,
+        url: str = "",
+        headers: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        """:raises PublishingFailed: neither 200 nor 201 came back."""
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        from mistral.actions import http_client
+
+        guard = egress.Egress(self.settings, self.resolve)
+        given = {str(k): str(v) for k, v in (headers or {}).items()}
+        request = requests.Request("POST", str(url), json=data, headers=given)
+        try:
+            guard.check_url(str(url))
+            answer = http_client.send(
+                guard,
+                self.settings.max_response_size_bytes,
+                request,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                total=CONNECT_SECONDS + 2 * READ_SECONDS,
+                allow_redirects=False,
+                proxies={},
+                verify=True,
+            )
+        except ActionException as error:
+            raise PublishingFailed(f"webhook: {error}") from error
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            # Its text may hold the URL, and that a password or a token.
+            raise PublishingFailed(f"webhook: {type(error).__name__}") from error
+        if answer.status_code not in (200, 201):
+            raise PublishingFailed(f"webhook: answered {answer.status_code}")
+
+
+class Publishers:
+    """Publishers by type.
+
+    :param points: entry points; by default those of the installed packages.
+    """
+
+    def __init__(
+        self, settings: HttpSettings, points: Iterable[EntryPoint] | None = None
+    ) -> None:
+        if points is None:
+            points = entry_points(group=GROUP)
+        self._points = {point.name: point for point in points}
+        self._made: dict[str, Any] = {}
+        self._settings = settings
+
+    def publish(self, notice: Notify, entry: Mapping[str, Any]) -> None:
+        """Hand the notification to the publisher of one entry.
+
+        :raises PublishingFailed: it is unknown, or it failed.
+        """
+        kind = str(entry.get("type"))
+        parameters = {str(k): v for k, v in entry.items() if k != "type"}
+        publisher = self._publisher(kind)
+        try:
+            publisher.publish(
+                None,
+                notice.object_id,
+                dict(notice.data),
+                notice.event,
+                notice.timestamp,
+                **parameters,
+            )
+        except PublishingFailed:
+            raise
+        except Exception as error:
+            raise PublishingFailed(f"{kind}: {type(error).__name__}") from error
+
+    def _publisher(self, kind: str) -> Any:
+        if kind not in self._made:
+            point = self._points.get(kind)
+            if point is None:
+                known = ", ".join(sorted(self._points)) or "none"
+                raise PublishingFailed(
+                    f"there is no publisher of type '{kind}'; known: {known}"
+                )
+            try:
+                made = point.load()()
+            except Exception as error:
+                raise PublishingFailed(
+                    f"{kind}: cannot be loaded, {type(error).__name__}"
+                ) from error
+            if isinstance(made, WebhookPublisher):
+                made.settings = self._settings  # type: ignore[misc]
+            self._made[kind] = made
+        return self._made[kind]

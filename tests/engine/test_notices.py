@@ -1,0 +1,175 @@
+"""Notifications leave the engine: all of them, once taken, in order (§ 10.8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import CALLER, House
+
+from mistral.db import models
+from mistral.engine.core.run import Rules
+from mistral.engine.notices import AGAIN_SECONDS
+from mistral.errors import Unavailable
+from mistral.messages import Notify, StartWorkflow
+
+TREE = """
+version: '2.0'
+w:
+  tasks:
+    a: {action: std.noop, on-success: b}
+    b: {workflow: s, wait-before: 1}
+s:
+  tasks:
+    c: {action: std.fail, retry: {count: 1, delay: 1}, on-error: noop}
+"""
+
+ALL = [
+    ("w", "WORKFLOW_LAUNCHED"),
+    ("a", "TASK_LAUNCHED"),
+    ("a", "TASK_SUCCEEDED"),
+    ("b", "TASK_LAUNCHED"),
+    ("b", "TASK_LAUNCHED"),
+    ("s", "WORKFLOW_LAUNCHED"),
+    ("c", "TASK_LAUNCHED"),
+    ("c", "TASK_FAILED"),
+    ("c", "TASK_LAUNCHED"),
+    ("c", "TASK_FAILED"),
+    ("s", "WORKFLOW_SUCCEEDED"),
+    ("b", "TASK_SUCCEEDED"),
+    ("w", "WORKFLOW_SUCCEEDED"),
+]
+
+
+def start(house: House, notify: Any) -> str:
+    id = house.new_id()
+    house.ask(
+        StartWorkflow(
+            run_id=id,
+            workflow_name="w",
+            params={"notify": notify},
+            request_id=house.new_id(),
+            context=CALLER.to_dict(),
+        )
+    )
+    house.settle()
+    for _ in range(3):
+        house.advance(1)
+    return id
+
+
+def told(house: House) -> list[tuple[str, str]]:
+    return [(n.data["name"], n.event) for n in house.post.notices]
+
+
+def test_eng_231_233_all_events_of_the_tree(house: House) -> None:
+    """Each attempt tells of its failure; waiting is told of by nobody."""
+    house.upload(TREE)
+    id = start(house, [{"type": "webhook", "url": "http://x/"}, "no mapping"])
+    assert house.header(id)["state"] == "SUCCESS"
+    assert told(house) == ALL
+    assert house.rows(models.outbox) == []
+    first = house.post.notices[0]
+    assert first.publishers == ({"type": "webhook", "url": "http://x/"},)
+    assert set(first.data) == {
+        "id", "name", "workflow_name", "workflow_namespace", "workflow_id", "state",
+        "state_info", "project_id", "task_execution_id", "root_execution_id",
+        "created_at", "updated_at", "event",
+    }  # fmt: skip
+    assert (first.object_id, first.data["state"]) == (id, "RUNNING")
+    second = house.post.notices[1]
+    assert set(second.data) == {
+        "id", "name", "workflow_execution_id", "workflow_name", "workflow_namespace",
+        "workflow_id", "state", "state_info", "type", "project_id", "created_at",
+        "updated_at", "started_at", "finished_at", "event",
+    }  # fmt: skip
+    assert second.data["workflow_execution_id"] == id
+
+
+def test_eng_231_only_the_events_that_are_listed(house: House) -> None:
+    house.upload(TREE)
+    some = {"type": "a", "event_types": ["TASK_FAILED", "WORKFLOW_SUCCEEDED"]}
+    none = {"type": "b", "event_types": ["WORKFLOW_PAUSED"]}
+    start(house, [some, none])
+    wanted = [each for each in ALL if each[1] in some["event_types"]]
+    assert told(house) == wanted
+    assert all(n.publishers == (some,) for n in house.post.notices)
+
+
+def test_publishers_of_every_run_are_added_once_at_the_root(tmp_path: Path) -> None:
+    """§ 10.8 [D]: an event was delivered twice."""
+    house = House(tmp_path, rules=Rules(notify=({"type": "global"},)))
+    house.upload(TREE)
+    id = start(house, [{"type": "own"}])
+    assert told(house) == ALL
+    for notice in house.post.notices:
+        assert [entry["type"] for entry in notice.publishers] == ["own", "global"]
+    assert house.header(id)["params"]["notify"] == [{"type": "own"}, {"type": "global"}]
+    house.close()
+
+
+def test_what_is_not_taken_waits_and_holds_back_only_its_own_run(
+    house: House,
+) -> None:
+    house.upload(TREE)
+    refused: set[str] = set()
+    taken: list[Notify] = []
+
+    def send(message: Any, **_: Any) -> None:
+        if message.run_id in refused:
+            raise Unavailable("The broker is away.")
+        taken.append(message)
+
+    house.engine.deliver.notices._send = send
+    id = house.new_id()
+    refused.add(id)
+    house.ask(
+        StartWorkflow(
+            run_id=id,
+            workflow_name="w",
+            params={"notify": [{"type": "x"}]},
+            request_id="r",
+            context=CALLER.to_dict(),
+        )
+    )
+    house.settle()
+    other = start(house, [{"type": "x"}])
+    assert {n.run_id for n in taken} >= {other}
+    assert not [n for n in taken if n.run_id == id]
+    assert house.header(id)["state"] == "SUCCESS", "the workflow is not concerned"
+    assert {row["run_id"] for row in house.rows(models.outbox)} == {id}
+    refused.clear()
+    house.advance(AGAIN_SECONDS)
+    numbers = [n.number for n in taken if n.run_id == id]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 7
+    assert house.rows(models.outbox) == []
+
+
+def test_an_engine_that_died_leaves_its_notifications_to_another(
+    house: House,
+) -> None:
+    house.upload(TREE)
+    house.engine.deliver.notices._send = _refuse
+    start(house, [{"type": "x"}])
+    assert house.post.notices == []
+    house.engine = house.new_engine("two")
+    house.clock.advance(3600)
+    house.sweep()
+    assert [
+        number.number for number in house.post.notices if number.data["name"] in "wab"
+    ]
+    assert sorted(told(house)) == sorted(ALL)
+    assert house.rows(models.outbox) == []
+
+
+def _refuse(message: Any, **_: Any) -> None:
+    raise Unavailable("It died.")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Any:
+    house = House(tmp_path)
+    yield house
+    house.close()
