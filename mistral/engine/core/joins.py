@@ -82,9 +82,16 @@ def _is_next_pass(
         return True
     if known is None:
         return False
-    # A contribution of an earlier pass: this one belongs to the decided round.
     earlier = _contributor(case, join, known)
-    return earlier is None or (earlier.passes or {}).get(join.name, 0) >= mine
+    if earlier is None:
+        return True
+    was = (earlier.passes or {}).get(join.name, 0)
+    if was > mine:
+        # A branch of an earlier pass is only late, unless it came in that pass.
+        came = _rows(case, join, mine + 1, mine + 2)
+        return any(row["source_id"] == source.id for row in came)
+    # After a contribution of an earlier pass this one belongs to the decided round.
+    return was == mine
 
 
 def passes_after(case: Case, task: Task) -> dict[str, int] | None:
