@@ -28,6 +28,11 @@ def core() -> PureStage:
 
 
 @pytest.fixture(scope="module")
+def echoing() -> PureStage:
+    return PureStage(duplicates=True)
+
+
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HouseStage]:
     stage = HouseStage(tmp_path_factory.mktemp("stories"))
     yield stage
@@ -46,6 +51,19 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceStage]
 @each_story
 def test_on_the_core(story: Story, core: PureStage) -> None:
     tell(story, core)
+
+
+@each_story
+def test_with_every_message_twice(story: Story, echoing: PureStage) -> None:
+    """ENG-236: to hear a message again changes nothing."""
+    tell(story, echoing)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@each_story
+def test_in_random_order(story: Story, seed: int) -> None:
+    """Whatever is heard first, the story ends the same."""
+    tell(story, PureStage(seed=seed))
 
 
 @each_story

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,8 @@ Row = Mapping[str, Any]
 
 MOST_MOVES = 200
 """Timers that a story may let fire, one after the other."""
+
+MOMENT = timedelta(milliseconds=1)
 
 TABLES = {
     "run": models.workflow_executions,
@@ -119,20 +122,32 @@ class _Store(MemoryStore):
 class _Simulator(Simulator):
     """Runs the plug-in's actions; time passes when it is told to."""
 
-    def __init__(self, store: _Store) -> None:
-        super().__init__(store=store)
+    def __init__(self, store: _Store, *, seed: int | None, duplicates: bool) -> None:
+        super().__init__(store=store, seed=seed, duplicates=duplicates)
         self.store: _Store
         self.runner = Runner(store.registry)
 
     def settle_now(self) -> None:
         while self.queue or self.offers:
-            if self.queue:
-                self._turn(self.queue.pop(0)[0])
+            waiting = len(self.queue) + len(self.offers)
+            chosen = self.random.randrange(waiting) if self.random else 0
+            if chosen < len(self.queue):
+                event, row = self.queue.pop(chosen)
+                self._turn(event)
+                if self.duplicates and row is None:
+                    self._turn(event)
             else:
-                self._execute(next(iter(self.offers.values())))
+                self._execute([*self.offers.values()][chosen - len(self.queue)])
 
     def _execute(self, call: CallAction) -> None:
-        del self.offers[call.action_id]
+        self.offers.pop(call.action_id, None)
+        if not self._claimed(call):
+            return
+        self.queue.append((self.runner.run(call), None))
+        if self.duplicates and self._claimed(call):
+            raise AssertionError(f"the offer of {call.action_id} was claimed twice")
+
+    def _claimed(self, call: CallAction) -> bool:
         claim = ClaimAction(
             run_id=call.run_id,
             action_id=call.action_id,
@@ -140,8 +155,7 @@ class _Simulator(Simulator):
             token=f"t{next(self._count)}",
             executor_id="e",
         )
-        if self._turn(claim):
-            self.queue.append((self.runner.run(call), None))
+        return bool(self._turn(claim))
 
     def fire_next(self, until: float) -> bool:
         """Move to the next timer that is due until then (monotonic seconds)."""
@@ -158,11 +172,17 @@ class _Simulator(Simulator):
 
 
 class PureStage:
-    """The core alone: ``tests/simulator.py``."""
+    """The core alone: ``tests/simulator.py``.
+
+    :param seed: what waits is heard in a random order; None: in its own.
+    :param duplicates: messages come twice, offers are claimed twice.
+    """
 
     kind = "core"
 
-    def __init__(self) -> None:
+    def __init__(self, *, seed: int | None = None, duplicates: bool = False) -> None:
+        self.seed = seed
+        self._duplicates = duplicates
         self.cast = Cast(lambda id: part_of(self.rows, id))
         self._registry = Registry(Settings(), (self.cast.provider,))
         self._evaluator = Evaluator()
@@ -170,7 +190,7 @@ class PureStage:
 
     def open(self, rules: Mapping[str, Any]) -> None:
         store = _Store(Rules(**rules), self._registry, self._evaluator)
-        self._simulator = _Simulator(store)
+        self._simulator = _Simulator(store, seed=self.seed, duplicates=self._duplicates)
 
     def upload(self, namespace: str, texts: Mapping[str, str]) -> None:
         flows, adhoc, book = [], [], None
@@ -275,19 +295,27 @@ class _OnDatabase:
 
     def advance(self, seconds: float | None) -> None:
         """Timers fire one after the other, each at its time."""
-        start = self.clock.monotonic()
-        end = float("inf") if seconds is None else start + seconds
+        end = None if seconds is None else self.clock.now() + timedelta(seconds=seconds)
         for _ in range(MOST_MOVES):
-            due = self.engine.deliver.next_due()
-            if due is None or due > end + 1e-3:
+            due = self._next_due()
+            if due is None or (end is not None and due > end + MOMENT):
                 break
-            # a microsecond more: due dates are kept as differences of floats
-            step = max(0.0, due - self.clock.monotonic()) + 1e-6
-            self.clock.advance(step)
-            self.engine.deliver.fire_due()
+            # A moment more: engines compare with a clock that counts in floats.
+            step = (due - self.clock.now()).total_seconds()
+            self.clock.advance(max(0.0, step) + 1e-6)
             self.settle()
-        if seconds is not None:
-            self.clock.advance(max(0.0, end - self.clock.monotonic()))
+        if end is not None:
+            self.clock.advance(max(0.0, (end - self.clock.now()).total_seconds()))
+
+    def _next_due(self) -> datetime | None:
+        """Of all timers; the engine may just be putting one onto its heap."""
+        outbox = models.outbox
+        query = select(func.min(outbox.c.due_at)).where(
+            outbox.c.kind.not_in(("CallAction", "Notify"))
+        )
+        with self.database.read() as connection:
+            found: datetime | None = connection.execute(query).scalar_one()
+        return found
 
     def rows(self, kind: str, **where: Any) -> list[Row]:
         table = TABLES[kind]
@@ -306,7 +334,6 @@ class _OnDatabase:
         with self.database.begin() as connection:
             for table in reversed(models.metadata.sorted_tables):
                 connection.execute(table.delete())
-        self.advance(None)
 
 
 class HouseStage(_OnDatabase):
@@ -374,6 +401,7 @@ class ServiceStage(_OnDatabase):
         """Until no row says that something is on its way."""
         pause = threading.Event()
         for _ in range(6_000):
+            self.engine.deliver.fire_due()
             if self._is_quiet():
                 return
             pause.wait(0.005)
