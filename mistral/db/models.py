@@ -151,6 +151,37 @@ members = Table(
     **_OPTIONS,
 )
 
+# A trigger is its own header: whoever fires or removes it locks its row. Its next
+# firing is an outbox row ``CronDue`` whose ``run_id`` is the trigger's id.
+cron_triggers = Table(
+    "cron_triggers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
+    Column("workflow_name", Name, nullable=False),
+    Column("workflow_namespace", Name, nullable=False, default=""),
+    Column("workflow_input", Json, nullable=False),
+    Column("workflow_params", Json, nullable=False),
+    Column("pattern", String(100), nullable=False),
+    Column("first_execution_time", Utc),
+    Column("next_execution_time", Utc, nullable=False),
+    # Null: without end.
+    Column("remaining_executions", Integer),
+    # Who created it: its runs are started in that name.
+    Column("context", Json, nullable=False),
+    # What makes two of a project the same; null where there may be several.
+    Column("digest", String(64)),
+    *_stamps(),
+    UniqueConstraint("name", "project_id"),
+    UniqueConstraint("digest", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "workflow_id"),
+    **_OPTIONS,
+)
+
 # Specs by content: a run keeps the form that it started with, whatever becomes
 # of the definition (ENG-017, ENG-018), without a copy of its own.
 frozen_specs = Table(
