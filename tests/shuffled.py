@@ -25,6 +25,7 @@ from mistral.messages import (
     COMPLETED,
     ActionFinished,
     CallAction,
+    ChildResumed,
     ClaimAction,
     Event,
     ExecutorLost,
@@ -40,6 +41,9 @@ from mistral.messages import (
 
 TURNS = 6000
 """Turns after which a generated run counts as endless."""
+
+HANDS = 400
+"""Turns in which users pause, resume, stop, rerun and skip."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,9 @@ class Shuffled(Simulator):
 
     def drive(self, run_id: str) -> None:
         """Until nothing waits, all held runs being resumed."""
-        for _ in range(TURNS):
-            roll = self.rng.random()
+        for turn in range(TURNS):
+            # Hands rest at last: each rerun makes more turns to meddle in.
+            roll = self.rng.random() if turn < HANDS else 1.0
             if roll < self.weather.pauses:
                 self.hold()
             elif roll < self.weather.pauses + self.weather.redo:
@@ -165,7 +170,9 @@ class Shuffled(Simulator):
                 executor_id="e", last_seen="now",
             )  # fmt: skip
             self.queue.append((lost, None))
-            return
+            if self.rng.random() < 0.5:
+                return
+            # It was only given up: its result comes late, or before the news.
         outcome = self.outcome(call)
         if outcome is not None:
             finished = ActionFinished(
@@ -273,7 +280,8 @@ class Shuffled(Simulator):
         states, made = before
         now, made_now = self.shape()
         # Whoever resumes may start things and be held again by the next of them.
-        resumed = isinstance(event, (ResumeWorkflow, RerunTask, SkipTask))
+        going = (ResumeWorkflow, ChildResumed, RerunTask, SkipTask)
+        resumed = isinstance(event, going)
         for id, state in states.items() if not resumed else ():
             idle = state == State.PAUSED or state in COMPLETED
             if idle and now[id] == state:
@@ -313,6 +321,9 @@ class Shuffled(Simulator):
                 running[action["task_execution_id"], epoch] += 1
         for child in self.store.runs.values():
             parent = child["internals"].get("parent")
+            if self.weather.redo:
+                # A rerun inside a finished child opens it beside the others.
+                continue
             if parent and child["state"] not in COMPLETED:
                 running[parent["task_id"], parent["attempt"]] += 1
         for (task_id, _), number in running.items():

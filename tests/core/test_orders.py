@@ -151,7 +151,7 @@ def compared(case: Case, weather: Weather) -> None:
         assert differences(sim, run_id, result) == []
 
 
-@profile(150)
+@profile(350)
 @given(case=cases(holds=False), weather=weathers())
 def test_eng_236_a_run_comes_to_what_the_language_says(
     case: Case, weather: Weather
@@ -159,7 +159,7 @@ def test_eng_236_a_run_comes_to_what_the_language_says(
     compared(case, weather)
 
 
-@profile(100)
+@profile(250)
 @given(case=cases(), weather=weathers(pauses=PAUSES))
 def test_eng_167_pauses_do_not_change_what_a_run_comes_to(
     case: Case, weather: Weather
@@ -168,7 +168,7 @@ def test_eng_167_pauses_do_not_change_what_a_run_comes_to(
     compared(case, weather)
 
 
-@profile(100)
+@profile(250)
 @given(case=cases(), weather=weathers(pauses=PAUSES, redo=st.just(0.05)))
 def test_eng_074_no_stop_rerun_or_skip_leaves_a_run_stuck(
     case: Case, weather: Weather
