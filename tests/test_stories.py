@@ -66,6 +66,22 @@ def test_in_random_order(story: Story, seed: int) -> None:
     tell(story, PureStage(seed=seed))
 
 
+PLAIN = [
+    story
+    for story in STORIES
+    if not story.steps
+    and "refused" not in story.expect
+    and not any("pause" in text for _, u in story.uploads for text in u.values())
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("story", PLAIN, ids=[s.id for s in PLAIN])
+def test_with_pauses(story: Story, seed: int) -> None:
+    """ENG-013, ENG-139, ENG-167: pauses and resumes delay a run, no more."""
+    tell(story, PureStage(seed=seed, pauses=2))
+
+
 @each_story
 def test_in_one_process(story: Story, house: HouseStage) -> None:
     tell(story, house)

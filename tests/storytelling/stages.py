@@ -49,7 +49,15 @@ from mistral.lang.parse import (
     parse_workflows,
     workflow_from_dict,
 )
-from mistral.messages import CallAction, ClaimAction, Event, State
+from mistral.messages import (
+    CallAction,
+    ClaimAction,
+    Event,
+    PauseWorkflow,
+    ResumeWorkflow,
+    StartWorkflow,
+    State,
+)
 from storytelling.cast import Cast, Part
 from storytelling.story import versioned
 
@@ -127,8 +135,11 @@ class _Simulator(Simulator):
         self.store: _Store
         self.runner = Runner(store.registry)
 
-    def settle_now(self) -> None:
-        while self.queue or self.offers:
+    def settle_now(self, most: int | None = None) -> None:
+        """Hear what waits until nothing does, or ``most`` of it."""
+        heard = 0
+        while (self.queue or self.offers) and heard != most:
+            heard += 1
             waiting = len(self.queue) + len(self.offers)
             chosen = self.random.randrange(waiting) if self.random else 0
             if chosen < len(self.queue):
@@ -176,13 +187,18 @@ class PureStage:
 
     :param seed: what waits is heard in a random order; None: in its own.
     :param duplicates: messages come twice, offers are claimed twice.
+    :param pauses: so often, after the start, a random run of the tree is paused at
+        a random moment, and the root resumed later; needs a seed.
     """
 
     kind = "core"
 
-    def __init__(self, *, seed: int | None = None, duplicates: bool = False) -> None:
+    def __init__(
+        self, *, seed: int | None = None, duplicates: bool = False, pauses: int = 0
+    ) -> None:
         self.seed = seed
         self._duplicates = duplicates
+        self._pauses = pauses
         self.cast = Cast(lambda id: part_of(self.rows, id))
         self._registry = Registry(Settings(), (self.cast.provider,))
         self._evaluator = Evaluator()
@@ -223,8 +239,26 @@ class PureStage:
 
     def ask(self, event: Event) -> Any:
         answer = self._simulator.request(event)
+        if isinstance(event, StartWorkflow):
+            for _ in range(self._pauses):
+                self._interrupt(event.run_id)
         self.settle()
         return answer
+
+    def _interrupt(self, root: str) -> None:
+        simulator, random = self._simulator, self._simulator.random
+        assert random is not None
+        simulator.settle_now(random.randrange(12))
+        running = [r["id"] for r in self.rows("run", state=State.RUNNING.value)]
+        if not running:
+            return
+        whom = random.choice(running)
+        who = {"request_id": self.new_id(), "context": CALLER.to_dict()}
+        simulator.request(PauseWorkflow(run_id=whom, **who))
+        # The pause of a sub-workflow has to reach the root before it goes on.
+        simulator.settle_now(random.randrange(30) if whom == root else None)
+        if self.rows("run", id=root, state=State.PAUSED.value):
+            simulator.request(ResumeWorkflow(run_id=root, **who))
 
     def settle(self) -> None:
         self._simulator.settle_now()
