@@ -7,13 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storytelling.stages import (
-    HouseStage,
-    NoServer,
-    PureStage,
-    ServiceStage,
-    service_stage,
-)
+from servers import NoServer
+from storytelling.core_stage import PureStage
+from storytelling.database_stages import HouseStage, ServiceStage, service_stage
 from storytelling.story import Story, stories_of
 from storytelling.telling import tell
 
