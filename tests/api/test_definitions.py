@@ -465,3 +465,16 @@ def test_environment_filter_by_variables(api: Any) -> None:
     found = api.get('/v2/environments?variables={"k": 2}').json["environments"]
     assert [e["name"] for e in found] == ["b"]
     assert api.get("/v2/environments?variables=nojson").status == 400
+
+
+def test_lang_027_a_workflow_that_left_its_workbook_stays(api: Any) -> None:
+    both = (
+        "version: '2.0'\nname: book\nworkflows:\n"
+        "  kept: {tasks: {t: {description: x}}}\n"
+        "  gone: {tasks: {t: {description: x}}}\n"
+    )
+    assert api.post("/v2/workbooks", both).status == 201
+    one = both.replace("  gone: {tasks: {t: {description: x}}}\n", "")
+    assert api.put("/v2/workbooks", one).status == 200
+    names = [row["name"] for row in api.get("/v2/workflows").json["workflows"]]
+    assert sorted(names) == ["book.gone", "book.kept"]

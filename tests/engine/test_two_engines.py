@@ -1,0 +1,64 @@
+"""Two engines on one database: they share the work, and never wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House
+from servers import NoServer, fresh_database
+
+from mistral.db import rows
+from mistral.messages import ActionFinished
+
+pytestmark = pytest.mark.services
+
+WORKFLOW = """
+version: '2.0'
+w:
+  tasks:
+    a: {action: std.sleep seconds=1, on-success: b}
+    b: {description: x}
+"""
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    try:
+        with fresh_database(request.param, tmp_path) as url:
+            house = House(tmp_path, url=url.render_as_string(hide_password=False))
+            yield house
+            house.close()
+    except NoServer as missing:
+        pytest.skip(str(missing))
+
+
+def test_eng_242_a_turn_of_one_engine_holds_up_no_other(house: House) -> None:
+    """What two engines do at the same time grows with their number: while one
+    is in the middle of a turn, another decides about all other runs.
+
+    How much more that is on a machine is measured, ``tools/bench/engines.py``.
+    """
+    house.upload(WORKFLOW)
+    house.hold.add("std.sleep")
+    ids = [house.start("w") for _ in range(6)]
+    house.settle()
+    calls = {call.run_id: call for call in house.running}
+    other = house.new_engine("two")
+    busy, free = ids[0], ids[1:]
+    with house.database.begin() as middle_of_a_turn:
+        rows.lock_headers(middle_of_a_turn, [busy], skip_locked=False)
+        for id in ids:
+            call = calls[id]
+            other.intake.put(
+                ActionFinished(
+                    run_id=id, action_id=call.action_id, attempt=call.attempt, result=1
+                )
+            )
+        other.loop.run_once(timeout=0)
+        assert {house.header(id)["state"] for id in free} == {"SUCCESS"}
+        assert house.header(busy)["state"] == "RUNNING"
+    while other.loop.run_once(timeout=0):
+        continue
+    assert house.header(busy)["state"] == "SUCCESS"
