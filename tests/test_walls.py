@@ -116,3 +116,17 @@ def test_eventlet_is_there_for_actions_that_need_it():
         "print(service.Service.__name__, eventlet.spawn(lambda: 'green').wait())"
     )
     assert run(sys.executable, "-c", code).stdout.split() == ["Service", "green"]
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        # a server that only supervises, or runs one role, has no more than that
+        ("mistral.cmd.server", ["sqlalchemy", "oslo_messaging", "pecan", "yaql"]),
+        ("mistral.cmd.executor_role", ["sqlalchemy", "pecan", "yaql", "alembic"]),
+        ("mistral.cmd.engine_role", ["pecan", "alembic", "psycopg", "gunicorn"]),
+        ("mistral.cmd.api_role", ["mistral.engine.server", "alembic", "psycopg"]),
+    ],
+)
+def test_a_role_loads_what_it_runs(module, absent):
+    assert loaded_with(module, module, *absent) == [module]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
-from oslo_log import log as oslo_log
-from sqlalchemy.exc import SQLAlchemyError
-
-from mistral.cmd.compose import build
+from mistral.cmd.compose import build, is_one_process
+from mistral.cmd.logs import start_logging
 from mistral.config import Settings, load
 from mistral.errors import MistralError
 
 LOG = logging.getLogger(__name__)
-
-QUIET = (
-    "alembic=WARNING", "amqp=WARNING", "oslo.messaging=INFO", "oslo_messaging=INFO",
-    "sqlalchemy=WARNING", "stevedore=WARNING", "waitress=WARNING", "urllib3=WARNING",
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,29 +38,31 @@ def run(
     try:
         settings = load(argv)
         start_logging(settings)
-        group = build(
-            settings, roles or settings.server.roles, argv=argv, worker=worker
-        )
+        roles = roles or settings.server.roles
+        if set(roles) == {"api"} and not is_one_process(settings):
+            return _only_the_api(settings)
+        group = build(settings, roles, argv=argv, worker=worker)
         end = _until_told()
         group.when_failed(lambda error: end.set())
         group.start()
-    except (MistralError, SQLAlchemyError) as error:
-        print(f"mistral-server: {_told(error)}", file=sys.stderr)
+    except MistralError as error:
+        print(f"mistral-server: {error.message}", file=sys.stderr)
         return 1
-    LOG.info("mistral-server is up: %s", ", ".join(roles or settings.server.roles))
+    # What is there now stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    LOG.info("mistral-server is up: %s", ", ".join(roles))
     end.wait()
     LOG.info("mistral-server drains")
     group.stop()
     return 1 if group.failure is not None else 0
 
 
-def start_logging(settings: Settings) -> None:
-    """To standard error, or as oslo.log's options say; files are 0640 (SEC-06)."""
-    os.umask(0o027)
-    source: Any = settings.source
-    oslo_log.set_defaults(default_log_levels=list(QUIET))
-    oslo_log.setup(source, "mistral")
-    logging.captureWarnings(True)
+def _only_the_api(settings: Settings) -> int:
+    """gunicorn's master is this process; there is nothing else to supervise."""
+    from mistral.cmd import api_workers
+
+    return api_workers.serve(settings)
 
 
 def _until_told() -> threading.Event:
@@ -82,13 +77,6 @@ def _until_told() -> threading.Event:
     signal.signal(signal.SIGTERM, tell)
     signal.signal(signal.SIGINT, tell)
     return end
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, MistralError):
-        return error.message
-    # The first line only: the rest shows statements.
-    return f"The database cannot be used: {str(error).splitlines()[0]}"
 
 
 if __name__ == "__main__":

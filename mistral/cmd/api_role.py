@@ -1,0 +1,90 @@
+"""The API: its application, and its server in threads of this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Final
+
+import waitress  # type: ignore[import-untyped]
+
+from mistral.actions.registry import Registry
+from mistral.api.app import make_app
+from mistral.api.services import Services
+from mistral.bus import Bus
+from mistral.clock import Clock
+from mistral.cmd.names import new_id
+from mistral.config import Settings
+from mistral.db.database import Database
+from mistral.errors import ServiceError
+from mistral.service import Service
+
+LOG = logging.getLogger(__name__)
+
+API_THREADS: Final = 16
+
+
+class ApiServer(Service):
+    """The API in threads of this process, served by waitress.
+
+    :param port: 0 takes a free one; ``port`` tells which.
+    """
+
+    def __init__(self, app: Any, host: str, port: int) -> None:
+        super().__init__("api")
+        self._app = app
+        self._host = host
+        self.port = port
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+
+    def _start(self) -> None:
+        try:
+            self._server = waitress.create_server(
+                self._app,
+                host=self._host,
+                port=self.port,
+                threads=API_THREADS,
+                ident=None,
+                clear_untrusted_proxy_headers=True,
+            )
+        except OSError as error:
+            raise ServiceError(
+                f"The API cannot listen on {self._host}:{self.port}:"
+                f" {error.strerror or error}."
+            ) from error
+        self.port = int(getattr(self._server, "effective_port", self.port))
+        self._thread = threading.Thread(target=self._run, name="api", daemon=True)
+        self._thread.start()
+        LOG.info("API on http://%s:%d/v2", self._host, self.port)
+
+    def _run(self) -> None:
+        try:
+            self._server.run()
+        except OSError as error:
+            # The sockets go away while the loop waits on them when we stop.
+            if not self._stopping:
+                self.fail(error)
+
+    _stopping = False
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._server.task_dispatcher.shutdown(timeout=10)
+        self._server.close()
+        if self._thread is not None:
+            self._thread.join(2.0)
+
+
+def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> Any:
+    """The API's WSGI application."""
+    return make_app(
+        Services(
+            database=database,
+            bus=bus,
+            registry=Registry(settings),
+            settings=settings,
+            clock=clock,
+            new_id=new_id,
+        )
+    )

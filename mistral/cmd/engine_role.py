@@ -1,0 +1,105 @@
+"""An engine, and what its decisions use."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from mistral.actions.registry import Registry
+from mistral.bus import Bus
+from mistral.clock import Clock
+from mistral.cmd.names import new_id
+from mistral.cmd.notifier_role import make_courier
+from mistral.config import ExpirationSettings, Settings
+from mistral.db.database import Database
+from mistral.engine.core.run import Rules
+from mistral.engine.expiration import Expiration
+from mistral.engine.facts import Sources
+from mistral.engine.server import EngineOptions, EngineServer
+from mistral.errors import ServiceError
+from mistral.expressions.evaluate import (
+    Evaluator,
+    ExpressionSettings,
+    load_functions,
+)
+
+
+def make_sources(settings: Settings, clock: Clock) -> Sources:
+    """What decisions use besides the database."""
+    limit = settings.engine.execution_field_size_limit_kb
+    return Sources(
+        evaluator=Evaluator(
+            ExpressionSettings(**settings.expression_arguments()),
+            load_functions(),
+            clock.monotonic,
+        ),
+        registry=Registry(settings),
+        new_id=new_id,
+        rules=Rules(
+            merge_strategy=settings.engine.merge_strategy,
+            versioning=settings.engine.context_versioning,
+            field_limit=limit * 1024 if limit >= 0 else -1,
+            inline_actions=settings.engine.inline_actions,
+            notify=notified_always(settings.notifier.notify),
+        ),
+    )
+
+
+def make_expiration(policy: ExpirationSettings) -> Expiration | None:
+    """None: nothing ever expires (spec/engine.md § 10.5)."""
+    if not policy.enabled:
+        return None
+    minutes = policy.older_than
+    return Expiration(
+        interval=60.0 * policy.evaluation_interval,
+        older_than=timedelta(minutes=minutes) if minutes else None,
+        keep=policy.max_finished_executions,
+        batch=policy.batch_size,
+        ignored=frozenset(policy.ignored_states),
+    )
+
+
+def make_engine(
+    settings: Settings, database: Database, bus: Bus, clock: Clock, name: str
+) -> EngineServer:
+    beats = settings.heartbeat
+    return EngineServer(
+        database,
+        bus,
+        make_sources(settings, clock),
+        clock,
+        EngineOptions(
+            name=name,
+            lost_after=beats.lost_after if beats.enabled else 0.0,
+            check_interval=float(beats.check_interval or 10),
+            unclaimed_after=float(beats.first_heartbeat_timeout)
+            if beats.enabled
+            else 0.0,
+            answer_seconds=float(settings.messaging.rpc_response_timeout),
+            expiration=make_expiration(settings.expiration),
+            trace_log=settings.engine.workflow_trace_log_name,
+            publish=make_courier(settings).carry
+            if settings.notifier.type == "local"
+            else None,
+        ),
+    )
+
+
+def notified_always(text: str) -> tuple[dict[str, Any], ...]:
+    """The publishers of ``[notifier] notify``.
+
+    :raises ServiceError: it is no JSON list of objects with a type.
+    """
+    try:
+        found = json.loads(text or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(
+        isinstance(entry, dict) and entry.get("type") for entry in found
+    ):
+        raise ServiceError(
+            "[notifier] notify: expected a JSON list of objects with a 'type',"
+            ' like [{"type": "webhook", "url": "…"}].'
+        )
+    return tuple(found)
