@@ -1,8 +1,9 @@
 """oslo.messaging on threads alone: import this before it.
 
-The library takes eventlet along if it is installed, and its base class for
-servers comes from oslo.service, which loads eventlet by default: 250 modules and
-17 MB that nothing here uses. While oslo.messaging is loaded, eventlet counts as
+The library and its thread pools (futurist) take eventlet along if it is
+installed, and its base class for servers comes from oslo.service, which loads
+eventlet by default: 250 modules and 17 MB that nothing here uses; and when two
+threads come to it at once it fails. While both are loaded, eventlet counts as
 not installed and that one base class lies ready. Nothing is hidden afterwards:
 an action that needs eventlet may import it.
 """
@@ -31,6 +32,9 @@ def load() -> None:
     for name in placed:
         sys.modules[name] = stand_ins[name]  # type: ignore[assignment]
     try:
+        # what runs the servers' threads is loaded later otherwise, by the first
+        # server that starts, and looks for eventlet then
+        import futurist  # noqa: F401
         import oslo_messaging  # noqa: F401
     finally:
         for name in placed:

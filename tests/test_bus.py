@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import socket
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -319,3 +321,23 @@ def test_a_broker_that_is_away_is_told_and_not_waited_for() -> None:
             bus.send(ActionFinished())
         assert not bus.hears_itself(bus.engine_topic, timeout=0.5)
         bus.stop()
+
+
+def test_a_bus_at_work_loads_no_eventlet(url: str, prefix: str) -> None:
+    """Neither the library nor its thread pools, which come with the first
+    server: two threads that import eventlet at once fail."""
+    code = (
+        "import sys\n"
+        "from mistral.bus import Bus\n"
+        "url, topic = sys.argv[1:]\n"
+        "bus = Bus(url)\n"
+        "bus.start()\n"
+        "bus.serve(topic, lambda message: True)\n"
+        "bus.listen(topic + '.sent', lambda message: True)\n"
+        "print(bus.hears_itself(topic), 'futurist' in sys.modules)\n"
+        "print('eventlet' in sys.modules)\n"
+        "bus.stop()\n"
+    )
+    program = [sys.executable, "-c", code, url, f"{prefix}.bare"]
+    said = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert said.stdout.split() == ["True", "True", "False"], said.stderr
