@@ -9,25 +9,31 @@ Two ways to deliver, because a broker offers two:
   broker has accepted the message; it is acknowledged after the listener has
   returned, and waits when nobody listens.
 
+``hear`` is ``listen`` for the notifications of other services, which have
+exchanges and a form of their own (``outside``).
+
 Topics come from the class of the message unless they are given. Both
 transports (RabbitMQ, and ``memory://`` within one process) keep one contract;
-``tests/test_bus.py`` runs on each. oslo.messaging is known here, in the drivers and
-in ``bus_endpoints.py`` only.
+``tests/test_bus.py`` runs on each. oslo.messaging is known here, in the drivers, in
+``bus_endpoints.py`` and in ``outside.py`` only.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import kombu.exceptions
 from oslo_config import cfg
 
-from mistral import no_eventlet  # noqa: F401  (first of all)
+from mistral import (
+    no_eventlet,  # noqa: F401  (first of all)
+    outside,
+)
 from mistral.bus_endpoints import Handler, Messages, OnMessage, Requests
-from mistral.errors import Bug, Unavailable, from_wire
+from mistral.errors import BadRequest, Bug, Unavailable, from_wire
 from mistral.messages import (
     ActionFinished,
     ActionTurnedAsync,
@@ -48,6 +54,9 @@ from oslo_messaging.notify.listener import NotificationServer
 LOG = logging.getLogger(__name__)
 
 EXCHANGE: Final = "mistral"
+OUTSIDE_AT_ONCE: Final = 16
+"""Notifications of one source that are taken in at the same time."""
+
 _EVENT_TYPE: Final = "mistral.message"
 
 _FAILURES: Final = (
@@ -58,13 +67,22 @@ _FAILURES: Final = (
     OSError,
 )
 
+OnNotification = outside.OnNotification
+Notification = outside.Notification
+
 
 class Subscription:
     """What ``serve`` and ``listen`` give: a way to end them."""
 
-    def __init__(self, server: Any, release: threading.Event) -> None:
+    def __init__(
+        self,
+        server: Any,
+        release: threading.Event,
+        ended: Callable[[Subscription], None] = lambda subscription: None,
+    ) -> None:
         self._server = server
         self._release = release
+        self._tell = ended
         self._lock = threading.Lock()
         self._quiet = False
         self._ended = False
@@ -84,6 +102,41 @@ class Subscription:
                 self._ended = True
                 self._release.set()
                 self._server.wait()
+                self._tell(self)
+
+
+class OutsideSubscription(Subscription):
+    """What ``hear`` gives: it can also be ended for good."""
+
+    queue: str = ""
+
+    def leave(self) -> None:
+        """``stop``, and let the broker forget what waits for this pool, unless
+        somebody else of the pool listens: nobody will ask for it again."""
+        self.stop()
+        remove = getattr(self._server, "remove_queue", None)
+        if remove is not None:
+            remove(self.queue)
+
+
+def check_source(exchange: str, topic: str) -> None:
+    """Whether notifications of others may come from there.
+
+    :raises BadRequest: the service's own messages go there, or it belongs to the
+        broker itself.
+    """
+    if exchange == EXCHANGE:
+        raise BadRequest(
+            f"The exchange '{EXCHANGE}' carries the service's own messages; expected"
+            " the exchange of another service."
+        )
+    if exchange.startswith("amq."):
+        raise BadRequest(
+            "Exchanges that begin with 'amq.' belong to the broker; expected the"
+            " exchange of a service."
+        )
+    if not exchange or not topic:
+        raise BadRequest("Expected the names of an exchange and of a topic.")
 
 
 class Bus(Service):
@@ -147,6 +200,7 @@ class Bus(Service):
         self._probed = threading.Event()
         self._outgoing: Any = None
         self._incoming: list[Any] = []
+        self._outside: Any = None
         self._subscriptions: list[Subscription] = []
 
     # -- Speaking -------------------------------------------------------------
@@ -276,6 +330,55 @@ class Bus(Service):
         )
         return self._begin(server, prefetch, release)
 
+    def hear(
+        self, exchange: str, topic: str, pool: str, on_notification: OnNotification
+    ) -> OutsideSubscription:
+        """Take the notifications that other services send to a topic.
+
+        Acknowledged as by ``listen``. Each pool gets a copy of each; within a
+        pool one listener gets it. With RabbitMQ the pool is one queue for all
+        topics of its exchange, so ``Notification.topic`` may be another one of
+        those that the pool listens to.
+
+        :raises BadRequest: ``check_source`` says no, or the broker has something
+            of another kind under that name.
+        """
+        check_source(exchange, topic)
+        release = threading.Event()
+        topic_of = (lambda incoming: topic) if self._in_memory else _rabbit().topic_of
+        server = self._listener_class()(
+            self._outside_transport(),
+            [oslo_messaging.Target(exchange=exchange, topic=topic)],
+            outside.Dispatcher(exchange, topic_of, on_notification, release),
+            pool=pool,
+        )
+        subscription = OutsideSubscription(server, release, self._forget)
+        subscription.queue = pool
+        try:
+            server.start(override_pool_size=OUTSIDE_AT_ONCE)
+        except _FAILURES as error:
+            raise BadRequest(
+                f"Exchange '{exchange}' cannot be listened to: {_reason(error)}"
+            ) from error
+        with self._guard:
+            self._subscriptions.append(subscription)
+        return subscription
+
+    def _forget(self, subscription: Subscription) -> None:
+        with self._guard:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+
+    def _outside_transport(self) -> Any:
+        with self._guard:
+            if self._outside is None:
+                self._check_open()
+                self._outside = oslo_messaging.get_notification_transport(
+                    self._conf, url=self._parsed(OUTSIDE_AT_ONCE)
+                )
+                self._incoming.append(self._outside)
+            return self._outside
+
     def _listener_class(self) -> Any:
         if self._in_memory:
             return NotificationServer
@@ -334,7 +437,7 @@ class Bus(Service):
             if self._prober is None or self._probed.is_set():
                 # otherwise its clean-up would wait for the broker too
                 transports.append(self._rpc)
-            self._outgoing = self._rpc = None
+            self._outgoing = self._rpc = self._outside = None
             self._incoming.clear()
             self._clients.clear()
         together(transport.cleanup for transport in transports if transport)

@@ -8,6 +8,9 @@
 * An idle consumer looks up every five seconds only; each end waited for that.
 * A request that was repeated by its sender's retry is dropped rightly, but was
   logged as a failure, with a traceback.
+* Which topic a notification was sent to is not handed on, although the listeners
+  of one pool share a queue.
+* The queue of a pool stays, and fills, when nobody will ever listen again.
 
 All of it needs names that the library calls private: this file is where a new
 version of it has to be looked at. ``tests/test_bus_outages.py`` would tell.
@@ -21,6 +24,8 @@ from typing import Any, Final
 
 from oslo_messaging._drivers import amqp, amqpdriver, impl_rabbit  # noqa: F401
 from oslo_messaging.notify.listener import NotificationServer
+
+LOG = logging.getLogger(__name__)
 
 LOOK_UP_SECONDS: Final = 1.0
 """The longest pause of an idle consumer between looks at its acknowledgements
@@ -43,8 +48,29 @@ class Listener(NotificationServer):  # type: ignore[misc]
 
     def _create_listener(self) -> Any:
         adapter = super()._create_listener()
-        adapter._poll_style_listener.msg_id_cache = _NoRepeats()
+        inner = adapter._poll_style_listener
+        inner.msg_id_cache = _NoRepeats()
+        self._broker = inner.conn.connection.connection
         return adapter
+
+    def remove_queue(self, name: str) -> None:
+        """Remove a queue unless somebody listens to it; after the end of this
+        listener. Failures are logged: the queue is at worst one too many."""
+        broker = getattr(self, "_broker", None)
+        if broker is None:
+            return
+        try:
+            with broker.clone() as connection:
+                connection.channel().queue_delete(name, if_unused=True)
+        except (*broker.connection_errors, *broker.channel_errors, OSError) as error:
+            LOG.info("Queue %s stays: %s", name, str(error).partition("\n")[0])
+
+
+def topic_of(incoming: Any) -> str:
+    """The topic that a notification was sent to: its routing key without the
+    priority."""
+    key: str = incoming.message._raw_message.delivery_info["routing_key"]
+    return key.rpartition(".")[0]
 
 
 def prepare() -> None:
