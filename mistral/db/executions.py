@@ -138,6 +138,7 @@ ACTIONS: Final = Listing(
         **_by_name(ACTION[:-1]),
         "task_name": task_executions.c.name,
     },
+    optional=("task_name",),
 )
 
 ACTIONS_OF_TASK: Final = Listing(
@@ -148,6 +149,7 @@ ACTIONS_OF_TASK: Final = Listing(
         if name != "task_execution_id"
     },
     columns=ACTIONS.columns,
+    optional=("task_name",),
 )
 
 

@@ -101,6 +101,8 @@ class Listing:
     :param source: a table, or a join that has its columns.
     :param filters: kinds of the columns that may be filtered by.
     :param columns: by name; default: those of the table.
+    :param optional: columns that an outer join may leave empty, although they
+        are never null in their own table.
     """
 
     def __init__(
@@ -108,12 +110,14 @@ class Listing:
         source: Table | FromClause,
         filters: Mapping[str, Kind],
         columns: Mapping[str, ColumnElement[Any]] | None = None,
+        optional: Collection[str] = (),
     ) -> None:
         self.source = source
         self.filters = filters
         self.columns: Mapping[str, Any] = (
             dict(source.columns) if columns is None else columns
         )
+        self._optional = frozenset(optional)
 
     def page(
         self,
@@ -168,6 +172,8 @@ class Listing:
         return row
 
     def _nullable(self, name: str) -> bool:
+        if name in self._optional:
+            return True
         return bool(getattr(self.columns[name], "nullable", True))
 
     def _order(self, name: str, ascending: bool) -> list[ColumnElement[Any]]:

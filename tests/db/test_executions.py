@@ -249,3 +249,23 @@ def test_filters_mean_the_same_everywhere(
             page = executions.EXECUTIONS.page(connection, query)
     both = name in ("workflow_name", "created_at", "updated_at")
     assert found == ([uid(8), RUN] if both else [uid(8)])
+
+
+@pytest.mark.parametrize("ascending", [True, False])
+def test_pages_of_actions_by_a_task_that_some_do_not_have(
+    database: Database, rows: Rows, ascending: bool
+) -> None:
+    """§ 3.2, Q-60: what an outer join leaves empty is a place in the order, too."""
+    rows.task(uid(2), RUN)
+    for number, task_id in ((3, uid(2)), (4, None), (5, uid(2)), (6, None)):
+        rows.action(uid(number), task_id)
+    query = Query(sort=(("task_name", ascending), ("id", True)), limit=1)
+    found: list[str] = []
+    with database.read() as connection:
+        page = executions.ACTIONS.page(connection, query)
+        while page:
+            found.append(page[0]["id"])
+            query = replace(query, marker=page[0]["id"])
+            page = executions.ACTIONS.page(connection, query)
+    without, named = [uid(4), uid(6)], [uid(3), uid(5)]
+    assert found == (without + named if ascending else named + without)
