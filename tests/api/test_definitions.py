@@ -92,6 +92,10 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("M37", "GET", "/v2/actions/unknown", None, 404),
         ("8.5", "GET", "/v2/actions/polite?fields=id", None, 400),
         ("M38", "PUT", "/v2/actions/std.echo", ACTION.format("b"), 404),
+        ("M38", "PUT", "/v2/actions/std.echo", ACTION.format("std.echo"), 404),
+        ("M38", "PUT", "/v2/actions", ACTION.format("std.echo"), 404),
+        ("Q-47", "PUT", "/v2/actions/polite", ACTION.format("std.echo"), 400),
+        ("Q-19", "GET", "/v2/actions?created_at=gt:yesterday", None, 400),
         ("M38", "DELETE", "/v2/actions/std.echo", None, 404),
         ("M39", "POST", "/v2/actions", ACTION.format("std.echo"), 400),
         ("Q-46", "DELETE", "/v2/actions/polite?namespace=n", None, 404),
@@ -383,6 +387,7 @@ def test_action_renamed_by_id_is_answered_as_a_list(api: Any) -> None:
         ("namespace=n", "hidden"),
         ("scope=private", "mine1 mine2"),
         ("created_at=gt:2019-01-01", "mine1 mine2"),
+        ("created_at=gt:2019-01-01T00:00:00%2B02:00", "mine1 mine2"),
         ("name=gte:mine1&name=lt:mine2", "hidden-is-not mine1"),
     ],
 )

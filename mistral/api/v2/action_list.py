@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mistral.db.listing import Condition, Query
 from mistral.errors import BadRequest, NotFound
 
 Entry = Mapping[str, Any]
+
+DATES: Final = ("created_at", "updated_at")
 
 
 def _items(text: str) -> list[str]:
@@ -58,10 +61,21 @@ def _carries(tags: Sequence[str], condition: Condition) -> bool:
 
 def _date(text: str, name: str) -> str:
     try:
-        return datetime.fromisoformat(text.strip()).strftime("%Y-%m-%d %H:%M:%S")
+        value = datetime.fromisoformat(text.strip())
     except ValueError:
         message = f"The filter '{name}' needs YYYY-MM-DD HH:MM:SS or ISO 8601."
         raise BadRequest(message) from None
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC)
+    return value.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _read(condition: Condition) -> Condition:
+    """Dates as they are compared; refused even where nothing has a date."""
+    if condition.name not in DATES:
+        return condition
+    dates = [_date(item, condition.name) for item in condition.value.split(",")]
+    return replace(condition, value=",".join(dates))
 
 
 def _matches(entry: Entry, condition: Condition) -> bool:
@@ -70,11 +84,10 @@ def _matches(entry: Entry, condition: Condition) -> bool:
         return _carries(value or (), condition)
     if name == "is_system":
         value, other = str(value).lower(), other.lower()
-    if name in ("created_at", "updated_at"):
+    if name in DATES:
         if not value:
             return False
         value = value.strftime("%Y-%m-%d %H:%M:%S")
-        other = ",".join(_date(item, name) for item in _items(other))
     if value is None:
         return False
     return _TESTS[condition.operator](value, other)
@@ -85,7 +98,7 @@ def page(entries: Sequence[Entry], query: Query) -> list[Entry]:
 
     :raises NotFound: no entry has the marker as its id or name.
     """
-    for condition in query.conditions:
+    for condition in map(_read, query.conditions):
         entries = [entry for entry in entries if _matches(entry, condition)]
     found = list(entries)
     for name, ascending in reversed(query.sort):

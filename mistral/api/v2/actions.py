@@ -159,7 +159,9 @@ class Actions(Resource):
 
     def post(self, call: Call) -> dict[str, Any]:
         place = uploads.place_of(call, "actions")
-        parsed = self._parse(call)
+        parsed = uploads.parse(call, parse_actions)
+        for action in parsed:
+            refuse_builtin(call, action.spec.name)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             rows = definitions.create_actions(connection, author, parsed, place)
@@ -169,19 +171,17 @@ class Actions(Resource):
         self, call: Call, identifier: str | None = None, namespace: str | None = None
     ) -> dict[str, Any]:
         place = uploads.place_of(call, "actions", namespace)
-        parsed = self._parse(call)
+        parsed = uploads.parse(call, parse_actions)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             rows = definitions.update_actions(
                 connection, author, parsed, place, identifier
             )
+            # After the search: a built-in action is none that can be updated,
+            # which is a 404.
+            for row in rows:
+                refuse_builtin(call, row["name"])
         return _uploaded(rows, created=False)
-
-    def _parse(self, call: Call) -> Any:
-        parsed = uploads.parse(call, parse_actions)
-        for action in parsed:
-            refuse_builtin(call, action.spec.name)
-        return parsed
 
     def delete(self, call: Call, identifier: str, namespace: str | None = None) -> None:
         if namespace is None:
