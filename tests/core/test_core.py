@@ -8,7 +8,7 @@ import pytest
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
 from mistral.engine.core.run import Rules
-from mistral.errors import BadRequest, CallerError, Conflict, Forbidden
+from mistral.errors import BadRequest, CallerError, Forbidden
 from mistral.messages import (
     ActionFinished,
     ClaimAction,
@@ -259,11 +259,32 @@ def test_eng_195_196_197_asynchronous_action_is_answered_once() -> None:
     sim.settle()
     action_id = next(iter(sim.store.action_rows))
     sim.request(ask(UpdateAction, run_id, action_id=action_id, state=SUCCESS, result=7))
-    with pytest.raises(Conflict):
+    # Q-13: like every transition that is not possible, a 400.
+    with pytest.raises(BadRequest, match="already completed"):
         sim.request(ask(UpdateAction, run_id, action_id=action_id, state=ERROR))
     sim.settle()
     assert sim.store.runs[run_id]["state"] == SUCCESS
     assert sim.store.runs[run_id]["output"] == {"r": 7}
+
+
+def test_an_action_execution_has_the_tags_of_its_task() -> None:
+    """REST § 11.3; ENG § 1.6.1."""
+    sim = Simulator(
+        workflow(
+            """w:
+  tasks:
+    inline: {action: std.noop, tags: [a, b]}
+    offered: {action: std.sleep, tags: [c]}
+    none: {action: std.noop}"""
+        )
+    )
+    sim.start("w")
+    names = {id: row["name"] for id, row in sim.store.task_rows.items()}
+    tags = {
+        names[row["task_execution_id"]]: row["tags"]
+        for row in sim.store.action_rows.values()
+    }
+    assert tags == {"inline": ["a", "b"], "offered": ["c"], "none": None}
 
 
 def test_claim_is_answered_the_same_for_the_same_token_only() -> None:

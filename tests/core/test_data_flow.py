@@ -302,6 +302,16 @@ def test_eng_112_published_shows_the_last_iteration() -> None:
     assert row["output"] == {"r": "done"}
 
 
+def test_only_globals_published_leaves_an_empty_branch() -> None:
+    """REST Q-56: ``published`` is not null, something was published."""
+    body = """w:
+  tasks:
+    t: {on-success: {publish: {global: {g: 1}}}}"""
+    sim = Simulator(HEAD + body)
+    row = sim.run("w")
+    assert sim.tasks(row["id"])[0].published == {}
+
+
 def test_eng_112_what_an_earlier_iteration_published_does_not_stay() -> None:
     """LANG § 13.1: the last one counts; break-on sees it meanwhile."""
     answers = iter([(ERROR, "e1"), (SUCCESS, "done")])

@@ -14,6 +14,7 @@ from mistral.messages import (
     ResumeWorkflow,
     SkipTask,
     StopWorkflow,
+    UpdateAction,
 )
 
 
@@ -388,6 +389,30 @@ def test_eng_052_the_failure_names_the_unhandled_tasks_sorted() -> None:
     assert lines[0] == "Failure caused by error in tasks: b, z"
     assert f"  b [task_ex_id={task_id(sim, row['id'], 'b')}] -> " in lines[2]
     assert row["output"]["result"] == row["state_info"]
+
+
+def test_the_failure_names_failed_actions_in_the_order_of_the_items() -> None:
+    """§ 1.7, whatever the order in which they failed."""
+    body = """w:
+  tasks:
+    t: {with-items: "i in [0, 1, 2]", action: std.async_noop}"""
+    sim, run_id = started(body)
+    by_item = {row["item_index"]: id for id, row in sim.store.action_rows.items()}
+    for index in (2, 0, 1):
+        word = UpdateAction(
+            run_id=run_id,
+            request_id=f"q{index}",
+            context=CONTEXT,
+            action_id=by_item[index],
+            state=ERROR,
+            result=f"E{index}",
+        )
+        sim.request(word)
+    sim.settle()
+    lines = sim.store.runs[run_id]["state_info"].splitlines()
+    assert [line.split("idx=")[1] for line in lines if "idx=" in line] == [
+        "0]: E0", "1]: E1", "2]: E2",
+    ]  # fmt: skip
 
 
 def test_eng_055_a_failing_output_ends_the_run_in_error() -> None:

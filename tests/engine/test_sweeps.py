@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from house import CALLER, House
 
 from mistral.db import models
@@ -250,3 +251,25 @@ def test_stand_alone_actions_are_their_own_header(house: House) -> None:
     heard = [row["kind"] for row in found]
     assert heard == ["RunAction", "ClaimAction", "ExecutorLost"]
     assert [row["seq"] for row in found] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_stored_run_that_somebody_waits_for_is_not_accepted(
+    house: House, sync: bool
+) -> None:
+    """ENG § 1.6.4, § 7.9: there is no task that its result could count for."""
+    house.ask(
+        RunAction(
+            action_id=house.new_id(),
+            name="std.echo",
+            input={"output": 1},
+            save=True,
+            sync=sync,
+            request_id="r",
+            context=CALLER.to_dict(),
+        )
+    )
+    house.settle()
+    [action] = house.rows(models.action_executions)
+    assert (action["state"], action["output"]) == (State.SUCCESS, {"result": 1})
+    assert action["accepted"] is not sync

@@ -208,6 +208,7 @@ def open_action(
         workflow_name=run.workflow_name,
         workflow_namespace=run.workflow_namespace,
         description="",
+        tags=list(task.tags) if task.tags else None,
         state=State.RUNNING.value,
         input=call.input,
         accepted=False,
@@ -332,7 +333,7 @@ def accept(
 def _settle(case: Case, action: Action, state: str, result: Any) -> None:
     move(case.run, action, state)
     action.output = {"result": result}
-    action.accepted = True
+    action.accepted = not action.immediate
     action.call = None
     case.run.settled_offers.append(action.id)
 
@@ -372,6 +373,7 @@ def run_alone(case: Case, event: Any) -> Action:
         item_index=0,
         attempt=1,
         created_at=case.now,
+        immediate=event.save and event.sync,
         outputs=call.outputs,
     )
     run.actions[action.id] = action

@@ -29,7 +29,6 @@ from mistral.errors import (
     AuthorError,
     BadRequest,
     CallerError,
-    Conflict,
     Forbidden,
     NotFound,
 )
@@ -342,7 +341,7 @@ def _update_action(case: Case, event: UpdateAction) -> Any:
     if action.completed:
         if action.state == event.state and action.output == {"result": result}:
             return answer
-        raise Conflict(
+        raise BadRequest(
             f"Action execution {action.id} is already completed [state={action.state}]"
         )
     _settle(case, action, event.state, result, fault=event.fault)

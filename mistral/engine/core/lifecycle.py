@@ -175,7 +175,7 @@ def failure(case: Case, failed: list[Task]) -> str:
         if not task.is_new:
             rows = case.facts.actions(case.run.id, task_ids=[task.id])
             case.run.adopt_actions(rows)
-        for action in case.run.actions.values():
+        for action in sorted(case.run.actions.values(), key=lambda a: a.item_index):
             if (
                 action.task_execution_id == task.id
                 and action.accepted

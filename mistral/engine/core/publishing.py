@@ -43,12 +43,11 @@ def publish(case: Case, task: Task, spec: TaskSpec) -> None:
     shared = case.evaluate(shared, seen)
     if branch:
         check_size(case, branch, "TaskExecution", "published")
-    if branch or not shared:
-        task.published = {key: stored(case, value) for key, value in branch.items()}
-        paths: list[str] = []
-        for key, value in branch.items():
-            paths.extend(leaf_paths(key, value))
-        task.published_versions = paths
+    task.published = {key: stored(case, value) for key, value in branch.items()}
+    paths: list[str] = []
+    for key, value in branch.items():
+        paths.extend(leaf_paths(key, value))
+    task.published_versions = paths
     if shared:
         case.run.context = merged(case.run.context or {}, shared)
         task.published_global = {

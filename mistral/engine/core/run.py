@@ -275,6 +275,7 @@ class Action(Row):
     last_heartbeat: datetime | None
     epoch: int
     safe_rerun: bool
+    immediate: bool
     call: dict[str, Any] | None
     outputs: Sequence[Any]
 
@@ -289,6 +290,8 @@ class Action(Row):
     INTERNAL: ClassVar[Mapping[str, Any]] = {
         "epoch": 0,
         "safe_rerun": False,
+        # A stand-alone run that its caller waits for: never accepted (§ 1.6.4).
+        "immediate": False,
         # The offer as it is made again when the executor is lost.
         "call": None,
         # ``output`` trees of ad-hoc actions, innermost first.
