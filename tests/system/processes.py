@@ -189,6 +189,10 @@ class Cluster:
             up = partial(self._is_up, name, seen[name])
             until(up, 60, f"{name} is up")
 
+    def pid(self, name: str) -> int:
+        """The process that was started for this name."""
+        return self._processes[name].pid
+
     def kill(self, *names: str) -> None:
         """``kill -9``, and gone when this returns."""
         for name in names:
