@@ -284,6 +284,12 @@ class MoreItems(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MaintenanceChanged(Event):
+    """Maintenance begins or ends, and the run has not followed yet. What there is
+    to do follows from the status as the turn finds it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChildNews(Event):
     """What a sub-workflow tells the task that started it, once each, in any order.
 
@@ -312,6 +318,7 @@ class ChildFinished(ChildNews):
     """It ended, or could not start (``child_id`` empty then).
 
     :param paused: it was PAUSED until then.
+    :param kept: it was maintenance that had paused it.
     :param ending: how often it has ended, reopenings included.
     """
 
@@ -319,6 +326,7 @@ class ChildFinished(ChildNews):
     state: str = State.SUCCESS
     message: str | None = None
     paused: bool = False
+    kept: bool = False
     ending: int = 1
 
 
@@ -327,9 +335,13 @@ class ChildPaused(ChildNews):
     """It became PAUSED; the parent follows (§ 6.3).
 
     :param word: the parent's word that it obeyed; 0: by itself.
+    :param alone: maintenance paused it, as it will its parent: that need not follow.
+    :param again: maintenance had paused it before; now it is a user's word.
     """
 
     word: int = 0
+    alone: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -337,9 +349,13 @@ class ChildResumed(ChildNews):
     """It became RUNNING again.
 
     :param word: as in ``ChildPaused``.
+    :param alone: because maintenance is over, as it is for its parent.
+    :param kept: it was maintenance that had paused it.
     """
 
     word: int = 0
+    alone: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -54,6 +54,7 @@ class MemoryStore:
         evaluator: Evaluator | None = None,
     ) -> None:
         self.rules = rules
+        self.maintenance = ""
         shared = _once_per_process()
         self.evaluator = evaluator or shared[0]
         self.registry = registry or shared[1]

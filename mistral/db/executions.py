@@ -40,7 +40,7 @@ def _columns(table: Any, *left_out: str) -> list[Column[Any]]:
     return [column for column in table.columns if column.name not in left_out]
 
 
-EXECUTION: Final = _columns(workflow_executions, "internals", "context")
+EXECUTION: Final = _columns(workflow_executions, "internals", "context", "paused_by")
 """What a representation of an execution needs."""
 
 TASK: Final = _columns(task_executions, "internals", "in_context", "next_tasks")

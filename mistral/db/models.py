@@ -216,6 +216,9 @@ workflow_executions = Table(
     Column("context", Json),
     Column("output", Json),
     Column("accepted", Boolean, nullable=False, default=False),
+    # "maintenance" while that holds the run, which goes on when it ends; null when
+    # nobody or anybody else paused it.
+    Column("paused_by", String(20)),
     # Parent task and top-most run; null on a root.
     Column("task_execution_id", Id),
     Column("root_execution_id", Id),
@@ -229,6 +232,7 @@ workflow_executions = Table(
     Index(None, "root_execution_id"),
     Index(None, "state", "created_at"),
     Index(None, "workflow_id", "state"),
+    Index(None, "paused_by", "created_at"),
     **_OPTIONS,
 )
 
@@ -420,6 +424,19 @@ poison = Table(
     Column("error", LongText, nullable=False),
     Column("at", Utc, nullable=False),
     Index(None, "run_id"),
+    **_OPTIONS,
+)
+
+# One row, which is its own header: turns share its lock, who changes it has it
+# alone. So whatever was decided before a change has been committed after it.
+maintenance = Table(
+    "maintenance",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("status", String(20), nullable=False),
+    # The engine that pauses or resumes runs at present; others leave it alone.
+    Column("lease_owner", String(64)),
+    Column("lease_until", Utc),
     **_OPTIONS,
 )
 

@@ -84,6 +84,7 @@ class SqlFacts:
 
     def __init__(self, connection: Connection, sources: Sources) -> None:
         self.rules = sources.rules
+        self.maintenance = ""
         self._connection = connection
         self._sources = sources
         self._known: dict[Hashable, Any] = {}

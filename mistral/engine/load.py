@@ -1,8 +1,8 @@
 """Rows to runs: lock the headers of a batch and fetch what its events name.
 
 The number of statements does not depend on the batch. Order: headers by id
-(``FOR UPDATE``, the first statement), then outbox rows by id; all else of a
-run is guarded by its header.
+(``FOR UPDATE``, the first statement), then the status of maintenance (shared), then
+outbox rows by id; all else of a run is guarded by its header.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from mistral.db import bulk, outbox, requests, rows
+from mistral.db import bulk, maintenance, outbox, requests, rows
 from mistral.db.database import Database
 from mistral.db.models import (
     action_executions,
@@ -93,6 +93,7 @@ def open_runs(
     if not wait:
         skipped |= _there(connection, workflow_executions, runs - headers.keys())
         skipped |= _there(connection, action_executions, alone - singles.keys())
+    facts.maintenance = maintenance.shown(maintenance.share(connection))
     loaded = Loaded(database.now(connection), facts, dict(headers), skipped=skipped)
     for key in alone - skipped:
         row = singles.get(key)

@@ -24,6 +24,7 @@ from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake
 from mistral.engine.loop import EngineLoop
+from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices
 from mistral.engine.sweeps import (
     LEFT,
@@ -171,6 +172,7 @@ class EngineServer(Service):
             self.sweeps.append(
                 ExpirationSweep(database, self.intake, options.expiration)
             )
+        self.sweeps.append(MaintenanceSweep(database, self.intake, self.deliver.owner))
         self._subscriptions: list[Any] = []
 
     # -- What is heard --------------------------------------------------------

@@ -155,7 +155,7 @@ class LostSweep(Loop):
             query = select(executors).where(executors.c.last_seen < before).limit(50)
             lost = connection.execute(query).mappings().all()
             events = [event for row in lost for event in _lost_actions(connection, row)]
-        _settle(self._intake, events)
+        settle(self._intake, events)
         for row in lost:
             # One that came back meanwhile keeps its row.
             with self._database.begin() as connection:
@@ -232,7 +232,7 @@ class UnclaimedSweep(Loop):
                 )
                 for row in connection.execute(query).mappings()
             ]
-        _settle(self._intake, events)
+        settle(self._intake, events)
         return {"offers": len(events)}
 
 
@@ -249,7 +249,7 @@ class ExpirySweep(Loop):
             return {"answers": requests.expire(connection, now - ANSWERS_KEPT)}
 
 
-def _settle(intake: Intake, events: Sequence[Any]) -> None:
+def settle(intake: Intake, events: Sequence[Any]) -> None:
     """Let events be decided and wait for their commits."""
     answers: list[Future[Any]] = [intake.put(event) for event in events]
     for answer in answers:

@@ -21,6 +21,7 @@ _OURS: Final = (
     "Failure caused by error in tasks: ",
     "Heartbeat wasn't received.",
     "One or more actions ",
+    "Paused by maintenance.",
     "Set by ",
     "Task is waiting.",
     "Task timed out ",

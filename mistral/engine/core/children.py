@@ -45,10 +45,16 @@ def begin(case: Case, parent: Mapping[str, Any] | None) -> None:
     """
     run = case.run
     heeded = None
-    if run.state == State.RUNNING and parent and parent["state"] == State.PAUSED:
+    may_run = run.state == State.RUNNING or run.paused_by is not None
+    if may_run and parent and _is_paused_by_word(parent):
         heeded = run.heeded = parent["internals"].get("word", 0)
         lifecycle.pause(case, None, heeded)
     lifecycle.tell_parent(case, ChildStarted, heeded=heeded)
+
+
+def _is_paused_by_word(header: Mapping[str, Any]) -> bool:
+    """Somebody paused it, not maintenance, which speaks to each run itself."""
+    return header["state"] == State.PAUSED and header["paused_by"] is None
 
 
 def started(case: Case, task: Task, event: ChildStarted) -> None:
@@ -58,6 +64,8 @@ def started(case: Case, task: Task, event: ChildStarted) -> None:
     if run.state == State.CANCELLED or late:
         text = task.state_info if late else run.state_info
         said: Request = StopWorkflow(run_id=child, state=State.CANCELLED, message=text)
+    elif run.paused_by is not None:
+        return
     elif run.state == State.PAUSED and event.heeded is None:
         said = PauseWorkflow(run_id=child, message=run.state_info, word=run.word)
     elif run.state == State.RUNNING and event.heeded is not None:
@@ -77,6 +85,7 @@ def finished(case: Case, task: Task, event: ChildFinished) -> None:
         return
     tasks.count(task, event.state, 1)
     task.held -= event.paused
+    task.kept -= event.kept
     if task.said is None or event.ending >= task.said[0]:
         task.said = [event.ending, event.message]
     if not event.child_id and event.state == State.ERROR and task.total is not None:
@@ -90,9 +99,10 @@ def finished(case: Case, task: Task, event: ChildFinished) -> None:
 def paused(case: Case, task: Task, event: ChildPaused) -> None:
     if event.attempt != task.tries:
         return
-    task.held += 1
+    task.held += not event.again
+    task.kept += event.alone - event.again
     if task.held > 0 and task.state in lifecycle.AWAITING:
-        hold(case, task, upwards=not event.word)
+        hold(case, task, upwards=not event.word and not event.alone)
 
 
 def hold(case: Case, task: Task, *, upwards: bool) -> None:
@@ -108,19 +118,23 @@ def resumed(case: Case, task: Task, event: ChildResumed) -> None:
     if event.attempt != task.tries:
         return
     task.held -= 1
-    if task.held > 0:
+    task.kept -= event.kept
+    if task.held > task.kept:
         return
-    release(case, task, upwards=not event.word)
+    release(case, task, upwards=not event.word and not event.alone)
 
 
 def release(case: Case, task: Task, *, upwards: bool) -> None:
-    """No child of the task is PAUSED any more."""
+    """No child of the task is PAUSED any more, but for maintenance."""
     run = case.run
-    if task.state == State.PAUSED:
+    if task.state == State.PAUSED and task.held <= 0:
         move(run, task, State.RUNNING)
     if run.state == State.PAUSED:
         run.adopt(case.facts.tasks(run.id, states=[State.PAUSED]))
-        held = any(t.state == State.PAUSED for t in run.tasks.values())
+        held = any(
+            t.state == State.PAUSED and (t.held > t.kept or t.held <= 0)
+            for t in run.tasks.values()
+        )
         if upwards and not held:
             operations.resume(case, None)
     _consider(case, task)

@@ -47,6 +47,7 @@ from mistral.messages import (
     Effect,
     Event,
     ExecutorLost,
+    MaintenanceChanged,
     MoreItems,
     NobodyCame,
     PauseWorkflow,
@@ -95,6 +96,8 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
             return Decision(None, children.orphaned(event))
         return Decision(None, [], False if isinstance(event, ClaimAction) else None)
     case = Case(run, facts, now)
+    if not isinstance(event, WITHOUT_START):
+        lifecycle.keep(case)
     answer = HANDLERS[type(event)](case, event)
     return Decision(run, [*case.effects, *notices.of(case)], answer)
 
@@ -111,6 +114,8 @@ def _start(
         if run.project_id != event.context["project_id"]:
             raise NotFound(f"Execution not found [id={event.run_id}]")
         return Decision(run, [], {"id": run.id})
+    if event.parent is None:
+        lifecycle.refuse_in_maintenance(facts)
     case = Case(Run(), facts, now)
     if event.parent is not None and not _still_wanted(case, event.parent):
         return Decision(None, list(starting.cancelled_start(event)))
@@ -141,6 +146,7 @@ def _run_action(
 ) -> Decision:
     if run is not None and run.actions:
         return Decision(run, [], {"id": event.action_id})
+    lifecycle.refuse_in_maintenance(facts)
     case = Case(Run.alone(None, event.action_id), facts, now)
     action = actions.run_alone(case, event)
     if not action.is_sync and event.sync:
@@ -174,6 +180,8 @@ def _pause(case: Case, event: PauseWorkflow) -> Any:
 
 
 def _resume(case: Case, event: ResumeWorkflow) -> Any:
+    if not event.word:
+        lifecycle.refuse_in_maintenance(case.facts)
     if not _is_void(case, event):
         operations.resume(case, event.env, event.word)
     return {"id": case.run.id}
@@ -211,6 +219,7 @@ def _wanted(case: Case, task_id: str) -> Task:
 
 
 def _rerun(case: Case, event: RerunTask) -> Any:
+    lifecycle.refuse_in_maintenance(case.facts)
     task = _wanted(case, event.task_id)
     if not event.reset and case.spec_of(task).with_items is None:
         raise BadRequest("Only with-items task has the option to not reset.")
@@ -219,6 +228,7 @@ def _rerun(case: Case, event: RerunTask) -> Any:
 
 
 def _skip(case: Case, event: SkipTask) -> Any:
+    lifecycle.refuse_in_maintenance(case.facts)
     task = _wanted(case, event.task_id)
     operations.skip(case, task, event.env)
     return {"id": task.id}
@@ -460,6 +470,15 @@ def _child(
     return handle
 
 
+def _maintenance_changed(case: Case, event: MaintenanceChanged) -> None:
+    """Its beginning was heeded before the event was handled (``lifecycle.keep``)."""
+    operations.leave_maintenance(case)
+
+
+WITHOUT_START: Final = (PauseWorkflow, StopWorkflow, DeleteWorkflow)
+"""A run that is still RUNNING when maintenance has begun is paused before it hears
+anything, so that nothing starts; but for these, whose word counts alone."""
+
 Handler = Callable[[Case, Any], Any]
 
 HANDLERS: Final[Mapping[type[Event], Handler]] = {
@@ -479,6 +498,7 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteAction: _delete_action,
     Woke: _woke,
     MoreItems: _more_items,
+    MaintenanceChanged: _maintenance_changed,
     ChildStarted: _child(children.started),
     ChildFinished: _child(children.finished),
     ChildPaused: _child(children.paused),

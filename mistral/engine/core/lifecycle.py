@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from mistral.engine.core.data import Case, check_size, meet, resolved
-from mistral.engine.core.run import Task, move
+from mistral.engine.core.run import Facts, Task, move
 from mistral.engine.core.views import view
 from mistral.engine.core.wording import message_of
 from mistral.errors import (
     ExpressionFault,
+    Locked,
     WorkflowFault,
 )
 from mistral.messages import (
@@ -19,12 +21,20 @@ from mistral.messages import (
     ChildFinished,
     ChildNews,
     ChildPaused,
+    Effect,
+    Event,
     PauseWorkflow,
     State,
     Tell,
 )
 
 CLOSED = "The task was open when its workflow ended."
+
+MAINTENANCE: Final = "maintenance"
+KEPT: Final = "Paused by maintenance."
+
+LATER: Final = timedelta(seconds=5)
+"""After this a trigger that came in maintenance asks again."""
 
 AWAITING = (State.RUNNING, State.PAUSED)
 """States of a task that waits for its children."""
@@ -60,7 +70,8 @@ def pause(case: Case, message: str | None, word: int = 0) -> None:
     :raises TransitionRefused: the run is over.
     """
     run = case.run
-    if run.state == State.PAUSED:
+    again = run.paused_by is not None
+    if run.state == State.PAUSED and not again:
         return
     move(run, run, State.PAUSED, message)
     run.word += 1
@@ -68,7 +79,40 @@ def pause(case: Case, message: str | None, word: int = 0) -> None:
         event = PauseWorkflow(run_id=row["id"], message=message, word=run.word)
         case.effects.append(Tell(event=event))
     if run.parent:
-        tell_parent(case, ChildPaused, word=word)
+        tell_parent(case, ChildPaused, word=word, again=again)
+
+
+def keep(case: Case) -> None:
+    """In maintenance nothing runs on: the run is PAUSED until that is over.
+
+    Its relatives are not told to follow: each is kept when its turn comes, and
+    goes on by itself (Q-37), unless somebody else pauses or resumes it.
+    """
+    run = case.run
+    if not case.facts.maintenance or run.standalone or run.state != State.RUNNING:
+        return
+    move(run, run, State.PAUSED, KEPT)
+    run.paused_by = MAINTENANCE
+    if run.parent:
+        tell_parent(case, ChildPaused, alone=True)
+
+
+def refuse_in_maintenance(facts: Facts) -> None:
+    """:raises Locked: nothing may be started now (ENG-229)."""
+    if facts.maintenance:
+        raise Locked(
+            f"Current Mistral state is {facts.maintenance}. Method is not allowed"
+        )
+
+
+def postponed(facts: Facts, event: Event, now: datetime) -> list[Effect] | None:
+    """Whether a trigger must wait: the one place where what is about to start a
+    workflow by itself asks (ENG-225).
+
+    :returns: in maintenance the effects that replace everything else: the same
+        event, later. Nothing is lost or moved on. None: go ahead.
+    """
+    return [Tell(event=event, due_at=now + LATER)] if facts.maintenance else None
 
 
 def open_children(case: Case) -> list[Mapping[str, Any]]:
@@ -105,7 +149,7 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
             f"[error={message_of(case, error)}, cause={info}]"
         )
         output = {"result": info}
-    was = run.state
+    was, kept = run.state, run.paused_by is not None
     move(run, run, state, info)
     run.endings += 1
     run.output = output
@@ -119,6 +163,7 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
             message=text_of_output(output, info),
             index=run.parent["index"],
             paused=was == State.PAUSED,
+            kept=kept,
             ending=run.endings,
         )
 

@@ -35,6 +35,10 @@ def resume(case: Case, env: Mapping[str, Any] | None, word: int = 0) -> None:
     run = case.run
     if run.state not in (State.PAUSED, State.IDLE):
         return
+    kept = run.paused_by is not None
+    if kept and case.facts.maintenance:
+        # It goes on by itself when that is over.
+        return
     run.word += 1
     for row in lifecycle.open_children(case):
         event = ResumeWorkflow(run_id=row["id"], word=run.word)
@@ -42,13 +46,28 @@ def resume(case: Case, env: Mapping[str, Any] | None, word: int = 0) -> None:
     merge_env(case, env)
     move(run, run, State.RUNNING)
     if run.parent:
-        lifecycle.tell_parent(case, ChildResumed, word=word)
+        lifecycle.tell_parent(case, ChildResumed, word=word, kept=kept)
+    lifecycle.keep(case)
+    _go_on(case)
+
+
+def leave_maintenance(case: Case) -> None:
+    """Go on, if it is maintenance that paused the run (ENG-230). Its relatives
+    hear the same for themselves."""
+    run = case.run
+    if case.facts.maintenance or run.paused_by is None:
+        return
+    move(run, run, State.RUNNING)
+    if run.parent:
+        lifecycle.tell_parent(case, ChildResumed, alone=True, kept=True)
     _go_on(case)
 
 
 def _go_on(case: Case) -> None:
     """Take up everything that a pause, or the end of the run, held back."""
     run = case.run
+    if run.state != State.RUNNING:
+        return
     run.behind = False
     run.adopt(case.facts.tasks(run.id, processed=False))
     waiting = sorted(
@@ -129,6 +148,7 @@ def reopen(case: Case, rerun: Task | None) -> None:
     run.accepted = False
     if run.parent:
         lifecycle.tell_parent(case, ChildReopened, was=was)
+    lifecycle.keep(case)
     run.adopt(case.facts.tasks(run.id, processed=False))
     for task in list(run.tasks.values()):
         if task is rerun:

@@ -72,6 +72,8 @@ class Facts(Protocol):
     """
 
     rules: Rules
+    maintenance: str
+    """Status while it is not RUNNING (§ 10.7): nothing may start; else empty."""
 
     def evaluate(self, tree: Any, view: View) -> Any: ...
     def uuid(self) -> str: ...
@@ -159,6 +161,7 @@ class Task(Row):
     failed: int
     cancelled: int
     held: int
+    kept: int
     said: list[Any] | None
     items: str | None
     chosen: list[int] | None
@@ -206,12 +209,14 @@ class Task(Row):
         "cursor": 0,
         "items": None,
         # Children of this launch: open, ended, of these in ERROR and CANCELLED;
-        # sub-workflows that are PAUSED. Their news add up in any order.
+        # sub-workflows that are PAUSED, and of these the ones that maintenance
+        # keeps so. Their news add up in any order.
         "open": 0,
         "done": 0,
         "failed": 0,
         "cancelled": 0,
         "held": 0,
+        "kept": 0,
         # [ending, text] of the newest word of a single sub-workflow.
         "said": None,
         # Indexes to run, when not all (rerun without reset).
@@ -314,6 +319,7 @@ class Run(Row):
     context: dict[str, Any] | None
     output: dict[str, Any] | None
     accepted: bool
+    paused_by: str | None
     task_execution_id: str | None
     root_execution_id: str | None
     version: int
@@ -338,8 +344,8 @@ class Run(Row):
         "id", "project_id", "scope", "workflow_id", "workflow_name",
         "workflow_namespace", "spec_id", "description", "tags", "state",
         "state_info", "input", "params", "context", "output", "accepted",
-        "task_execution_id", "root_execution_id", "version", "created_at",
-        "updated_at",
+        "paused_by", "task_execution_id", "root_execution_id", "version",
+        "created_at", "updated_at",
     )  # fmt: skip
     INTERNAL: ClassVar[Mapping[str, Any]] = {
         # Ids are derived from the seed and a counter, so a replay makes the same.
@@ -493,6 +499,9 @@ def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
     if isinstance(thing, Task):
         run.open += (to not in COMPLETED) - (start not in COMPLETED)
         run.waiting += (to == State.WAITING) - (start == State.WAITING)
+    elif isinstance(thing, Run):
+        # Whoever moves it has the last word about it.
+        thing.paused_by = None
     thing.state = State(to).value
     if info is not None and len(info) > STATE_INFO_LIMIT:
         info = info[:STATE_INFO_LIMIT]

@@ -7,6 +7,7 @@ from typing import Any
 
 from mistral.engine.core import (
     actions,
+    lifecycle,
     tasks,
     workflows,
 )
@@ -96,6 +97,8 @@ def start(case: Case, event: StartWorkflow) -> None:
     if spec.vars:
         run.context = {**run.context, **_evaluated_vars(case, spec.vars)}
     move(run, run, State.RUNNING)
+    # A sub-workflow that was asked for before maintenance began.
+    lifecycle.keep(case)
     if spec.type == "direct":
         created = [
             tasks.create(case, name, {}, {}, None)

@@ -137,7 +137,8 @@ def launch(case: Case, task: Task) -> None:
     task.tries += 1
     # The last attempt counts, also when it publishes nothing (ENG-112).
     task.published = task.published_versions = None
-    task.open = task.done = task.failed = task.cancelled = task.held = 0
+    task.open = task.done = task.failed = task.cancelled = 0
+    task.held = task.kept = 0
     task.cursor = 0
     task.said = None
     with ordinary_errors(case, task):
