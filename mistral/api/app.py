@@ -27,6 +27,7 @@ from mistral.api.v2.root import Root
 from mistral.api.v2.tasks import Tasks
 from mistral.api.v2.workbooks import Workbooks
 from mistral.api.v2.workflows import Workflows
+from mistral.context import Context
 from mistral.errors import ServiceError
 
 __all__ = ["Services", "collections", "make_app"]
@@ -49,18 +50,22 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
         media_type = (request.content_type or "").lower()
         if media_type.endswith(("/xml", "+xml")):
             raise exc.HTTPUnsupportedMediaType("XML is not supported; send JSON.")
-        _, route, _ = request.context["found"]
+        resource, route, _ = request.context["found"]
         if not route.raw and not _takes_json(request):
             raise exc.HTTPNotAcceptable("Only application/json is available.")
+        request_id = request.environ[REQUEST_ID]
         request.context["call"] = Call(
             services=self._services,
-            context=self._identify(request.headers, request.environ[REQUEST_ID]),
+            context=Context(request_id=request_id)
+            if resource.public
+            else self._identify(request.headers, request_id),
             method=request.method,
             host_url=request.application_url,
             query=dict(request.GET),
             body=request.environ[BODY],
             media_type=media_type,
             charset=(request.content_type and request.charset) or "utf-8",
+            accept=request.accept,
             authenticated=self._authenticated,
         )
 
@@ -105,10 +110,8 @@ def make_app(
             )
         identify = auth.everybody
     found = collections()
-    policy.check_routes(
-        route.rule for resource in found.values() for route in resource.routes
-    )
     root = Root(found, health=settings.api.healthcheck)
+    policy.check_routes(root.rules)
     app = pecan.make_app(
         root,
         hooks=[

@@ -37,6 +37,8 @@ _ADMINISTRATIVE: Final = (
     "actions:publicize",
     "environments:publicize",
     "executions:list:all_projects",
+    # it concerns the executions of all projects.
+    "maintenance:update",
 )
 
 RULES: Final[Mapping[str, str]] = MappingProxyType(

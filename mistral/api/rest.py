@@ -16,7 +16,7 @@ Every route names its policy rule, so that none can be forgotten (SEC-15).
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 from uuid import UUID
@@ -30,7 +30,9 @@ from mistral.api import policy
 from mistral.api.services import Services
 from mistral.api.types import read_json
 from mistral.context import Context
-from mistral.errors import BadRequest
+from mistral.db import maintenance
+from mistral.db.maintenance import Status
+from mistral.errors import BadRequest, Locked
 
 JSON_TYPES: Final = frozenset(
     {"application/json", "text/javascript", "application/javascript"}
@@ -87,7 +89,8 @@ class Call:
 
     ``query``: the last occurrence of each parameter (§ 1.5). ``host_url``:
     scheme, host and prefix that the client used, without a slash at the end.
-    ``authenticated``: there are projects to tell apart.
+    ``accept``: WebOb's, of the answer. ``authenticated``: there are projects to
+    tell apart.
     """
 
     services: Services
@@ -98,6 +101,7 @@ class Call:
     body: bytes = b""
     media_type: str = ""
     charset: str = "utf-8"
+    accept: Any = None
     authenticated: bool = False
 
     def flag(self, name: str) -> bool:
@@ -193,10 +197,22 @@ def _named(cls: type[Any], document: Mapping[str, Any], reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A result with a status other than the route's."""
+    """A result with a status other than the route's.
+
+    :param body: bytes are sent as they are.
+    """
 
     body: Any
     status: int = 200
+    content_type: str = "application/json"
+
+
+Allowed = Callable[[Call, Status], bool]
+"""Whether a change is made in maintenance all the same."""
+
+
+def _never(call: Call, status: Status) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +224,7 @@ class Route:
     :param status: of success.
     :param query: parameters that are known, or ``ANY``.
     :param raw: the body is a text; any ``Accept`` is fine (Q-08).
+    :param in_maintenance: of a change: while the status is not RUNNING (§ 6.1).
     """
 
     method: str
@@ -217,6 +234,7 @@ class Route:
     status: int = 200
     query: frozenset[str] | None = frozenset()
     raw: bool = False
+    in_maintenance: Allowed = _never
 
     @property
     def shape(self) -> tuple[str, ...]:
@@ -244,9 +262,13 @@ def upload(method: str, path: str, handler: str, rule: str, status: int = 200) -
 
 class Resource:
     """A collection below ``/v2``; subclasses declare ``routes``, literal
-    segments before parameters."""
+    segments before parameters.
+
+    :cvar public: nobody has to say who they are.
+    """
 
     routes: ClassVar[tuple[Route, ...]] = ()
+    public: ClassVar[bool] = False
 
     def find(
         self, method: str, segments: tuple[str, ...]
@@ -274,7 +296,9 @@ class Resource:
         )
 
     def run(self, route: Route, values: tuple[str, ...], call: Call) -> Answer:
-        """Judge the query, ask the policy, do it (§ 2.3)."""
+        """Look for maintenance, judge the query, ask the policy, do it (§ 2.3)."""
+        if call.method != "GET":
+            _check_maintenance(route, call)
         if route.query is not None:
             unknown = sorted(set(call.query) - route.query)
             if unknown:
@@ -282,6 +306,14 @@ class Resource:
         policy.check(route.rule, call.context)
         result = getattr(self, route.handler)(call, *values)
         return result if isinstance(result, Answer) else Answer(result, route.status)
+
+
+def _check_maintenance(route: Route, call: Call) -> None:
+    """:raises Locked: this change is not for now (§ 6.1, ENG-229)."""
+    with call.services.database.read() as connection:
+        status = maintenance.status(connection)
+    if status is not Status.RUNNING and not route.in_maintenance(call, status):
+        raise Locked(f"Current Mistral state is {status}. Method is not allowed")
 
 
 def to_json(value: Any) -> Any:

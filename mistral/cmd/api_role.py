@@ -13,6 +13,7 @@ from mistral.api.app import make_app
 from mistral.api.services import Services
 from mistral.bus import Bus
 from mistral.clock import Clock
+from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
 from mistral.config import Settings
 from mistral.db.database import Database
@@ -28,10 +29,14 @@ class ApiServer(Service):
     """The API in threads of this process, served by waitress.
 
     :param port: 0 takes a free one; ``port`` tells which.
+    :param behind_proxy: headers of a proxy reach the application.
     """
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    def __init__(
+        self, app: Any, host: str, port: int, *, behind_proxy: bool = False
+    ) -> None:
         super().__init__("api")
+        self._behind_proxy = behind_proxy
         self._app = app
         self._host = host
         self.port = port
@@ -46,7 +51,7 @@ class ApiServer(Service):
                 port=self.port,
                 threads=API_THREADS,
                 ident=None,
-                clear_untrusted_proxy_headers=True,
+                clear_untrusted_proxy_headers=not self._behind_proxy,
             )
         except OSError as error:
             raise ServiceError(
@@ -77,8 +82,8 @@ class ApiServer(Service):
 
 
 def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> Any:
-    """The API's WSGI application."""
-    return make_app(
+    """The API's WSGI application, with what stands in front of it."""
+    app = make_app(
         Services(
             database=database,
             bus=bus,
@@ -88,3 +93,4 @@ def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> A
             new_id=new_id,
         )
     )
+    return in_front_of(app, settings)

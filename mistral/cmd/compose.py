@@ -132,7 +132,9 @@ def _roles(
         from mistral.cmd.api_role import ApiServer, api_app
 
         app = api_app(settings, database, bus, clock)
-        made.append(ApiServer(app, settings.api.host, settings.api.port))
+        api = settings.api
+        behind_proxy = api.enable_proxy_headers_parsing
+        made.append(ApiServer(app, api.host, api.port, behind_proxy=behind_proxy))
     return made
 
 

@@ -18,6 +18,7 @@ from mistral.config.options import list_opts, sample
 from mistral.config.settings import (
     ROLES,
     ApiSettings,
+    CorsSettings,
     DatabaseSettings,
     EngineSettings,
     ExecutorSettings,
@@ -35,6 +36,7 @@ __all__ = [
     "ActionProviderSettings",
     "ApiSettings",
     "ConfigurationFault",
+    "CorsSettings",
     "DatabaseSettings",
     "EngineSettings",
     "ExecutorSettings",

@@ -51,11 +51,23 @@ class ApiSettings:
     allow_action_execution_deletion: bool = option(
         False, "Allow deletion of stand-alone action executions."
     )
+    enable_info_endpoint: bool = option(
+        False, "Serve /info without authentication: the document that is named below."
+    )
+    info_json_file_path: str = option(
+        "info.json", "File with the JSON document that /info answers with."
+    )
     healthcheck: bool = option(
         False,
         "Serve /healthcheck without authentication.",
         group="healthcheck",
         name="enabled",
+    )
+    enable_proxy_headers_parsing: bool = option(
+        False,
+        "Take scheme, host and prefix of links from what a proxy in front says "
+        "(Forwarded, X-Forwarded-*). Only where nobody can go around the proxy.",
+        group="oslo_middleware",
     )
     auth_enable: bool = option(
         True, "Authentication and isolation of projects.", group="pecan"
@@ -64,6 +76,49 @@ class ApiSettings:
         False,
         "Without authentication ([pecan] auth_enable = false) the API refuses to "
         "listen beyond loopback, unless this is true.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorsSettings:
+    """Pages of other origins that a browser lets use the API; none by default."""
+
+    GROUP: ClassVar[str] = "cors"
+
+    allowed_origin: tuple[str, ...] = option(
+        (), "Origins (scheme://host:port) that may call the API; empty: none; *: any."
+    )
+    allow_credentials: bool = option(True, "Answer requests with credentials.")
+    expose_headers: tuple[str, ...] = option(
+        (
+            "X-Auth-Token",
+            "X-Subject-Token",
+            "X-Service-Token",
+            "X-Project-Id",
+            "X-User-Name",
+            "X-Project-Name",
+        ),
+        "Headers of answers that a page may read.",
+    )
+    max_age: int = option(
+        3600, "Seconds for which a browser keeps the answer to a preflight.", minimum=0
+    )
+    allow_methods: tuple[str, ...] = option(
+        ("GET", "PUT", "POST", "DELETE", "PATCH"), "Methods that a page may use."
+    )
+    allow_headers: tuple[str, ...] = option(
+        (
+            "X-Auth-Token",
+            "X-Identity-Status",
+            "X-Roles",
+            "X-Service-Catalog",
+            "X-User-Id",
+            "X-Tenant-Id",
+            "X-Project-Id",
+            "X-User-Name",
+            "X-Project-Name",
+        ),
+        "Headers that a page may send, besides the simple ones.",
     )
 
 
@@ -245,6 +300,7 @@ class ExpirationSettings:
 
 GROUPS: Final[dict[str, type]] = {
     "api": ApiSettings,
+    "cors": CorsSettings,
     "engine": EngineSettings,
     "executor": ExecutorSettings,
     "notifier": NotifierSettings,
@@ -284,6 +340,7 @@ class Settings:
     """
 
     api: ApiSettings = field(default_factory=ApiSettings)
+    cors: CorsSettings = field(default_factory=CorsSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)

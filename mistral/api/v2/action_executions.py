@@ -25,6 +25,7 @@ from mistral.api.v2.runs import (
 )
 from mistral.db import executions, scope
 from mistral.db.executions import Row
+from mistral.db.maintenance import Status
 from mistral.errors import (
     BadRequest,
     Bug,
@@ -58,6 +59,11 @@ GRACE_SECONDS: Final = 5.0
 """Added to an action's own time-out before the wait for it is given up."""
 
 
+def _finishes_work(call: Call, status: Status) -> bool:
+    """What runs still may come to its end."""
+    return status is Status.PAUSING
+
+
 class ActionExecutions(Resource):
     """Look at action executions, deliver results, run actions.
 
@@ -74,7 +80,13 @@ class ActionExecutions(Resource):
             "action_executions:get",
             query=frozenset({"fields"}),
         ),
-        Route("PUT", "{id}", "put", "action_executions:update"),
+        Route(
+            "PUT",
+            "{id}",
+            "put",
+            "action_executions:update",
+            in_maintenance=_finishes_work,
+        ),
         Route("DELETE", "{id}", "delete", "action_executions:delete", 204),
     )
 

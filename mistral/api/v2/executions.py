@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from webob import exc
 
 from mistral.api import listing, policy
 from mistral.api.rest import ANY, Call, Resource, Route, is_uuid, parse_uuid
@@ -28,6 +29,7 @@ from mistral.api.v2.runs import (
 )
 from mistral.db import execution_trees, executions, history, scope
 from mistral.db.executions import Row
+from mistral.db.maintenance import Status
 from mistral.db.models import task_executions
 from mistral.errors import BadRequest, Forbidden, NotFound
 from mistral.messages import (
@@ -36,6 +38,7 @@ from mistral.messages import (
     Request,
     ResumeWorkflow,
     StartWorkflow,
+    State,
     StopWorkflow,
     UpdateWorkflow,
 )
@@ -55,6 +58,14 @@ _ENV_STATES: Final = frozenset({"IDLE", "PAUSED", "ERROR"})
 _INTERNAL_PARAMS: Final = ("task_execution_id", "root_execution_id", "index")
 
 
+def _cancels(call: Call, status: Status) -> bool:
+    """Whether the body asks to cancel; one that cannot be read does not."""
+    try:
+        return bool(call.document().get("state") == State.CANCELLED)
+    except (BadRequest, exc.HTTPError):
+        return False
+
+
 class Executions(Resource):
     """Start, look at, change and delete executions."""
 
@@ -62,7 +73,7 @@ class Executions(Resource):
         Route("GET", "", "get_all", "executions:list", query=ANY),
         Route("POST", "", "post", "executions:create", 201),
         Route("GET", "{id}", "get_one", "executions:get", query=frozenset({"fields"})),
-        Route("PUT", "{id}", "put", "executions:update"),
+        Route("PUT", "{id}", "put", "executions:update", in_maintenance=_cancels),
         Route(
             "DELETE",
             "{id}",

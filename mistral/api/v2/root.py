@@ -1,16 +1,26 @@
-"""The root of the API: which controller has which path, and versions (§ 7)."""
+"""The root of the API: which controller has which path, and what concerns the
+service as a whole (§ 7)."""
 
 from __future__ import annotations
 
+import html
+import json
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from pecan import expose
 from webob import Request, Response, exc
 
 from mistral.api import policy
 from mistral.api.rest import Answer, Call, Resource, Route, to_json
+from mistral.api.types import ResourceType, Text
+from mistral.db import maintenance
+from mistral.db.maintenance import Status
 from mistral.errors import BadRequest
+
+LOG = logging.getLogger(__name__)
 
 Respond = Callable[[Route, Resource, tuple[str, ...], Any], Response]
 
@@ -18,6 +28,7 @@ Respond = Callable[[Route, Resource, tuple[str, ...], Any], Response]
 class Versions(Resource):
     """``GET /``."""
 
+    public = True
     routes = (Route("GET", "", "get", policy.OPEN),)
 
     def get(self, call: Call) -> dict[str, Any]:
@@ -28,21 +39,129 @@ class Versions(Resource):
 class VersionTwo(Resource):
     """``GET /v2/``."""
 
+    public = True
     routes = (Route("GET", "", "get", policy.OPEN),)
 
     def get(self, call: Call) -> dict[str, Any]:
         return {"uri": f"{call.host_url}/v2"}
 
 
-class Health(Resource):
-    """``GET /healthcheck`` (§ 6.2): this process answers and reads the database."""
+class Info(Resource):
+    """``GET /info`` (§ 7.3): a document of the operator's, as it is."""
 
+    public = True
     routes = (Route("GET", "", "get", policy.OPEN, query=None, raw=True),)
 
     def get(self, call: Call) -> Answer:
+        api = call.services.settings.api
+        if not api.enable_info_endpoint:
+            raise BadRequest("There is no info: [api] enable_info_endpoint is false.")
+        path = Path(api.info_json_file_path)
+        try:
+            document = path.read_bytes()
+            json.loads(document)
+        except (OSError, ValueError) as error:
+            LOG.warning("/info cannot show %s: %r", path, error)
+            raise BadRequest(
+                "There is no info: the document of [api] info_json_file_path cannot"
+                " be read, or is not JSON."
+            ) from None
+        return Answer(document)
+
+
+class MaintenanceStatus(ResourceType):
+    """Body of ``/maintenance``."""
+
+    status = Text
+
+
+def _always(call: Call, status: Status) -> bool:
+    return True
+
+
+class Maintenance(Resource):
+    """``/maintenance`` (§ 7.4). The engines follow the status that is set here."""
+
+    routes = (
+        Route("GET", "", "get", policy.OPEN),
+        Route("PUT", "", "put", "maintenance:update", in_maintenance=_always),
+    )
+
+    def get(self, call: Call) -> MaintenanceStatus:
         with call.services.database.read() as connection:
-            call.services.database.now(connection)
-        return Answer({"detailed": False, "reasons": []})
+            return MaintenanceStatus(status=maintenance.status(connection).value)
+
+    def put(self, call: Call) -> MaintenanceStatus:
+        """Works while every engine is down: they follow when they are back."""
+        wanted = call.read(MaintenanceStatus).sent().get("status")
+        if wanted == Status.PAUSING:
+            raise BadRequest(
+                "PAUSING is an intermediate state: ask for PAUSED, which it leads to,"
+                " or for RUNNING."
+            )
+        if wanted not in tuple(Status):
+            raise BadRequest(
+                f"Not found {wanted} maintenance state: expected PAUSED or RUNNING."
+            )
+        status = call.services.database.replay(
+            lambda connection: maintenance.change(connection, Status(wanted))
+        )
+        LOG.warning(
+            "Maintenance: %s, asked for by request %s", status, call.context.request_id
+        )
+        return MaintenanceStatus(status=status.value)
+
+
+class Health(Resource):
+    """``GET /healthcheck`` (§ 6.2): this process answers and reads the database.
+
+    Any ``Accept`` is fine; what is not known gets plain text.
+    """
+
+    public = True
+    routes = (Route("GET", "", "get", policy.OPEN, query=None, raw=True),)
+
+    def get(self, call: Call) -> Answer:
+        reasons = []
+        try:
+            with call.services.database.read() as connection:
+                call.services.database.now(connection)
+                maintenance.status(connection)
+        except Exception:
+            LOG.exception("The health check failed")
+            reasons.append("The database cannot be read.")
+        content_type, write = _health_form(call.accept)
+        body = write(reasons).encode()
+        return Answer(body, 503 if reasons else 200, content_type)
+
+
+def _plain(reasons: list[str]) -> str:
+    return "\n".join(reasons)
+
+
+def _page(reasons: list[str]) -> str:
+    rows = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+    return (
+        "<!DOCTYPE html><html><head><title>Healthcheck Status</title></head>"
+        f"<body><ul>{rows}</ul></body></html>"
+    )
+
+
+def _object(reasons: list[str]) -> str:
+    return json.dumps({"detailed": False, "reasons": reasons})
+
+
+_FORMS: Final[Mapping[str, Callable[[list[str]], str]]] = {
+    "text/plain": _plain,
+    "text/html": _page,
+    "application/json": _object,
+}
+
+
+def _health_form(accept: Any) -> tuple[str, Callable[[list[str]], str]]:
+    offers = accept.acceptable_offers(tuple(_FORMS))
+    chosen = offers[0][0] if offers else "text/plain"
+    return chosen, _FORMS[chosen]
 
 
 class Root:
@@ -58,7 +177,18 @@ class Root:
         self._collections = collections
         self._versions = Versions()
         self._version_two = VersionTwo()
-        self._health = Health() if health else None
+        self._single: dict[str, Resource] = {
+            "info": Info(),
+            "maintenance": Maintenance(),
+        }
+        if health:
+            self._single["healthcheck"] = Health()
+
+    @property
+    def rules(self) -> set[str]:
+        """Policy rules of all routes."""
+        found = (*self._collections.values(), *self._single.values())
+        return {route.rule for resource in found for route in resource.routes}
 
     @expose()  # type: ignore[untyped-decorator]
     def _route(self, args: list[str], request: Request) -> tuple[Any, list[str]]:
@@ -82,8 +212,8 @@ class Root:
             return self._versions, ()
         if segments == ["v2", ""]:
             return self._version_two, ()
-        if segments == ["healthcheck"] and self._health is not None:
-            return self._health, ()
+        if len(segments) == 1 and segments[0] in self._single:
+            return self._single[segments[0]], ()
         if segments == ["v2"]:
             if request.method == "GET":
                 raise exc.HTTPFound(location=f"{request.application_url}/v2/")
@@ -99,6 +229,13 @@ class Root:
         answer = resource.run(route, values, call)
         if answer.status == 204:
             return Response(status=204, content_type=None)
+        if isinstance(answer.body, bytes):
+            return Response(
+                status=answer.status,
+                body=answer.body,
+                content_type=answer.content_type,
+                charset="utf-8",
+            )
         charset = "utf-8" if route.raw and request.method != "GET" else None
         return Response(
             status=answer.status,
