@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +235,21 @@ class House:
         for sweep in self.engine.sweeps:
             sweep.run_once()
         self.settle()
+
+    def follow_maintenance(self, waiting: list[int] | None = None) -> dict[str, int]:
+        """One pass of the sweep of maintenance; this thread decides meanwhile.
+
+        :param waiting: gets how many events were decided in each turn.
+        """
+        [sweep] = [s for s in self.engine.sweeps if s.name == "engine-maintenance"]
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(sweep.run_once)
+            while not done.done():
+                counts = self.engine.loop.run_once(timeout=0.01)
+                if waiting is not None and counts:
+                    waiting.append(counts["events"])
+        self.settle()
+        return dict(done.result())
 
     # -- Looking --------------------------------------------------------------
 

@@ -23,9 +23,6 @@ from mistral.db.models import (
 
 ROW: Final = "maintenance"
 
-BY: Final = "maintenance"
-"""``paused_by`` of the runs that it paused."""
-
 LEASE: Final = timedelta(seconds=10)
 
 
@@ -106,7 +103,8 @@ def to_tell(found: Status, limit: int, after: tuple[datetime, str] | None) -> Se
     :param after: the last one of the page before.
     """
     run = workflow_executions.c
-    wanted = run.paused_by == BY if found is Status.RUNNING else run.state == "RUNNING"
+    left = run.paused_by.is_not(None)
+    wanted = left if found is Status.RUNNING else run.state == "RUNNING"
     query = select(run.id, run.created_at).where(wanted)
     if after is not None:
         made, id = after

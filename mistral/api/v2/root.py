@@ -136,7 +136,7 @@ class Health(Resource):
 
 
 def _plain(reasons: list[str]) -> str:
-    return "\n".join(reasons)
+    return "\n".join(reasons) or "OK"
 
 
 def _page(reasons: list[str]) -> str:
