@@ -10,7 +10,7 @@ import pytest
 from webob import Request
 
 from mistral.clock import SystemClock
-from mistral.cmd.compose import api_app
+from mistral.cmd.api_role import api_app
 from mistral.config import load
 from mistral.db.database import Database
 
