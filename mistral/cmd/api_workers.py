@@ -6,7 +6,6 @@ The master loads the code and never uses it: its workers share those pages.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from mistral.clock import SystemClock
 from mistral.cmd.api_role import API_THREADS, api_app
 from mistral.cmd.children import end_with_parent
 from mistral.cmd.logs import start_logging
+from mistral.cmd.memory import settle, share_heaps
 from mistral.cmd.messaging import make_bus
 from mistral.cmd.names import server_name
 from mistral.cmd.storage import DatabaseService, make_database
@@ -85,8 +85,7 @@ def serve(settings: Settings) -> int:
     check.start()
     # a connection must not be shared with the workers
     check.stop()
-    gc.collect()
-    gc.freeze()
+    settle()
     try:
         _Workers(settings).run()
     except SystemExit as end:
@@ -95,6 +94,7 @@ def serve(settings: Settings) -> int:
 
 
 def main() -> int:
+    share_heaps()
     settings = load(sys.argv[1:])
     start_logging(settings)
     end_with_parent()

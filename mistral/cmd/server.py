@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 
 from mistral.cmd.compose import build, is_one_process
 from mistral.cmd.logs import start_logging
+from mistral.cmd.memory import settle, share_heaps
 from mistral.config import Settings, load
 from mistral.errors import MistralError
 
@@ -35,6 +35,7 @@ def run(
     """:param roles: instead of those of the settings.
     :param worker: this process is that child of a server.
     """
+    share_heaps()
     try:
         settings = load(argv)
         start_logging(settings)
@@ -48,9 +49,7 @@ def run(
     except MistralError as error:
         print(f"mistral-server: {error.message}", file=sys.stderr)
         return 1
-    # What is there now stays: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
+    settle()
     LOG.info("mistral-server is up: %s", ", ".join(roles))
     end.wait()
     LOG.info("mistral-server drains")
