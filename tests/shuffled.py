@@ -25,6 +25,7 @@ from mistral.messages import (
     COMPLETED,
     ActionFinished,
     CallAction,
+    ChildReopened,
     ChildResumed,
     ClaimAction,
     Event,
@@ -279,8 +280,8 @@ class Shuffled(Simulator):
     def check(self, before: tuple[dict[str, str], Counter[str]], event: Event) -> None:
         states, made = before
         now, made_now = self.shape()
-        # Whoever resumes may start things and be held again by the next of them.
-        going = (ResumeWorkflow, ChildResumed, RerunTask, SkipTask)
+        # Whoever goes on may start things and be held, or fail, again by them.
+        going = (ResumeWorkflow, ChildResumed, ChildReopened, RerunTask, SkipTask)
         resumed = isinstance(event, going)
         for id, state in states.items() if not resumed else ():
             idle = state == State.PAUSED or state in COMPLETED

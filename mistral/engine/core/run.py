@@ -358,7 +358,8 @@ class Run(Row):
         "waiting": 0,
         # A turn stopped at its limit: finished tasks are still to be routed.
         "behind": False,
-        # Something was rerun or skipped: whatever follows may run once more.
+        # Something was rerun or skipped, or a clause went on behind a pause:
+        # whatever follows may come once more.
         "redone": False,
         # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
         "parent": None,

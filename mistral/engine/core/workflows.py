@@ -91,6 +91,8 @@ def _route(case: Case, task: Task) -> None:
         return
     if task.rest is not None:
         commands, task.rest = task.rest, None
+        # Behind a pause its clause may name a join once more.
+        run.redone = True
     else:
         try:
             fired = routing.next_edges(case, task, case.spec_of(task))
