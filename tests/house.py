@@ -23,7 +23,7 @@ from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
 from mistral.db.database import Database
 from mistral.db.definitions import Author, Place, create_actions, create_workflows
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer

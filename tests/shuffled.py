@@ -18,7 +18,8 @@ from typing import Any
 
 from simulator import CONTEXT, Simulator
 
-from mistral.engine.core.run import Changes, Rules, Task
+from mistral.engine.core.ports import Rules
+from mistral.engine.core.run import Changes, Task
 from mistral.errors import CallerError
 from mistral.lang.parse import workflow_from_dict
 from mistral.messages import (

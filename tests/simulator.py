@@ -20,7 +20,8 @@ from fakes import FakeClock
 from mistral.actions.registry import Registry
 from mistral.config import load
 from mistral.engine.core.decide import decide
-from mistral.engine.core.run import Action, Changes, Rules, Run, Task, changes
+from mistral.engine.core.ports import Rules
+from mistral.engine.core.run import Action, Changes, Run, Task, changes
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
 from mistral.messages import (

@@ -17,7 +17,7 @@ from webob import Request
 
 from mistral.api.app import Services, make_app
 from mistral.config import Settings
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.errors import BadRequest
 from mistral.messages import (
     ActionTurnedAsync,

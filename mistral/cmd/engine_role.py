@@ -13,7 +13,7 @@ from mistral.cmd.names import new_id
 from mistral.cmd.notifier_role import make_courier
 from mistral.config import ExpirationSettings, Settings
 from mistral.db.database import Database
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer

@@ -25,7 +25,7 @@ from mistral.db.models import (
     workflow_executions,
     workflows,
 )
-from mistral.engine.core.run import Descriptor, Rules
+from mistral.engine.core.ports import Descriptor, Rules
 from mistral.errors import Bug
 from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View

@@ -12,7 +12,7 @@ from whole import Whole
 
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.messages import StartWorkflow
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")

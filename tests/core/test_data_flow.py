@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.errors import BadRequest, MistralError
 from mistral.messages import PauseWorkflow, ResumeWorkflow, UpdateAction
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.messages import (
     PauseWorkflow,
     RerunTask,

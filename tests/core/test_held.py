@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator import CONTEXT, SUCCESS, Simulator
 
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.messages import (
     COMPLETED,
     PauseWorkflow,

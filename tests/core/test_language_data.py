@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.errors import AuthorError, BadRequest
 from mistral.messages import SkipTask
 

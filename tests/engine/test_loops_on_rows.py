@@ -7,7 +7,7 @@ from pathlib import Path
 from house import House
 
 from mistral.db import models
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.messages import SkipTask
 
 LOOP = """version: '2.0'

@@ -9,7 +9,7 @@ import pytest
 from house import CALLER, House
 
 from mistral.db import models
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.engine.notices import AGAIN_SECONDS
 from mistral.errors import Unavailable
 from mistral.messages import Notify, StartWorkflow

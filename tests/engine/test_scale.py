@@ -18,7 +18,7 @@ from sqlalchemy import event
 
 from mistral.db import models
 from mistral.db.database import Database
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.expressions.evaluate import Evaluator, ExpressionSettings
 
 INSTRUCTIONS = 10

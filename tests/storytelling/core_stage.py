@@ -12,7 +12,7 @@ from simulator import MemoryStore, Simulator
 
 from mistral.actions.registry import Registry
 from mistral.config import Settings
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.executors.runner import Runner
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import (

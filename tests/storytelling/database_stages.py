@@ -30,7 +30,7 @@ from mistral.db.definitions import (
     create_workflows,
     update_workflows,
 )
-from mistral.engine.core.run import Rules
+from mistral.engine.core.ports import Rules
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.executors.server import ExecutorServer, ExecutorSettings

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mistral.engine.core.data import Case, check_size, merged
-from mistral.engine.core.run import Action, Descriptor, Run, Task, TaskFault, move
+from mistral.engine.core.ports import Descriptor
+from mistral.engine.core.run import Action, Run, Task, TaskFault, move
 from mistral.engine.core.views import env_of, view
 from mistral.errors import AuthorError, ExpressionFault, InvalidInput, WorkflowFault
 from mistral.expressions.facts import View

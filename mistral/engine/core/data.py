@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from mistral.engine.core.ports import Facts
 from mistral.engine.core.rows import same
-from mistral.engine.core.run import Facts, Run, Task
+from mistral.engine.core.run import Run, Task
 from mistral.errors import WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import TaskSpec

@@ -19,17 +19,18 @@ from mistral.engine.core import (
     notices,
     operations,
     policies,
+    results,
     starting,
     tasks,
     workflows,
 )
 from mistral.engine.core.data import Case
-from mistral.engine.core.run import Action, Facts, Run, Task, move
+from mistral.engine.core.ports import Facts
+from mistral.engine.core.run import Run, Task
 from mistral.errors import (
     AuthorError,
     BadRequest,
     CallerError,
-    Forbidden,
     NotFound,
 )
 from mistral.messages import (
@@ -204,15 +205,8 @@ def _delete(case: Case, event: DeleteWorkflow) -> Any:
     return {"id": case.run.id}
 
 
-def _task(case: Case, task_id: str) -> Task | None:
-    run = case.run
-    if task_id not in run.tasks:
-        run.adopt(case.facts.tasks(run.id, ids=[task_id]))
-    return run.tasks.get(task_id)
-
-
 def _wanted(case: Case, task_id: str) -> Task:
-    task = _task(case, task_id)
+    task = results.task_of(case, task_id)
     if task is None:
         raise NotFound(f"Task execution not found [id={task_id}]")
     return task
@@ -234,163 +228,6 @@ def _skip(case: Case, event: SkipTask) -> Any:
     return {"id": task.id}
 
 
-# -- Actions ------------------------------------------------------------------
-
-
-def _action(case: Case, action_id: str) -> Action | None:
-    run = case.run
-    if action_id not in run.actions and not run.standalone:
-        run.adopt_actions(case.facts.actions(run.id, ids=[action_id]))
-    return run.actions.get(action_id)
-
-
-def _claim(case: Case, event: ClaimAction) -> bool:
-    action = _action(case, event.action_id)
-    if action is None or action.completed or action.attempt != event.attempt:
-        return False
-    if action.started_by is None:
-        action.started_by = event.token
-        action.executor_id = event.executor_id
-        action.started_at = action.last_heartbeat = case.now
-        case.run.settled_offers.append(action.id)
-    return bool(action.started_by == event.token)
-
-
-def _finished(case: Case, event: ActionFinished) -> None:
-    action = _action(case, event.action_id)
-    if action is None or action.completed or action.attempt != event.attempt:
-        return
-    _settle(case, action, event.state, event.result, fault=event.fault)
-
-
-def _settle(
-    case: Case, action: Action, state: str, result: Any, *, fault: bool = False
-) -> None:
-    """The outcome of an action, and what it means for its task."""
-    task_id = action.task_execution_id
-    task = None if task_id is None else _task(case, task_id)
-    was = action.state
-    void = task is not None and (action.epoch != task.tries or task.step == "launch")
-    if task is None or void:
-        try:
-            actions.accept(case, action, state, result, fault=fault)
-        except AuthorError:
-            # The action is in ERROR and says why; nobody else is concerned.
-            pass
-        if void:
-            # A later launch has replaced it, or will: its result counts no more.
-            action.accepted = False
-        return
-    doing = "Failed to handle action completion"
-    with lifecycle.forced(case, task, doing, action.name):
-        lifecycle.reopen_detached(case, task)
-        actions.accept(case, action, state, result, fault=fault)
-        if not task.completed:
-            children.action_finished(case, task, action, was)
-    workflows.advance(case)
-
-
-def _turned_async(case: Case, event: ActionTurnedAsync) -> None:
-    action = _action(case, event.action_id)
-    if action is None or action.completed or action.attempt != event.attempt:
-        return
-    action.is_sync = False
-    if case.run.completed and action.task_execution_id:
-        lifecycle.close_open(case)
-
-
-def _executor_lost(case: Case, event: ExecutorLost) -> None:
-    action = _action(case, event.action_id)
-    if (
-        action is None
-        or action.completed
-        or action.attempt != event.attempt
-        or action.executor_id != event.executor_id
-        or not action.is_sync
-    ):
-        return
-    if action.safe_rerun and action.call is not None:
-        action.attempt += 1
-        action.started_by = action.executor_id = action.started_at = None
-        case.effects.append(actions.offer_of(action, case.run))
-        return
-    text = (
-        f"Heartbeat wasn't received. [executor={event.executor_id}, "
-        f"last sign={event.last_seen}]"
-    )
-    _settle(case, action, State.ERROR, text)
-
-
-def _nobody_came(case: Case, event: NobodyCame) -> None:
-    action = _action(case, event.action_id)
-    if action is None or action.completed or action.started_by is not None:
-        return
-    if action.attempt == event.attempt:
-        text = "Heartbeat wasn't received. [no executor took the action]"
-        _settle(case, action, State.ERROR, text)
-
-
-def _update_action(case: Case, event: UpdateAction) -> Any:
-    action = _action(case, event.action_id)
-    if action is None:
-        raise NotFound(f"Action execution not found [id={event.action_id}]")
-    answer = {"id": action.id}
-    if event.state in (State.PAUSED, State.RUNNING):
-        _hold(case, action, event.state)
-        return answer
-    if event.state not in COMPLETED or event.state == State.SKIPPED:
-        raise BadRequest(
-            "Error. Expected one of ['SUCCESS', 'ERROR', 'CANCELLED', 'PAUSED', "
-            f"'RUNNING'], actual: {event.state}"
-        )
-    result = event.result
-    if event.state == State.ERROR and not result:
-        result = "Unknown error"
-    if event.state == State.CANCELLED:
-        result = None
-    if action.completed:
-        if action.state == event.state and action.output == {"result": result}:
-            return answer
-        raise BadRequest(
-            f"Action execution {action.id} is already completed [state={action.state}]"
-        )
-    _settle(case, action, event.state, result, fault=event.fault)
-    return answer
-
-
-def _hold(case: Case, action: Action, state: str) -> None:
-    """PAUSED and RUNNING of an asynchronous action; task and run follow."""
-    if action.state == state:
-        return
-    if action.completed:
-        raise BadRequest(f"Invalid state transition from {action.state} to {state}.")
-    if state == State.PAUSED and action.is_sync:
-        raise BadRequest(
-            "Transition to the PAUSED state is only supported for asynchronous "
-            "action execution."
-        )
-    move(case.run, action, state)
-    task = _task(case, action.task_execution_id) if action.task_execution_id else None
-    if task is None:
-        return
-    if state == State.PAUSED:
-        children.hold(case, task, upwards=True)
-        return
-    children.action_went_on(case, task)
-
-
-def _delete_action(case: Case, event: DeleteAction) -> Any:
-    action = _action(case, event.action_id)
-    if action is None:
-        raise NotFound(f"Action execution not found [id={event.action_id}]")
-    if not case.run.standalone:
-        raise Forbidden("Only action executions without a task can be deleted.")
-    if not action.completed:
-        raise Forbidden("Only completed action executions can be deleted.")
-    case.run.deleted = True
-    return {"id": action.id}
-
-
 # -- Timers, pages, sub-workflows ---------------------------------------------
 
 
@@ -407,7 +244,7 @@ def _woke(case: Case, event: Woke) -> None:
         )
         workflows.advance(case)
         return
-    task = _task(case, event.task_id)
+    task = results.task_of(case, event.task_id)
     if task is None or task.completed or run.completed:
         return
     if event.key == "timeout":
@@ -449,7 +286,7 @@ def run_rows(case: Case) -> Any:
 
 
 def _more_items(case: Case, event: MoreItems) -> None:
-    task = _task(case, event.task_id)
+    task = results.task_of(case, event.task_id)
     if task is None or event.epoch != task.tries or task.state != State.RUNNING:
         return
     if case.run.state != State.RUNNING:
@@ -463,7 +300,7 @@ def _child(
     function: Callable[[Case, Task, Any], None],
 ) -> Callable[[Case, Any], None]:
     def handle(case: Case, event: Any) -> None:
-        task = _task(case, event.task_id)
+        task = results.task_of(case, event.task_id)
         if task is not None:
             function(case, task, event)
 
@@ -489,13 +326,13 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteWorkflow: _delete,
     RerunTask: _rerun,
     SkipTask: _skip,
-    ClaimAction: _claim,
-    ActionFinished: _finished,
-    ActionTurnedAsync: _turned_async,
-    ExecutorLost: _executor_lost,
-    NobodyCame: _nobody_came,
-    UpdateAction: _update_action,
-    DeleteAction: _delete_action,
+    ClaimAction: results.claim,
+    ActionFinished: results.finished,
+    ActionTurnedAsync: results.turned_async,
+    ExecutorLost: results.executor_lost,
+    NobodyCame: results.nobody_came,
+    UpdateAction: results.update,
+    DeleteAction: results.delete,
     Woke: _woke,
     MoreItems: _more_items,
     MaintenanceChanged: _maintenance_changed,

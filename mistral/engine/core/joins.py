@@ -18,16 +18,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from mistral.engine.core import reach
 from mistral.engine.core.data import Case, meet, outbound
 from mistral.engine.core.run import Run, Task
 from mistral.lang.graph import graph_of
-from mistral.lang.specs import WorkflowSpec
 from mistral.messages import State
 
 NOT_TRIGGERED: Final = "not triggered"
 IMPOSSIBLE: Final = "impossible route"
-FIRST_LOOK: Final = 16
-"""Names that the first look behind the inbound tasks of a join takes."""
 DEAD: Final = frozenset({NOT_TRIGGERED, IMPOSSIBLE})
 
 Verdict = Literal["run", "fail"] | None
@@ -96,14 +94,14 @@ def _is_next_pass(
 
 def passes_after(case: Case, task: Task) -> dict[str, int] | None:
     """What ``passes`` is for the tasks that this one leads to."""
-    if task.unique_key is None or not _is_on_loop(case.run.spec, task.name):
+    if task.unique_key is None or not reach.is_on_loop(case.run.spec, task.name):
         return task.passes
     return {**(task.passes or {}), task.name: task.round}
 
 
 def _keep(case: Case, join: Task, source: Task) -> None:
     """Keep what a source hands on whose row is used again in its next round."""
-    if source.unique_key is None or not _is_on_loop(case.run.spec, source.name):
+    if source.unique_key is None or not reach.is_on_loop(case.run.spec, source.name):
         return
     context, versions = outbound(case, source)
     join.brought = {
@@ -129,10 +127,6 @@ def _contributor(case: Case, join: Task, row: Mapping[str, Any]) -> Task | None:
     return Task(id=found[0].id, name=found[0].name, seq=found[0].seq, **values)
 
 
-def _is_on_loop(spec: WorkflowSpec, name: str) -> bool:
-    return name in graph_of(spec).on_loops
-
-
 def _replace(
     case: Case, join: Task, row: Mapping[str, Any], source: Task, event: str
 ) -> None:
@@ -150,7 +144,7 @@ def miss(case: Case, join: Task, source: Task) -> None:
     """An inbound task ended without firing its transition to the join."""
     if join.state != State.WAITING or _contribution(case, join, source) is not None:
         return
-    if not case.run.redone and runs_once(case.run.spec, source.name):
+    if not case.run.redone and reach.runs_once(case.run.spec, source.name):
         _note(case, join, source.name, source.id, NOT_TRIGGERED)
     else:
         _look(case, join, source.name)
@@ -185,7 +179,7 @@ def give_up(case: Case, join: Task) -> None:
     """Nothing is in progress that could lead to the join any more."""
     known = _known(case, join)
     names = graph_of(case.run.spec).inbound(join.name)
-    latest = _Latest(case, names)
+    latest = reach.Latest(case, names)
     for name in names:
         if name not in known:
             _note_last(case, join, name, latest.get(name))
@@ -193,19 +187,19 @@ def give_up(case: Case, join: Task) -> None:
 
 def _look(case: Case, join: Task, *names: str) -> None:
     """Note what these inbound tasks brought, or that they cannot come."""
-    latest = _Latest(case, names)
+    latest = reach.Latest(case, names)
     consumed = _consumed(case, join, map(latest.get, names))
     for name in names:
         task = latest.get(name)
         if task is not None:
-            if not _is_routed(task):
+            if not reach.is_routed(task):
                 continue
-            if task.id not in consumed and _event_of(task, join.name):
+            if task.id not in consumed and reach.event_of(task, join.name):
                 _note_last(case, join, name, task)
                 continue
-        coming, witness = _can_come(case.run.spec, name, latest, join)
+        coming, witness = reach.can_come(case.run.spec, name, latest, join)
         if witness is not None:
-            _watch(witness, join)
+            reach.watch(witness, join)
         if not coming:
             # What it brought before still counts.
             _note_last(case, join, name, task)
@@ -215,7 +209,7 @@ def _note_last(case: Case, join: Task, name: str, task: Task | None) -> None:
     if task is None:
         _note(case, join, name, None, IMPOSSIBLE)
     else:
-        event = _event_of(task, join.name) or NOT_TRIGGERED
+        event = reach.event_of(task, join.name) or NOT_TRIGGERED
         _keep(case, join, task)
         _note(case, join, name, task.id, event)
 
@@ -287,38 +281,6 @@ def _met_passes(sources: Iterable[Task]) -> dict[str, int] | None:
     return found or None
 
 
-def runs_once(spec: WorkflowSpec, name: str) -> bool:
-    """Whether a task can have one execution only, so that a second trigger by
-    it need not be looked for."""
-    memo: dict[str, bool] = spec.derived.setdefault("runs_once", {})
-    stack = [name]
-    graph = graph_of(spec)
-    while stack:
-        current = stack[-1]
-        if current in memo:
-            stack.pop()
-            continue
-        inbound = graph.inbound(current)
-        single = len(inbound) <= 1 or spec.tasks[current].join is not None
-        if not single or current in graph.on_loops:
-            memo[current] = False
-            continue
-        missing = [each for each in inbound if each not in memo]
-        if missing:
-            stack.extend(missing)
-            continue
-        memo[current] = all(memo[each] for each in inbound) and all(
-            _edges(spec, each, current) == 1 for each in inbound
-        )
-    return memo[name]
-
-
-def _edges(spec: WorkflowSpec, source: str, target: str) -> int:
-    task = spec.tasks[source]
-    clauses = (task.on_success, task.on_error, task.on_complete, task.on_skip)
-    return sum(edge.target == target for clause in clauses for edge in clause.edges)
-
-
 def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | None:
     """What this inbound task gave to the present round."""
     for row in case.run.arrivals:
@@ -328,7 +290,7 @@ def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | N
             return row
     # After a rerun, a skip or a reopened sub-workflow it may come once more, and
     # so may all that follow from it.
-    once = not case.run.redone and runs_once(case.run.spec, source.name)
+    once = not case.run.redone and reach.runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
     rounds = (join.round, join.round + 1)
@@ -376,7 +338,9 @@ def _consumed(case: Case, join: Task, tasks: Iterable[Task | None]) -> set[str]:
     left = {
         task.id
         for task in tasks
-        if task is not None and _is_routed(task) and _event_of(task, join.name)
+        if task is not None
+        and reach.is_routed(task)
+        and reach.event_of(task, join.name)
     }
     newer = (join.newer or {}).values()
     found = left & {id for round, id, _ in newer if round < join.round}
@@ -392,106 +356,9 @@ def _consumed(case: Case, join: Task, tasks: Iterable[Task | None]) -> set[str]:
     return found
 
 
-class _Latest:
-    """The latest execution of each task of the run, fetched as the walk back from a
-    join asks for it.
-
-    :param names: fetched at once. The walk passes tasks that have not run and ends at
-        those that have; each further fetch takes twice as many of the names before
-        it, so that a long walk costs few statements and a short one few rows.
-    """
-
-    def __init__(self, case: Case, names: Iterable[str]) -> None:
-        self._run = case.run
-        self._facts = case.facts
-        self._graph = graph_of(case.run.spec)
-        self._found: dict[str, Task] = {}
-        for task in case.run.tasks.values():
-            self._keep(task)
-        self._asked: set[str] = set()
-        self._most = FIRST_LOOK
-        self._fetch(names)
-
-    def get(self, name: str) -> Task | None:
-        if name not in self._asked:
-            self._fetch(self._before(name))
-        return self._found.get(name)
-
-    def _before(self, name: str) -> list[str]:
-        names, seen = [name], {name}
-        for current in names:
-            if len(names) >= self._most:
-                break
-            fresh = set(self._graph.inbound(current)) - self._asked - seen
-            seen |= fresh
-            names.extend(fresh)
-        self._most *= 2
-        return names
-
-    def _fetch(self, names: Iterable[str]) -> None:
-        wanted = set(names) - self._asked
-        self._asked |= wanted
-        if wanted and not self._run.is_new:
-            rows = self._facts.tasks(self._run.id, names=wanted, latest=True)
-            for task in self._run.adopt(rows):
-                self._keep(task)
-
-    def _keep(self, task: Task) -> None:
-        old = self._found.get(task.name)
-        if old is None or old.seq < task.seq:
-            self._found[task.name] = task
-
-
 def _by_id(case: Case, ids: list[str]) -> list[Task]:
     run: Run = case.run
     missing = [id for id in ids if id not in run.tasks]
     if missing:
         run.adopt(case.facts.tasks(run.id, ids=missing))
     return [run.tasks[id] for id in ids if id in run.tasks]
-
-
-def _event_of(task: Task, target: str) -> str | None:
-    for name, event in task.next_tasks or ():
-        if name == target:
-            return str(event)
-    return None
-
-
-def _is_routed(task: Task) -> bool:
-    return task.completed and task.processed
-
-
-def _can_come(
-    spec: WorkflowSpec, name: str, latest: _Latest, join: Task
-) -> tuple[bool, Task | None]:
-    """Whether a task can still be reached, for the first time or once more,
-    and because of whom; a cycle by itself offers no route (ENG-089)."""
-    graph = graph_of(spec)
-    if latest.get(name) is not None and runs_once(spec, name):
-        return False, None
-    seen = {name, join.name}
-    stack = [name]
-    while stack:
-        current = stack.pop()
-        inbound = graph.inbound(current)
-        if not inbound and latest.get(current) is None:
-            return True, None
-        for source in inbound:
-            if source in seen:
-                continue
-            task = latest.get(source)
-            if task is not None:
-                if not _is_routed(task):
-                    return True, task
-                if _event_of(task, current) and latest.get(current) is None:
-                    return True, None
-                if runs_once(spec, source):
-                    continue
-            seen.add(source)
-            stack.append(source)
-    return False, None
-
-
-def _watch(witness: Task, join: Task) -> None:
-    if join.id not in (witness.watchers or ()):
-        witness.watchers = [*(witness.watchers or ()), join.id]

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from mistral.engine.core.data import Case, check_size, meet, resolved
-from mistral.engine.core.run import Facts, Task, move
+from mistral.engine.core.ports import Facts
+from mistral.engine.core.run import Task, move
 from mistral.engine.core.views import view
 from mistral.engine.core.wording import message_of
 from mistral.errors import (

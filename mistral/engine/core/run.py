@@ -3,8 +3,6 @@
 A ``Run`` is its header and those tasks and actions that events concern. Rules
 change it in place and then somebody asks for ``changes()``. Values inside
 (dicts, lists) are replaced, never changed, so that a change is seen.
-
-``Facts`` is the read-only port through which rules fetch what is not loaded.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from mistral.engine.core.rows import Row
 from mistral.engine.core.states import may_move
 from mistral.errors import Bug, TransitionRefused, WorkflowFault
-from mistral.expressions.facts import View
-from mistral.lang.specs import ActionSpec, WorkflowSpec
+from mistral.lang.specs import WorkflowSpec
 from mistral.messages import COMPLETED, State
 
 STATE_INFO_LIMIT: Final = 65_500
@@ -29,102 +26,6 @@ STATE_INFO_LIMIT: Final = 65_500
 class TaskFault(WorkflowFault):
     """Fails one task in the ordinary way: retry and ``on-error`` apply
     (spec/engine.md § 2.8). Other faults of the author end the run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Settings of the engine that decisions depend on.
-
-    :param field_limit: bytes of JSON of one input, output or published set;
-        negative: unlimited.
-    :param large_value: bytes from which a value is stored once per run.
-    :param page: items that one turn opens.
-    :param steps: tasks that one turn finishes by itself.
-    :param notify: publishers of every root run, besides its own.
-    """
-
-    merge_strategy: str = "replace"
-    versioning: bool = True
-    field_limit: int = 1024 * 1024
-    inline_actions: bool = True
-    large_value: int = 4096
-    page: int = 500
-    steps: int = 500
-    notify: tuple[Mapping[str, Any], ...] = ()
-
-
-class Descriptor(Protocol):
-    """What the core asks of an action (``actions.registry.Descriptor``)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def is_sync(self) -> bool | None: ...
-    @property
-    def inline(self) -> Any: ...
-
-
-class Facts(Protocol):
-    """Read-only look-ups; rows are mappings of column → value.
-
-    Rows of the run itself may be older than what is loaded: rules take them
-    through ``Run.adopt``, which prefers the loaded object.
-    """
-
-    rules: Rules
-    maintenance: str
-    """Status while it is not RUNNING (§ 10.7): nothing may start; else empty."""
-
-    def evaluate(self, tree: Any, view: View) -> Any: ...
-    def uuid(self) -> str: ...
-    def spec(self, spec_id: str) -> WorkflowSpec: ...
-    def workflow(
-        self, id: str | None, name: str | None, namespace: str, project_id: str
-    ) -> Mapping[str, Any] | None: ...
-    def definition(self, workflow_id: str, spec_id: str) -> str | None: ...
-    def environment(self, name: str, project_id: str) -> Mapping[str, Any] | None: ...
-    def adhoc(
-        self, name: str, namespace: str, project_id: str
-    ) -> ActionSpec | None: ...
-    def action(
-        self, name: str, namespace: str, project_id: str
-    ) -> Descriptor | None: ...
-    def check_input(self, descriptor: Descriptor, given: Mapping[str, Any]) -> None: ...
-    def header(self, run_id: str) -> Mapping[str, Any] | None: ...
-    def tasks(
-        self,
-        run_id: str,
-        *,
-        ids: Iterable[str] | None = None,
-        names: Iterable[str] | None = None,
-        states: Iterable[str] | None = None,
-        processed: bool | None = None,
-        has_next: bool | None = None,
-        latest: bool = False,
-    ) -> Sequence[Mapping[str, Any]]: ...
-    def project_tasks(
-        self, project_id: str, limit: int
-    ) -> Sequence[Mapping[str, Any]]: ...
-    def actions(
-        self,
-        run_id: str,
-        *,
-        ids: Iterable[str] | None = None,
-        task_ids: Iterable[str] | None = None,
-        states: Iterable[str] | None = None,
-    ) -> Sequence[Mapping[str, Any]]: ...
-    def children(self, task_ids: Iterable[str]) -> Sequence[Mapping[str, Any]]: ...
-    def arrivals(
-        self,
-        join_id: str,
-        inbound: str | None = None,
-        *,
-        rounds: tuple[int, int] | None = None,
-    ) -> Sequence[Mapping[str, Any]]: ...
-    def document(self, run_id: str, document_id: str) -> Any: ...
-    def executions(
-        self, project_id: str, limit: int, **filters: Any
-    ) -> Sequence[Mapping[str, Any]]: ...
 
 
 class Task(Row):
