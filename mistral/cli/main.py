@@ -299,6 +299,23 @@ def skip(session: Session, task_or_execution: str, name: str | None) -> None:
     _task(session, task_or_execution, name, {"state": "SKIPPED"})
 
 
+@command()
+@click.argument(
+    "what", type=click.Choice(("status", "on", "off")), default="status", required=False
+)
+def maintenance(session: Session, what: str) -> None:
+    """Show, begin or end maintenance: nothing starts in between.
+
+    PAUSING becomes PAUSED when nothing is being worked on any more.
+    """
+    wanted = {"on": "PAUSED", "off": "RUNNING"}.get(what)
+    found = {"status": session.service.maintenance(wanted)}
+    if session.output.for_people:
+        session.output.say(found["status"])
+    else:
+        session.output.data(found)
+
+
 def _move(session: Session, execution_id: str, body: dict[str, Any]) -> None:
     answer = session.service.put("executions", execution_id, body=body)
     session.output.execution(decoded(answer), session.service.answered_at)

@@ -77,6 +77,8 @@ class Service:
                 f"expected an address such as {DEFAULT_URL}, found '{url}'"
             )
         self.url = url.rstrip("/")
+        #: What concerns the service as a whole lies beside the version.
+        self.root = self.url.removesuffix("/v2")
         self._session = requests.Session()
         # A proxy named in the environment cannot reach this machine's loopback.
         self._session.trust_env = not _is_loopback(parts.hostname)
@@ -91,6 +93,13 @@ class Service:
 
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         return self._call("POST", path, json_body=body)
+
+    def maintenance(self, wanted: str | None = None) -> str:
+        """The status, after asking for ``wanted`` if that is given (§ 7.4)."""
+        method = "PUT" if wanted else "GET"
+        body = {"status": wanted} if wanted else None
+        answer = self._call(method, ("maintenance",), json_body=body, base=self.root)
+        return str(answer["status"])
 
     def post_text(self, *path: str, text: str, **query: Any) -> Any:
         return self._call("POST", path, query=query, text=text)
@@ -116,6 +125,7 @@ class Service:
         query: Mapping[str, Any] | None = None,
         json_body: Mapping[str, Any] | None = None,
         text: str | None = None,
+        base: str | None = None,
     ) -> Any:
         headers = {"Accept": "application/json"}
         body: bytes | None = None
@@ -123,7 +133,7 @@ class Service:
             # Raw endpoints read text whatever its type says.
             headers = {"Content-Type": "text/plain; charset=utf-8", "Accept": "*/*"}
             body = text.encode()
-        target = "/".join((self.url, *(quote(part, safe="") for part in path)))
+        target = "/".join((base or self.url, *(quote(part, safe="") for part in path)))
         asked = {name: value for name, value in (query or {}).items() if value != ""}
         try:
             answer = self._session.request(

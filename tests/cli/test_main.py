@@ -221,6 +221,34 @@ def test_moves_are_one_put(service, control, verb, state):
     assert service.requests[0].json == {"state": state}
 
 
+@pytest.mark.parametrize(
+    ("word", "wanted", "now"),
+    [
+        ((), None, "RUNNING"),
+        (("status",), None, "PAUSED"),
+        (("on",), "PAUSED", "PAUSING"),
+        (("off",), "RUNNING", "RUNNING"),
+    ],
+)
+def test_maintenance_is_shown_begun_and_ended(service, control, word, wanted, now):
+    service.on("PUT" if wanted else "GET", "/maintenance", (200, {"status": now}))
+    result = control("maintenance", *word)
+    assert (result.exit_code, result.stdout) == (0, f"{now}\n")
+    [asked] = service.requests
+    if wanted:
+        assert asked.json == {"status": wanted}
+    shown = control("maintenance", *word, "-o", "json")
+    assert json.loads(shown.stdout) == {"status": now}
+
+
+def test_maintenance_refused_to_others_is_said(service, control):
+    fault = {"faultstring": "Policy doesn't allow maintenance:update."}
+    service.on("PUT", "/maintenance", (403, fault))
+    result = control("maintenance", "on")
+    assert result.exit_code == 1
+    assert "maintenance:update" in result.stderr
+
+
 def test_cancel_keeps_the_reason(service, control):
     service.on("PUT", f"/executions/{ID}", (200, execution("CANCELLED")))
     control("cancel", ID, "--reason", "too late")
