@@ -15,8 +15,9 @@ import pecan
 from pecan.hooks import PecanHook
 from webob import Request, exc
 
-from mistral.api import auth, policy
+from mistral.api import auth
 from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
+from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
 from mistral.api.v2.action_executions import ActionExecutions
@@ -27,6 +28,7 @@ from mistral.api.v2.root import Root
 from mistral.api.v2.tasks import Tasks
 from mistral.api.v2.workbooks import Workbooks
 from mistral.api.v2.workflows import Workflows
+from mistral.config import empty_source
 from mistral.context import Context
 from mistral.errors import ServiceError
 
@@ -37,9 +39,14 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
     """Makes the ``Call`` once the route is known (§ 2.3, steps 3 and 4)."""
 
     def __init__(
-        self, services: Services, identify: auth.Identify, authenticated: bool
+        self,
+        services: Services,
+        policies: Policies,
+        identify: auth.Identify,
+        authenticated: bool,
     ) -> None:
         self._services = services
+        self._policies = policies
         self._identify = identify
         self._authenticated = authenticated
 
@@ -56,9 +63,10 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
         request_id = request.environ[REQUEST_ID]
         request.context["call"] = Call(
             services=self._services,
+            policies=self._policies,
             context=Context(request_id=request_id)
             if resource.public
-            else self._identify(request.headers, request_id),
+            else self._identify(request, request_id),
             method=request.method,
             host_url=request.application_url,
             query=dict(request.GET),
@@ -111,11 +119,14 @@ def make_app(
         identify = auth.everybody
     found = collections()
     root = Root(found, health=settings.api.healthcheck)
-    policy.check_routes(root.rules)
+    policies = Policies(
+        settings.source or empty_source(), enforce_roles=settings.api.enforce_roles
+    )
+    policies.check_routes(root.rules)
     app = pecan.make_app(
         root,
         hooks=[
-            ReadingHook(services, identify, authenticated),
+            ReadingHook(services, policies, identify, authenticated),
             ErrorHook(services.database.is_retryable),
         ],
         use_context_locals=False,

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from mistral.api import policy
 from mistral.api.rest import Call, is_uuid
 from mistral.db.listing import Condition, Listing, Query
 from mistral.errors import BadRequest
@@ -127,7 +126,7 @@ def all_projects(call: Call, rule: str) -> bool:
     """
     asked = call.flag("all_projects")
     if asked:
-        policy.check(rule, call.context)
+        call.require(rule)
     return asked
 
 

@@ -26,7 +26,7 @@ import wsme.types
 from webob import exc
 from wsme.rest.json import fromjson, tojson
 
-from mistral.api import policy
+from mistral.api.policy import Policies
 from mistral.api.services import Services
 from mistral.api.types import read_json
 from mistral.context import Context
@@ -94,6 +94,7 @@ class Call:
     """
 
     services: Services
+    policies: Policies
     context: Context
     method: str
     host_url: str
@@ -103,6 +104,10 @@ class Call:
     charset: str = "utf-8"
     accept: Any = None
     authenticated: bool = False
+
+    def require(self, rule: str) -> None:
+        """:raises Forbidden: the caller may not do what the rule protects."""
+        self.policies.check(rule, self.context)
 
     def flag(self, name: str) -> bool:
         """A boolean parameter; absent is false."""
@@ -264,11 +269,11 @@ class Resource:
     """A collection below ``/v2``; subclasses declare ``routes``, literal
     segments before parameters.
 
-    :cvar public: nobody has to say who they are.
+    ``public``: nobody is asked who they are (§ 4.1).
     """
 
-    routes: ClassVar[tuple[Route, ...]] = ()
     public: ClassVar[bool] = False
+    routes: ClassVar[tuple[Route, ...]] = ()
 
     def find(
         self, method: str, segments: tuple[str, ...]
@@ -303,7 +308,7 @@ class Resource:
             unknown = sorted(set(call.query) - route.query)
             if unknown:
                 raise BadRequest(f"Unknown argument: {', '.join(unknown)}.")
-        policy.check(route.rule, call.context)
+        call.require(route.rule)
         result = getattr(self, route.handler)(call, *values)
         return result if isinstance(result, Answer) else Answer(result, route.status)
 

@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
-from mistral.api import policy
 from mistral.api.catalogue import DatabaseCatalogue, plugin_functions
 from mistral.api.rest import Call
 from mistral.db.definitions import Author, Place
@@ -33,7 +32,7 @@ def may_publish(call: Call, resource: str, scope: str) -> None:
     :raises Forbidden: the caller may not.
     """
     if scope == "public":
-        policy.check(f"{resource}:publicize", call.context)
+        call.require(f"{resource}:publicize")
 
 
 def namespace_of(call: Call) -> str:

@@ -13,7 +13,7 @@ from mistral.config.author_settings import (
     LegacyActionSettings,
     YaqlGroup,
 )
-from mistral.config.load import ConfigurationFault, load
+from mistral.config.load import ConfigurationFault, empty_source, load
 from mistral.config.options import list_opts, sample
 from mistral.config.settings import (
     ROLES,
@@ -51,6 +51,7 @@ __all__ = [
     "Server",
     "Settings",
     "YaqlGroup",
+    "empty_source",
     "list_opts",
     "load",
     "sample",

@@ -298,3 +298,11 @@ def _suggestion(group: str, dest: str, known: Mapping[str, set[str]]) -> str:
     return (
         f" Is the group [{groups[0]}] meant?" if group not in known and groups else ""
     )
+
+
+def empty_source() -> cfg.ConfigOpts:
+    """What libraries register on and read where nothing was loaded: no files, no
+    command line."""
+    source = cfg.ConfigOpts()
+    source([], project="mistral", default_config_files=[], default_config_dirs=[])
+    return source

@@ -77,6 +77,11 @@ class ApiSettings:
         "Without authentication ([pecan] auth_enable = false) the API refuses to "
         "listen beyond loopback, unless this is true.",
     )
+    enforce_roles: bool = option(
+        False,
+        "Within a project the role reader may read and the role member may also "
+        "change; else every role may do both.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

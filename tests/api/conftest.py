@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from fakes import FakeClock
 from rest import Client
 from servers import fresh_database
+from webob import Request
 
 from mistral.actions.registry import Registry
 from mistral.api.app import Services, make_app
@@ -90,8 +91,8 @@ def api(services: Services) -> Client:
     return Client(make_app(services), services)
 
 
-def _who(headers: Mapping[str, str], request_id: str) -> Context:
-    project = headers["X-Test-Project"]
+def _who(request: Request, request_id: str) -> Context:
+    project = request.headers["X-Test-Project"]
     is_admin = project.startswith("admin:")
     return Context(
         project_id=project.removeprefix("admin:"),

@@ -10,8 +10,10 @@ import pytest
 from rows import Rows, uid
 
 from mistral.api.app import make_app
+from mistral.api.policy import Policies
 from mistral.api.rest import Call
 from mistral.api.v2.action_executions import ActionExecutions
+from mistral.config import empty_source
 from mistral.context import Context
 from mistral.db.models import action_executions
 from mistral.errors import BadRequest, Unavailable
@@ -335,6 +337,7 @@ def _waited_for(
     body = json.dumps({"name": "std.http", "params": params})
     call = Call(
         services=services,
+        policies=Policies(empty_source()),
         context=Context(),
         method="POST",
         host_url="http://localhost",

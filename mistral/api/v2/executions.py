@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 from webob import exc
 
-from mistral.api import listing, policy
+from mistral.api import listing
 from mistral.api.rest import ANY, Call, Resource, Route, is_uuid, parse_uuid
 from mistral.api.v2.reports import report_body
 from mistral.api.v2.runs import (
@@ -112,7 +112,7 @@ class Executions(Resource):
         extra = ("include_output", "all_projects", "nulls")
         listing.all_projects(call, "executions:list:all_projects")
         if "project_id" in call.query:
-            policy.check("executions:list:all_projects", call.context)
+            call.require("executions:list:all_projects")
         return executions_page(call, executions.EXECUTIONS, extra)
 
     def get_one(self, call: Call, execution_id: str) -> Execution:

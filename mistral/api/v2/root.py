@@ -185,9 +185,16 @@ class Root:
             self._single["healthcheck"] = Health()
 
     @property
+    def resources(self) -> dict[str, Resource]:
+        """All there is, by the beginning of its path."""
+        found = {"/": self._versions, "/v2/": self._version_two}
+        found |= {f"/{name}": resource for name, resource in self._single.items()}
+        return found | {f"/v2/{name}": r for name, r in self._collections.items()}
+
+    @property
     def rules(self) -> set[str]:
         """Policy rules of all routes."""
-        found = (*self._collections.values(), *self._single.values())
+        found = self.resources.values()
         return {route.rule for resource in found for route in resource.routes}
 
     @expose()  # type: ignore[untyped-decorator]
