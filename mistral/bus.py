@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import kombu.exceptions
@@ -33,6 +33,7 @@ from mistral import (
     outside,
 )
 from mistral.bus_endpoints import Handler, Messages, OnMessage, Requests
+from mistral.bus_subscriptions import OutsideSubscription, Subscription
 from mistral.errors import BadRequest, Bug, Unavailable, from_wire
 from mistral.messages import (
     ActionFinished,
@@ -69,54 +70,6 @@ _FAILURES: Final = (
 
 OnNotification = outside.OnNotification
 Notification = outside.Notification
-
-
-class Subscription:
-    """What ``serve`` and ``listen`` give: a way to end them."""
-
-    def __init__(
-        self,
-        server: Any,
-        release: threading.Event,
-        ended: Callable[[Subscription], None] = lambda subscription: None,
-    ) -> None:
-        self._server = server
-        self._release = release
-        self._tell = ended
-        self._lock = threading.Lock()
-        self._quiet = False
-        self._ended = False
-
-    def quiet(self) -> None:
-        """Take no more messages; those that were taken go on."""
-        with self._lock:
-            if not self._quiet:
-                self._quiet = True
-                self._server.stop()
-
-    def stop(self) -> None:
-        """``quiet``, then wait until all that was taken is done."""
-        self.quiet()
-        with self._lock:
-            if not self._ended:
-                self._ended = True
-                self._release.set()
-                self._server.wait()
-                self._tell(self)
-
-
-class OutsideSubscription(Subscription):
-    """What ``hear`` gives: it can also be ended for good."""
-
-    queue: str = ""
-
-    def leave(self) -> None:
-        """``stop``, and let the broker forget what waits for this pool, unless
-        somebody else of the pool listens: nobody will ask for it again."""
-        self.stop()
-        remove = getattr(self._server, "remove_queue", None)
-        if remove is not None:
-            remove(self.queue)
 
 
 def check_source(exchange: str, topic: str) -> None:
