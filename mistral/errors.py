@@ -71,6 +71,25 @@ class InvalidInput(BadRequest):
 
     code = "invalid-input"
 
+    @classmethod
+    def listing(
+        cls,
+        name: str,
+        kind: str,
+        missing: Sequence[str],
+        unexpected: Sequence[str],
+    ) -> InvalidInput:
+        """The text of spec/engine.md § 1.7.
+
+        :param kind: class of what was called: ``WorkflowSpec``, ``AdHocAction``.
+        """
+        parts = [f"name={name}", f"class={kind}"]
+        if missing:
+            parts.append(f"missing={list(missing)}")
+        if unexpected:
+            parts.append(f"unexpected={list(unexpected)}")
+        return cls(f"Invalid input [{', '.join(parts)}]")
+
 
 class TransitionRefused(BadRequest):
     """The state table has no such move."""

@@ -53,7 +53,7 @@ class Event(Message):
 
     :cvar answered: somebody waits for an answer (a request).
     :param run_id: the workflow execution whose header guards it; empty for a
-        stand-alone action, which is its own header.
+        stand-alone action or a cron trigger, which are their own headers.
     """
 
     answered: ClassVar[bool] = False
@@ -85,6 +85,8 @@ class StartWorkflow(Request):
     :param parent: for a sub-workflow: ``{"run_id", "task_id", "attempt",
         "index", "root_id", "workbook", "name"}``; the child's failure to start
         is told to the parent, and nothing of it is stored.
+    :param trigger: ``{"type", "id"}`` of what started it by itself; nobody waits
+        for the answer then.
     """
 
     workflow_id: str | None = None
@@ -94,6 +96,7 @@ class StartWorkflow(Request):
     params: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     parent: Mapping[str, Any] | None = None
+    trigger: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -287,6 +290,18 @@ class MoreItems(Event):
 class MaintenanceChanged(Event):
     """Maintenance begins or ends, and the run has not followed yet. What there is
     to do follows from the status as the turn finds it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CronDue(Event):
+    """A cron trigger is to fire; guarded by the trigger's row.
+
+    :param planned: ISO time that it was armed for; a trigger that has moved on
+        ignores it.
+    """
+
+    trigger_id: str = ""
+    planned: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

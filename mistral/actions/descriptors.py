@@ -65,10 +65,9 @@ class Descriptor:
         ]
         unexpected = [name for name in given if name not in declared]
         if missing or unexpected:
-            text = f"Invalid input [name={self.name}, class={self.class_name}"
-            text += f", missing={missing}" if missing else ""
-            text += f", unexpected={unexpected}" if unexpected else ""
-            raise errors.InvalidInput(text + "]")
+            raise errors.InvalidInput.listing(
+                self.name, self.class_name, missing, unexpected
+            )
 
 
 class GeneratedDescriptor(PythonActionDescriptor):  # type: ignore[misc]

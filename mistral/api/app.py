@@ -22,6 +22,7 @@ from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
 from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
+from mistral.api.v2.cron_triggers import CronTriggers
 from mistral.api.v2.environments import Environments
 from mistral.api.v2.executions import Executions
 from mistral.api.v2.root import Root
@@ -94,6 +95,7 @@ def collections() -> dict[str, Resource]:
         "executions": Executions(),
         "tasks": Tasks(),
         "action_executions": ActionExecutions(),
+        "cron_triggers": CronTriggers(),
     }
 
 

@@ -79,6 +79,7 @@ def make_engine(
             answer_seconds=float(settings.messaging.rpc_response_timeout),
             expiration=make_expiration(settings.expiration),
             trace_log=settings.engine.workflow_trace_log_name,
+            cron_triggers=settings.cron_triggers.enabled,
             publish=make_courier(settings).carry
             if settings.notifier.type == "local"
             else None,

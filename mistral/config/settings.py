@@ -303,6 +303,19 @@ class ExpirationSettings:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronTriggerSettings:
+    """Workflows that start by the clock."""
+
+    GROUP: ClassVar[str] = "cron_trigger"
+
+    enabled: bool = option(
+        True,
+        "Engines of this server fire cron triggers. Those that are due while no "
+        "engine fires them do so once when one does again.",
+    )
+
+
 GROUPS: Final[dict[str, type]] = {
     "api": ApiSettings,
     "cors": CorsSettings,
@@ -313,6 +326,7 @@ GROUPS: Final[dict[str, type]] = {
     "messaging": MessagingSettings,
     "heartbeat": HeartbeatSettings,
     "expiration": ExpirationSettings,
+    "cron_triggers": CronTriggerSettings,
     "expressions": ExpressionsGroup,
     "yaql": YaqlGroup,
     "http": HttpSettings,
@@ -353,6 +367,7 @@ class Settings:
     messaging: MessagingSettings = field(default_factory=MessagingSettings)
     heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
     expiration: ExpirationSettings = field(default_factory=ExpirationSettings)
+    cron_triggers: CronTriggerSettings = field(default_factory=CronTriggerSettings)
     expressions: ExpressionsGroup = field(default_factory=ExpressionsGroup)
     yaql: YaqlGroup = field(default_factory=YaqlGroup)
     http: HttpSettings = field(default_factory=HttpSettings)

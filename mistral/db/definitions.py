@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from mistral.context import Context
-from mistral.db import bulk, scope
+from mistral.db import bulk, references, scope
 from mistral.db.models import (
     actions,
     environments,
@@ -166,10 +166,12 @@ def identified(
     table: Table,
     what: str,
     identifier: str,
-    namespace: str,
+    namespace: str | None,
     context: Context,
 ) -> Row:
     """By UUID, whatever its namespace; otherwise by name.
+
+    :param namespace: None for what has none.
 
     :raises NotFound: naming it and the namespace.
     """
@@ -232,9 +234,11 @@ def remove(
     """Delete exactly this row.
 
     :raises Forbidden: it belongs to another project.
+    :raises BadRequest: it is a workflow that triggers refer to.
     """
     scope.require_owner(row, context, f"The {what} '{row['name']}'")
     if table is workflows:
+        references.require_unused(connection, row)
         connection.execute(delete(members).where(members.c.resource_id == row["id"]))
     connection.execute(delete(table).where(table.c.id == row["id"]))
 
@@ -308,7 +312,8 @@ def update_workflows(
     (Q-40). Runs keep the spec they started with.
 
     :raises NotFound: one of them does not exist; nothing may be committed then.
-    :raises Forbidden: one belongs to another project.
+    :raises Forbidden: one belongs to another project, or is to become private
+        although triggers of other projects start it.
     """
     if identifier is not None and len(parsed) != 1:
         raise BadRequest(
@@ -322,6 +327,8 @@ def update_workflows(
             connection, workflows, "workflow", name, place.namespace, author.context
         )
         scope.require_owner(row, author.context, f"The workflow '{row['name']}'")
+        if row["scope"] == "public" and place.scope != "public":
+            references.require_unused_elsewhere(connection, row)
         values = workflow_values(connection, workflow, author.now)
         values["scope"] = place.scope
         if place.namespace:

@@ -47,6 +47,10 @@ OPERATORS: Final = frozenset(
 )
 
 
+MOST: Final = 2**31 - 1
+"""Largest number that a column of whole numbers takes."""
+
+
 class Kind(Enum):
     """What a filter is compared with (spec/rest-api.md § 3.5)."""
 
@@ -55,7 +59,7 @@ class Kind(Enum):
     UUID = auto()
     JSON = auto()
     BOOL = auto()
-    NUMBER = auto()
+    COUNT = auto()
     DATE = auto()
     TAGS = auto()
 
@@ -280,12 +284,16 @@ def _bool(column: Any, condition: Condition) -> ColumnElement[bool]:
     return column.is_(value if condition.operator == "eq" else not value)  # type: ignore[no-any-return]
 
 
-def _number(column: Any, condition: Condition) -> ColumnElement[bool]:
-    try:
-        return _by_order(column, condition, int(condition.value))
-    except ValueError:
-        message = f"The filter '{condition.name}' needs a whole number."
-        raise BadRequest(message) from None
+def _count(column: Any, condition: Condition) -> ColumnElement[bool]:
+    """Equality only, of a number from 1 on."""
+    if condition.operator not in ("eq", "neq"):
+        raise _refuse(condition)
+    digits = condition.value.strip()
+    if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= MOST):
+        raise BadRequest(
+            f"The filter '{condition.name}' needs a whole number from 1 to {MOST}."
+        )
+    return _by_order(column, condition, int(digits))
 
 
 def _moment(text: str, name: str) -> tuple[datetime, timedelta]:
@@ -357,7 +365,7 @@ _COMPARE: Final[Mapping[Kind, Callable[[Any, Condition], ColumnElement[bool]]]] 
     Kind.UUID: _uuid,
     Kind.JSON: _json,
     Kind.BOOL: _bool,
-    Kind.NUMBER: _number,
+    Kind.COUNT: _count,
     Kind.DATE: _date,
     Kind.TAGS: _tags,
 }

@@ -35,15 +35,24 @@ def claim_due(
     owner: str,
     lease_seconds: float,
     limit: int,
+    *,
+    ahead: float = 0.0,
+    passed_over: Collection[str] = (),
 ) -> list[RowMapping]:
     """Take a lease on rows that are due and that nobody holds, oldest first.
 
     :param now: by the database's clock.
     :param owner: name of the process, for ``lease_owner``.
+    :param ahead: seconds; what is due that soon is taken already.
+    :param passed_over: kinds that are left to other processes.
     :returns: at most ``limit`` rows as they were before. Rows that another
         process is just claiming are passed over, not waited for.
     """
-    due = connection.execute(_DUE, {"now": now, "most": limit}).mappings().all()
+    statement = _DUE
+    if passed_over:
+        statement = statement.where(outbox.c.kind.not_in(passed_over))
+    bound = {"now": now, "soon": now + timedelta(seconds=ahead), "most": limit}
+    due = connection.execute(statement, bound).mappings().all()
     if due:
         until = now + timedelta(seconds=lease_seconds)
         connection.execute(
@@ -112,13 +121,19 @@ def offers_of(connection: Connection, action_ids: Collection[str]) -> list[RowMa
     )
 
 
+def of_header(connection: Connection, header_id: str) -> list[str]:
+    """Ids of all rows that belong to a header."""
+    found = select(outbox.c.id).where(outbox.c.run_id == header_id)
+    return list(connection.scalars(found))
+
+
 def _delay(attempts: int) -> float:
     return min(_FIRST_DELAY * float(2 ** min(attempts, 10)), _LONGEST_DELAY)
 
 
 _DUE: Final = (
     bulk.forced(select(outbox), outbox, "ix_outbox_due_at")
-    .where(outbox.c.due_at <= bindparam("now"))
+    .where(outbox.c.due_at <= bindparam("soon"))
     .where(
         or_(outbox.c.lease_until.is_(None), outbox.c.lease_until <= bindparam("now"))
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mistral.errors import Unavailable
-from mistral.messages import Event
+from mistral.messages import CronDue, Event
 
 TURN: Final = 500
 """Most events of one turn."""
@@ -25,7 +25,9 @@ PER_RUN: Final = 64
 
 
 def key_of(event: Event) -> str:
-    """Id of the header: the run, or the stand-alone action itself."""
+    """Id of the header: the run, or the stand-alone action or trigger itself."""
+    if isinstance(event, CronDue):
+        return event.trigger_id
     return event.run_id or getattr(event, "action_id", "")
 
 

@@ -19,15 +19,17 @@ from mistral.db import bulk, maintenance, outbox, requests, rows
 from mistral.db.database import Database
 from mistral.db.models import (
     action_executions,
+    cron_triggers,
     history,
     task_executions,
     workflow_executions,
 )
+from mistral.engine.core.cron import Trigger
 from mistral.engine.core.run import Action, Run
 from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
-from mistral.messages import Request
+from mistral.messages import CronDue, Request
 
 Found = Any
 """A row: a mapping of column → value."""
@@ -38,6 +40,7 @@ class Loaded:
     """What one turn knows.
 
     :param now: the database's time.
+    :param triggers: cron triggers by id.
     :param skipped: keys whose header another engine holds.
     :param moved: stand-alone keys that belong to a run: action id → run id.
     :param gone: outbox rows that another turn consumed.
@@ -49,6 +52,7 @@ class Loaded:
     facts: SqlFacts
     headers: dict[str, Found] = field(default_factory=dict)
     alone: dict[str, Found | None] = field(default_factory=dict)
+    triggers: dict[str, Found] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     moved: dict[str, str] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
@@ -62,6 +66,8 @@ class Loaded:
         if key in self.alone:
             row = self.alone[key]
             return Run.alone(None if row is None else Action.from_row(row), key)
+        if key in self.triggers:
+            return Run.of_trigger(Trigger.from_row(self.triggers[key]))
         if key not in self.headers:
             return None
         run: Run = Run.from_row(self.headers[key])
@@ -84,17 +90,28 @@ def open_runs(
     :param wait: wait for headers that another engine holds.
     """
     runs = {w.key for w in batch if w.event.run_id}
-    alone = {w.key for w in batch if not w.event.run_id}
+    due = {w.key for w in batch if isinstance(w.event, CronDue)}
+    alone = {w.key for w in batch if not w.event.run_id} - due
     headers = rows.lock_headers(connection, runs, skip_locked=not wait)
     singles = rows.lock_headers(
         connection, alone, skip_locked=not wait, table=action_executions
+    )
+    triggers = rows.lock_headers(
+        connection, due, skip_locked=not wait, table=cron_triggers
     )
     skipped: set[str] = set()
     if not wait:
         skipped |= _there(connection, workflow_executions, runs - headers.keys())
         skipped |= _there(connection, action_executions, alone - singles.keys())
+        skipped |= _there(connection, cron_triggers, due - triggers.keys())
     facts.maintenance = maintenance.shown(maintenance.share(connection))
-    loaded = Loaded(database.now(connection), facts, dict(headers), skipped=skipped)
+    loaded = Loaded(
+        database.now(connection),
+        facts,
+        dict(headers),
+        triggers=triggers,
+        skipped=skipped,
+    )
     for key in alone - skipped:
         row = singles.get(key)
         if row is not None and row["workflow_execution_id"]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -30,7 +30,7 @@ from mistral.engine.intake import Intake, Waiting
 from mistral.engine.load import Loaded, open_runs
 from mistral.engine.store import Written, effect_row, history_row, save
 from mistral.errors import Bug, CallerError, MistralError, Unavailable
-from mistral.messages import ClaimAction, Effect, Request, encode
+from mistral.messages import ClaimAction, Effect, Request, StartWorkflow, encode
 from mistral.service import Counts, Service
 
 LOG = logging.getLogger(__name__)
@@ -325,7 +325,7 @@ class EngineLoop(Service):
             )
             if self._trace.isEnabledFor(logging.INFO):
                 outcome.trace.extend(trace.lines(run, transitions))
-        if run is not None and (tried.heard or tried.touched):
+        if run is not None and (tried.heard or tried.touched or run.trigger):
             written.runs.append(run)
         written.outbox.extend(
             effect_row(effect, self._sources.new_id(), written, self._reply_to)
@@ -344,6 +344,8 @@ class EngineLoop(Service):
         event = waiting.event
         if event.answered and isinstance(error, MistralError):
             if not isinstance(error, Bug):
+                if isinstance(event, StartWorkflow) and event.trigger:
+                    _say_refused(event, event.trigger, error)
                 outcome.errors.append((waiting, error))
                 return
         elif isinstance(error, CallerError):
@@ -445,6 +447,18 @@ class _Tried:
 def _is_stored(run: Run) -> bool:
     """A stand-alone action that nothing is stored of has no history."""
     return not run.standalone or bool(run.actions)
+
+
+def _say_refused(
+    event: StartWorkflow, trigger: Mapping[str, Any], error: MistralError
+) -> None:
+    LOG.warning(
+        "The workflow %s of %s %s was not started: %s",
+        event.workflow_name or event.workflow_id,
+        trigger["type"].replace("_", " "),
+        trigger["id"],
+        error.message,
+    )
 
 
 def _of_run(event: Any, run_id: str) -> Any:

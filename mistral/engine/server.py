@@ -37,6 +37,7 @@ from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.messages import (
     COMPLETED,
     Batch,
+    CronDue,
     Event,
     ExecutorLost,
     Heartbeat,
@@ -95,6 +96,8 @@ class EngineOptions:
     :param intake: events from outside that may wait.
     :param expiration: when finished runs are deleted; None: never.
     :param trace_log: logger that gets a line per change of a state.
+    :param cron_triggers: whether this engine fires cron triggers; those that are
+        due wait for one that does.
     :param publish: takes notifications; None: the bus, for notifiers.
     """
 
@@ -106,6 +109,7 @@ class EngineOptions:
     intake: int = 10_000
     expiration: Expiration | None = None
     trace_log: str = "workflow_trace"
+    cron_triggers: bool = True
     publish: Callable[[Notify], None] | None = None
 
 
@@ -144,7 +148,13 @@ class EngineServer(Service):
             options.trace_log,
         )
         self.sweeps: list[Loop] = [
-            OverdueSweep(database, self.intake, self.deliver, self.reply_to),
+            OverdueSweep(
+                database,
+                self.intake,
+                self.deliver,
+                self.reply_to,
+                passed_over=() if options.cron_triggers else (CronDue.__name__,),
+            ),
             ExpirySweep(database),
         ]
         if options.lost_after > 0:

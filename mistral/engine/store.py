@@ -18,6 +18,7 @@ from mistral.db import bulk, outbox, requests, rows
 from mistral.db import history as history_rows
 from mistral.db.models import (
     action_executions,
+    cron_triggers,
     documents,
     executors,
     join_arrivals,
@@ -196,6 +197,10 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
     rows.insert_missing(
         connection, documents, [row for c in found for row in c.documents]
     )
+    rows.update_many(connection, cron_triggers, [c.trigger for c in found if c.trigger])
+    spent = [c.spent_trigger for c in found if c.spent_trigger is not None]
+    if spent:
+        rows.delete_ids(connection, cron_triggers, spent)
     settled = {id for c in found for id in c.settled_offers}
     if settled:
         _settle(connection, written, settled)

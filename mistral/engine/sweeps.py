@@ -7,7 +7,7 @@ any of it, several at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -26,6 +26,11 @@ from mistral.messages import ExecutorLost, NobodyCame, State
 from mistral.service import Counts, Loop
 
 LEASE_SECONDS: Final = 10.0
+
+AHEAD: Final = 2.0
+"""Seconds: timers that are due that soon are taken onto the heap, so that they
+fire when they are due and not with the pass after."""
+
 ROWS: Final = 500
 BUSY: Final = 2_000
 """Events that wait already: above this nothing is taken from others."""
@@ -85,6 +90,7 @@ class OverdueSweep(Loop):
 
     :param reply_to: topic of this engine's results: offers that it sends again
         name itself, not the engine that made them.
+    :param passed_over: kinds of rows that are left to other engines.
     """
 
     def __init__(
@@ -94,8 +100,10 @@ class OverdueSweep(Loop):
         deliver: Deliver,
         reply_to: str,
         interval: float = 1.0,
+        passed_over: Collection[str] = (),
     ) -> None:
         super().__init__("engine-overdue", interval)
+        self._passed_over = passed_over
         self._database = database
         self._intake = intake
         self._deliver = deliver
@@ -114,7 +122,15 @@ class OverdueSweep(Loop):
     def _claim(self, connection: Connection) -> tuple[list[Any], datetime]:
         now = self._database.now(connection)
         owner = self._deliver.owner
-        rows = outbox.claim_due(connection, now, owner, LEASE_SECONDS, ROWS)
+        rows = outbox.claim_due(
+            connection,
+            now,
+            owner,
+            LEASE_SECONDS,
+            ROWS,
+            ahead=AHEAD,
+            passed_over=self._passed_over,
+        )
         return list(rows), now
 
     def _own(self, row: Any) -> dict[str, Any]:

@@ -117,22 +117,10 @@ def _adhoc_input(spec: ActionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     unexpected = [name for name in given if name not in spec.input]
     if missing or unexpected:
         raise WorkflowFault(
-            invalid_input(spec.name, "AdHocAction", missing, unexpected)
+            InvalidInput.listing(spec.name, "AdHocAction", missing, unexpected).message
         )
     defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
     return {**defaults, **given}
-
-
-def invalid_input(
-    name: str, kind: str, missing: list[str], unexpected: list[str]
-) -> str:
-    """The text of § 1.7 for names that do not match a declaration."""
-    parts = [f"name={name}", f"class={kind}"]
-    if missing:
-        parts.append(f"missing={missing}")
-    if unexpected:
-        parts.append(f"unexpected={unexpected}")
-    return f"Invalid input [{', '.join(parts)}]"
 
 
 def evaluated_input(case: Case, spec: TaskSpec, seen: View) -> dict[str, Any]:

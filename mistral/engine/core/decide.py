@@ -15,6 +15,7 @@ from typing import Any, Final
 from mistral.engine.core import (
     actions,
     children,
+    cron,
     lifecycle,
     notices,
     operations,
@@ -43,6 +44,7 @@ from mistral.messages import (
     ChildResumed,
     ChildStarted,
     ClaimAction,
+    CronDue,
     DeleteAction,
     DeleteWorkflow,
     Effect,
@@ -90,6 +92,11 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
         return _start(run, event, facts, now)
     if isinstance(event, RunAction):
         return _run_action(run, event, facts, now)
+    if isinstance(event, CronDue):
+        if run is None or run.trigger is None:
+            return Decision(None)
+        later = lifecycle.postponed(facts, event, now)
+        return Decision(run, later or cron.fire(run.trigger, event, now))
     if run is None or (run.standalone and not run.actions):
         if isinstance(event, Request):
             raise NotFound(f"Execution not found [id={_key(event)}]")
@@ -115,7 +122,12 @@ def _start(
         if run.project_id != event.context["project_id"]:
             raise NotFound(f"Execution not found [id={event.run_id}]")
         return Decision(run, [], {"id": run.id})
-    if event.parent is None:
+    if event.trigger is not None:
+        # It fired before maintenance began: nobody would ask again.
+        later = lifecycle.postponed(facts, event, now)
+        if later is not None:
+            return Decision(None, later)
+    elif event.parent is None:
         lifecycle.refuse_in_maintenance(facts)
     case = Case(Run(), facts, now)
     if event.parent is not None and not _still_wanted(case, event.parent):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
+from mistral.engine.core.cron import Trigger
 from mistral.engine.core.rows import Row
 from mistral.engine.core.states import may_move
 from mistral.errors import Bug, TransitionRefused, WorkflowFault
@@ -239,6 +240,7 @@ class Run(Row):
     noticed: int
     workbook: str | None
     security: dict[str, Any] | None
+    triggered_by: dict[str, Any] | None
 
     kind = "workflow"
     COLUMNS = (
@@ -275,12 +277,16 @@ class Run(Row):
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
+        # {"type", "id"} of the trigger that started it: unlike the description
+        # nobody can change it (§ 10.3).
+        "triggered_by": None,
     }
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
         self.spec: WorkflowSpec = None  # type: ignore[assignment]
         self.standalone = False
+        self.trigger: Trigger | None = None
         self.deleted = False
         self.tasks: dict[str, Task] = {}
         self.actions: dict[str, Action] = {}
@@ -300,6 +306,13 @@ class Run(Row):
         run.standalone = True
         if action is not None:
             run.actions[action.id] = action
+        return run
+
+    @classmethod
+    def of_trigger(cls, trigger: Trigger) -> Run:
+        """The cron trigger's own header."""
+        run = cls.alone(None, trigger.id)
+        run.trigger = trigger
         return run
 
     def new_id(self) -> str:
@@ -357,6 +370,8 @@ class Changes:
     arrivals: list[dict[str, Any]] = field(default_factory=list)
     documents: list[dict[str, Any]] = field(default_factory=list)
     settled_offers: list[str] = field(default_factory=list)
+    trigger: dict[str, Any] | None = None
+    spent_trigger: str | None = None
 
 
 def changes(run: Run, now: datetime) -> Changes:
@@ -374,6 +389,11 @@ def changes(run: Run, now: datetime) -> Changes:
         {"workflow_execution_id": run.id, "id": id, "body": body}
         for id, body in run.documents.items()
     ]
+    if run.trigger is not None:
+        if run.trigger.spent:
+            found.spent_trigger = run.trigger.id
+        else:
+            found.trigger = run.trigger.changes(now)
     if run.standalone:
         return found
     if run.is_new:

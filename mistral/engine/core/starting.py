@@ -68,6 +68,8 @@ def start(case: Case, event: StartWorkflow) -> None:
         "user_id": event.context.get("user_id"),
         "roles": event.context.get("roles") or [],
     }
+    if event.trigger is not None:
+        run.triggered_by = dict(event.trigger)
     run.context = {**_creator(event.context), "__execution": {"id": run.id}}
     if parent is not None:
         run.parent = {
@@ -171,8 +173,7 @@ def _checked_input(
     missing = [n for n, v in spec.input.items() if v is REQUIRED and n not in given]
     unexpected = [name for name in given if name not in spec.input]
     if missing or unexpected:
-        text = actions.invalid_input(spec.name, "WorkflowSpec", missing, unexpected)
-        raise InvalidInput(text)
+        raise InvalidInput.listing(spec.name, "WorkflowSpec", missing, unexpected)
     defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
     filled = {**defaults, **given}
     try:

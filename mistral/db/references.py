@@ -1,0 +1,50 @@
+"""Who refers to a workflow: triggers start it by name, whatever their project.
+
+A workflow that triggers refer to can be neither deleted nor taken away from
+the projects whose triggers they are (spec/rest-api.md § 8.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from mistral.db.models import cron_triggers
+from mistral.errors import BadRequest, Forbidden
+
+NAMED: Final = 10
+"""Triggers whose ids a refusal lists."""
+
+
+def require_unused(connection: Connection, workflow: Mapping[str, Any]) -> None:
+    """
+    :raises BadRequest: triggers of any project refer to it.
+    """
+    found = select(cron_triggers.c.id).where(
+        cron_triggers.c.workflow_id == workflow["id"]
+    )
+    ids = list(connection.scalars(found.order_by(cron_triggers.c.id).limit(NAMED)))
+    if ids:
+        raise BadRequest(
+            "Can't delete workflow that has cron triggers associated."
+            f" [workflow_id={workflow['id']}], [cron_trigger_id(s)={', '.join(ids)}]"
+        )
+
+
+def require_unused_elsewhere(
+    connection: Connection, workflow: Mapping[str, Any]
+) -> None:
+    """
+    :raises Forbidden: triggers of other projects refer to it.
+    """
+    found = select(cron_triggers.c.id).where(
+        cron_triggers.c.workflow_id == workflow["id"],
+        cron_triggers.c.project_id != workflow["project_id"],
+    )
+    if connection.execute(found.limit(1)).first() is not None:
+        raise Forbidden(
+            f"The workflow '{workflow['name']}' cannot become private: triggers of"
+            " other projects start it."
+        )

@@ -1,0 +1,105 @@
+"""Cron triggers: rows, and the outbox row that makes the next one fire.
+
+A trigger and its next firing are written together and removed together. An
+engine that fires one locks its row first, so whoever changes it does, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+from sqlalchemy.exc import IntegrityError
+
+from mistral.context import Context
+from mistral.db import bulk, definitions, outbox, scope
+from mistral.db.definitions import Author, Place
+from mistral.db.models import cron_triggers
+from mistral.errors import Conflict
+from mistral.messages import CronDue, encode
+
+Row = Mapping[str, Any]
+
+
+def create(
+    connection: Connection, author: Author, workflow: Row, values: Mapping[str, Any]
+) -> Row:
+    """A trigger of the author's project, armed.
+
+    :param workflow: the definition that it starts.
+    :param values: the columns ``name``, ``scope``, ``pattern``,
+        ``workflow_input``, ``workflow_params``, ``first_execution_time``,
+        ``next_execution_time``, ``remaining_executions``.
+    :raises Conflict: its name is taken, or it has a count and a first time and
+        the project has the same under another name.
+    """
+    row = {
+        **definitions.fresh(author, Place()),
+        **values,
+        "workflow_id": workflow["id"],
+        "workflow_name": workflow["name"],
+        "workflow_namespace": workflow["namespace"],
+        "context": {**author.context.to_dict(), "request_id": None},
+    }
+    del row["namespace"]
+    row["digest"] = _digest(row)
+    try:
+        connection.execute(insert(cron_triggers).values(row))
+    except IntegrityError:
+        raise Conflict(
+            f"A cron trigger '{row['name']}', or one with the same workflow, input,"
+            " parameters, pattern, count and first time, already exists in this"
+            " project."
+        ) from None
+    arm(connection, author, row["id"], row["next_execution_time"])
+    return row
+
+
+def arm(
+    connection: Connection, author: Author, trigger_id: str, planned: datetime
+) -> None:
+    """Let a trigger fire at this time; engines arm the times after the first."""
+    due = CronDue(trigger_id=trigger_id, planned=planned.isoformat())
+    row = {
+        "id": author.new_id(),
+        "due_at": planned,
+        "kind": CronDue.__name__,
+        "payload": encode(due),
+        "run_id": trigger_id,
+        "created_at": author.now,
+    }
+    outbox.add(connection, [row])
+
+
+def remove(connection: Connection, context: Context, row: Row) -> None:
+    """The trigger and its next firing; one that was told already happens.
+
+    :raises Forbidden: it belongs to another project.
+    """
+    scope.require_owner(row, context, f"The cron trigger '{row['name']}'")
+    bulk.lock(connection, cron_triggers, [row["id"]], [cron_triggers.c.id])
+    waiting = outbox.of_header(connection, row["id"])
+    outbox.lock(connection, waiting)
+    outbox.remove(connection, waiting)
+    bulk.delete_ids(connection, cron_triggers, [row["id"]])
+
+
+def _digest(row: Row) -> str | None:
+    """Of what makes two triggers the same (spec/rest-api.md § 9.4): null never
+    equals null, so only those with a count and a first time are compared."""
+    first, count = row["first_execution_time"], row["remaining_executions"]
+    if first is None or count is None:
+        return None
+    same = [
+        row["workflow_name"],
+        row["workflow_input"],
+        row["workflow_params"],
+        row["pattern"],
+        count,
+        first.isoformat(),
+    ]
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
