@@ -306,6 +306,48 @@ def test_actions_on_their_own(service: Embedded) -> None:
     assert "no.such" in service.refuses("run-action", "no.such")
 
 
+def test_cron_triggers(service: Embedded) -> None:
+    """Each second twice: both runs come, and the trigger is gone (ENG-221)."""
+    given = ("child", '{"x": 4}', "--params", '{"env": {"a": 1}}')
+    pattern = ("--pattern", "0 0 1 1 *")
+    made = service.ok("cron-trigger-create", "yearly", *given, *pattern)
+    assert (made["Name"], made["Workflow"]) == ("yearly", "child")
+    assert (made["Pattern"], made["Remaining executions"]) == ("0 0 1 1 *", None)
+    assert made["Next execution time"].endswith("-01-01 00:00:00")
+    assert made["Updated at"] is None
+    assert service.ok("cron-trigger-list") == [made]
+    assert service.ok("cron-trigger-get", "yearly") == made
+    assert "yearly" in service.refuses(
+        "cron-trigger-create", "yearly", *given, *pattern
+    )
+    assert "Pattern or" in service.refuses("cron-trigger-create", "never", *given)
+    first = ("--first-time", "2099-01-02 03:04", "--utc")
+    once = service.ok("cron-trigger-create", "once", *given, *first)
+    assert (once["Remaining executions"], once["Pattern"]) == (1, "0 0 30 2 0")
+    assert once["Next execution time"] == "2099-01-02 03:04:00"
+    second = ("--pattern", "* * * * * *", "--count", "2")
+    service.ok("cron-trigger-create", "seconds", *given, *second)
+
+    def both() -> list[str]:
+        about = "cron trigger '("
+        found = [
+            row["ID"]
+            for row in service.ok("execution-list")
+            if about in (row["Description"] or "")
+        ]
+        return found if len(found) == 2 else []
+
+    for execution in until(both, 30, "both runs have come"):
+        service.reaches(execution, "SUCCESS")
+        output = json.loads(service.tells("execution-get-output", execution))
+        assert output == {"doubled": 8}
+    assert names(service.ok("cron-trigger-list")) == {"yearly", "once"}
+    assert "cron triggers" in service.refuses("workflow-delete", "child")
+    for name in ("yearly", "once"):
+        service.tells("cron-trigger-delete", name)
+    assert "yearly" in service.refuses("cron-trigger-get", "yearly")
+
+
 def test_nothing_of_it_surprised_the_service(embedded: Embedded) -> None:
     """The last of the module: after all of the above."""
     log = embedded.log()

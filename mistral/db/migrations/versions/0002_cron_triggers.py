@@ -73,4 +73,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Engines of before do not know these events.
+    op.execute("DELETE FROM outbox WHERE kind = 'CronDue'")
     op.drop_table("cron_triggers")
