@@ -134,11 +134,10 @@ class House:
 
     # -- Asking ---------------------------------------------------------------
 
-    def upload(self, text: str, namespace: str = "") -> None:
-        place = Place(namespace)
+    def upload(self, text: str) -> None:
         with self.database.begin() as connection:
             author = Author(CALLER, self.clock.now(), self.new_id)
-            create_workflows(connection, author, parse_workflows(text), place)
+            create_workflows(connection, author, parse_workflows(text), Place())
 
     def upload_actions(self, text: str) -> None:
         with self.database.begin() as connection:

@@ -24,6 +24,7 @@ from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
 from mistral.api.v2.cron_triggers import CronTriggers
 from mistral.api.v2.environments import Environments
+from mistral.api.v2.event_triggers import EventTriggers
 from mistral.api.v2.executions import Executions
 from mistral.api.v2.root import Root
 from mistral.api.v2.tasks import Tasks
@@ -96,6 +97,7 @@ def collections() -> dict[str, Resource]:
         "tasks": Tasks(),
         "action_executions": ActionExecutions(),
         "cron_triggers": CronTriggers(),
+        "event_triggers": EventTriggers(),
     }
 
 

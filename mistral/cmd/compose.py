@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-NOT_HERE_YET: Final = {
-    "event-engine": "event triggers are not part of this release",
-}
+NOT_HERE_YET: Final = {}
 
 
 def is_one_process(settings: Settings) -> bool:
@@ -89,14 +87,14 @@ def build(
         children.append(Child("api", ("-m", "mistral.cmd.api_workers"), argv))
     database: Database | None = None
     members: list[Service] = []
-    if {"api", "engine"} & set(roles):
+    if {"api", "engine", "event-engine"} & set(roles):
         from mistral.cmd.storage import DatabaseService, make_database
 
         database = make_database(settings)
         # also where only children use it: a stale schema ends the server at once
         members.append(DatabaseService(database, own=settings.embedded))
     if here:
-        name = server_name(settings, worker or 0)
+        name = server_name(settings, worker or 0, roles)
         members += _roles(settings, here, database, clock or SystemClock(), name)
     return Group("mistral", [*members, *children])
 
@@ -128,6 +126,10 @@ def _roles(
         from mistral.cmd.notifier_role import make_notifier
 
         made.append(make_notifier(settings, bus))
+    if "event-engine" in roles and database is not None:
+        from mistral.cmd.event_role import make_event_engine
+
+        made.append(make_event_engine(settings, database, bus, clock))
     if "api" in roles and database is not None:
         from mistral.cmd.api_role import ApiServer, api_app
 

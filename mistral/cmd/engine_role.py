@@ -25,15 +25,20 @@ from mistral.expressions.evaluate import (
 )
 
 
+def make_evaluator(settings: Settings, clock: Clock) -> Evaluator:
+    """Both expression languages, as the operator limits them."""
+    return Evaluator(
+        ExpressionSettings(**settings.expression_arguments()),
+        load_functions(),
+        clock.monotonic,
+    )
+
+
 def make_sources(settings: Settings, clock: Clock) -> Sources:
     """What decisions use besides the database."""
     limit = settings.engine.execution_field_size_limit_kb
     return Sources(
-        evaluator=Evaluator(
-            ExpressionSettings(**settings.expression_arguments()),
-            load_functions(),
-            clock.monotonic,
-        ),
+        evaluator=make_evaluator(settings, clock),
         registry=Registry(settings),
         new_id=new_id,
         rules=Rules(

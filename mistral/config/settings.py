@@ -176,6 +176,33 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventEngineSettings:
+    """Event engines: they hear other services and let event triggers fire."""
+
+    GROUP: ClassVar[str] = "event_engine"
+
+    host: str = option(
+        "0.0.0.0", "Name of this server in messaging, where it has no engine."
+    )
+    listener_pool_name: str = option(
+        "events",
+        "Event engines of the same name share the notifications: each is handled by "
+        "one of them.",
+    )
+    event_definitions_cfg_file: str = option(
+        "/etc/mistral/event_definitions.yaml",
+        "What workflows are told of an event; see event_definitions.yml.sample. "
+        "Without the file all events have the same four properties.",
+    )
+    max_sources: int = option(
+        100,
+        "Most pairs of exchange and topic that event triggers may name; each is a "
+        "connection of every event engine.",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotifierSettings:
     """Who is told of changes of states."""
 
@@ -321,6 +348,7 @@ GROUPS: Final[dict[str, type]] = {
     "cors": CorsSettings,
     "engine": EngineSettings,
     "executor": ExecutorSettings,
+    "event_engine": EventEngineSettings,
     "notifier": NotifierSettings,
     "database": DatabaseSettings,
     "messaging": MessagingSettings,
@@ -362,6 +390,7 @@ class Settings:
     cors: CorsSettings = field(default_factory=CorsSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    event_engine: EventEngineSettings = field(default_factory=EventEngineSettings)
     notifier: NotifierSettings = field(default_factory=NotifierSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     messaging: MessagingSettings = field(default_factory=MessagingSettings)

@@ -182,6 +182,36 @@ cron_triggers = Table(
     **_OPTIONS,
 )
 
+# What starts a workflow when another service tells of an event.
+event_triggers = Table(
+    "event_triggers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
+    Column("workflow_input", Json, nullable=False),
+    Column("workflow_params", Json, nullable=False),
+    Column("exchange", String(80), nullable=False),
+    Column("topic", String(80), nullable=False),
+    Column("event", String(80), nullable=False),
+    # Who made it: the identity of what it starts.
+    Column("context", Json, nullable=False),
+    *_stamps(),
+    UniqueConstraint(
+        "exchange",
+        "topic",
+        "event",
+        "workflow_id",
+        "project_id",
+        name="uq_event_triggers_source",
+    ),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "workflow_id"),
+    **_OPTIONS,
+)
+
 # Specs by content: a run keeps the form that it started with, whatever becomes
 # of the definition (ENG-017, ENG-018), without a copy of its own.
 frozen_specs = Table(

@@ -182,9 +182,7 @@ class EngineServer(Service):
             self.sweeps.append(
                 ExpirationSweep(database, self.intake, options.expiration)
             )
-        self.sweeps.append(
-            MaintenanceSweep(database, self.intake, self.deliver.owner, clock)
-        )
+        self.sweeps.append(MaintenanceSweep(database, self.intake, self.deliver.owner))
         self._subscriptions: list[Any] = []
 
     # -- What is heard --------------------------------------------------------

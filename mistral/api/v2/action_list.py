@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mistral.api.rest import parse_bool
 from mistral.db.listing import Condition, Query
 from mistral.errors import BadRequest, NotFound
 
@@ -66,21 +65,13 @@ def _date(text: str, name: str) -> str:
     except ValueError:
         message = f"The filter '{name}' needs YYYY-MM-DD HH:MM:SS or ISO 8601."
         raise BadRequest(message) from None
-    try:
-        if value.tzinfo is not None:
-            value = value.astimezone(UTC)
-    except OverflowError:
-        message = f"The filter '{name}' needs a date of the years 1 to 9999."
-        raise BadRequest(message) from None
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC)
     return value.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _read(condition: Condition) -> Condition:
-    """Dates and booleans as they are compared; refused even where nothing has
-    a date."""
-    if condition.name == "is_system":
-        flag = parse_bool("is_system", condition.value)
-        return replace(condition, value=str(flag).lower())
+    """Dates as they are compared; refused even where nothing has a date."""
     if condition.name not in DATES:
         return condition
     dates = [_date(item, condition.name) for item in condition.value.split(",")]
@@ -92,7 +83,7 @@ def _matches(entry: Entry, condition: Condition) -> bool:
     if name == "tags":
         return _carries(value or (), condition)
     if name == "is_system":
-        value = str(value).lower()
+        value, other = str(value).lower(), other.lower()
     if name in DATES:
         if not value:
             return False

@@ -1,0 +1,208 @@
+"""Event triggers: rows, and the outbox rows by which they start workflows.
+
+A firing is an outbox row whose id, and the id of the execution that it starts,
+follow from the trigger and from the notification: heard twice, it is the same
+row and the same execution.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from mistral.context import Context
+from mistral.db import bulk, definitions, maintenance, scope
+from mistral.db.definitions import Author, Place
+from mistral.db.models import event_triggers, outbox, workflows
+from mistral.errors import BadRequest, Conflict, NotFound
+from mistral.messages import StartWorkflow, encode
+
+Row = Mapping[str, Any]
+
+Source = tuple[str, str]
+"""Exchange and topic."""
+
+
+# -- What users do ------------------------------------------------------------
+
+
+def workflow_of(connection: Connection, workflow_id: str, project_id: str) -> Row:
+    """The workflow that a trigger of this project would start; it cannot be
+    deleted before the transaction ends.
+
+    :raises NotFound: there is none that the project sees.
+    """
+    bulk.lock(connection, workflows, [workflow_id], [workflows.c.id])
+    row = definitions.find_workflow(connection, id=workflow_id, project_id=project_id)
+    if row is None:
+        raise NotFound(f"No workflow {workflow_id}.")
+    return row
+
+
+def create(
+    connection: Connection, author: Author, values: Mapping[str, Any], most: int
+) -> Row:
+    """A trigger of the author's project.
+
+    :param values: the columns ``name``, ``scope``, ``workflow_id``,
+        ``workflow_input``, ``workflow_params``, ``exchange``, ``topic``, ``event``.
+    :param most: sources that all triggers together may listen to.
+    :raises Conflict: the project has one for this event and workflow.
+    :raises BadRequest: it would be one source too many.
+    """
+    row = {
+        **definitions.fresh(author, Place()),
+        **values,
+        "context": {**author.context.to_dict(), "request_id": None},
+    }
+    del row["namespace"]
+    _check_room(connection, row, most)
+    _write(connection, insert(event_triggers).values(row))
+    return row
+
+
+def _check_room(connection: Connection, row: Row, most: int) -> None:
+    table = event_triggers.c
+    known = select(table.id).where(
+        table.exchange == row["exchange"], table.topic == row["topic"]
+    )
+    if connection.execute(known.limit(1)).first() is not None:
+        return
+    sources = select(table.exchange, table.topic).distinct().limit(most)
+    if len(connection.execute(sources).all()) < most:
+        return
+    raise BadRequest(
+        f"Event triggers listen to {most} exchanges and topics already, as many as"
+        " [event_engine] max_sources allows; use one of these."
+    )
+
+
+def change(connection: Connection, row: Row, values: Row, now: datetime) -> Row:
+    """Write what differs; nothing differs: nothing is touched.
+
+    :raises Conflict: the project has one for this event and the new workflow.
+    """
+    new = {name: value for name, value in values.items() if row[name] != value}
+    if not new:
+        return row
+    statement = update(event_triggers).where(event_triggers.c.id == row["id"])
+    _write(connection, statement.values(**new, updated_at=now))
+    return definitions.read(connection, event_triggers, row["id"])
+
+
+def _write(connection: Connection, statement: Any) -> None:
+    try:
+        connection.execute(statement)
+    except IntegrityError:
+        raise Conflict(
+            "This project has an event trigger for this exchange, topic, event and"
+            " workflow already."
+        ) from None
+
+
+def identified(connection: Connection, trigger_id: str, context: Context) -> Row:
+    """:raises NotFound: there is none that the caller sees."""
+    statement = select(event_triggers).where(
+        event_triggers.c.id == trigger_id, scope.visible(event_triggers, context)
+    )
+    row = connection.execute(statement).mappings().first()
+    if row is None:
+        raise NotFound(f"No event trigger {trigger_id}.")
+    return row
+
+
+def remove(connection: Connection, row: Row, context: Context) -> None:
+    """:raises Forbidden: it belongs to another project."""
+    scope.require_owner(row, context, f"The event trigger {row['id']}")
+    connection.execute(delete(event_triggers).where(event_triggers.c.id == row["id"]))
+
+
+# -- What event engines ask ---------------------------------------------------
+
+
+def watched(connection: Connection) -> dict[Source, set[str]]:
+    """Event types by source, the oldest source first."""
+    table = event_triggers.c
+    query = (
+        select(table.exchange, table.topic, table.event)
+        .group_by(table.exchange, table.topic, table.event)
+        .order_by(func.min(table.created_at), table.exchange, table.topic, table.event)
+    )
+    found: dict[Source, set[str]] = {}
+    for exchange, topic, event in connection.execute(query):
+        found.setdefault((exchange, topic), set()).add(event)
+    return found
+
+
+def of_event(
+    connection: Connection, exchange: str, topic: str, event: str
+) -> Sequence[Row]:
+    """The triggers of all projects for an event, oldest first."""
+    table = event_triggers.c
+    query = (
+        select(event_triggers)
+        .where(table.exchange == exchange, table.topic == topic, table.event == event)
+        .order_by(table.created_at, table.id)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def fire(
+    connection: Connection,
+    triggers: Iterable[Row],
+    notification_id: str,
+    event_params: Mapping[str, Any],
+    now: datetime,
+) -> int:
+    """Let these triggers start their workflows; whoever of the engines finds the
+    rows first does it.
+
+    The only place through which an event trigger starts anything.
+
+    :param event_params: for ``params.event_params`` (ENG-226).
+    :returns: how many fired: none during maintenance (ENG-225), when the event
+        is dropped.
+    """
+    if maintenance.share(connection) is not maintenance.Status.RUNNING:
+        return 0
+    rows = [_firing(row, notification_id, event_params, now) for row in triggers]
+    bulk.insert_missing(connection, outbox, rows)
+    return len(rows)
+
+
+def execution_id(trigger_id: str, notification_id: str) -> str:
+    """The run of one firing: the same however often the event is heard."""
+    return str(uuid5(UUID(trigger_id), notification_id))
+
+
+def _firing(
+    row: Row, notification_id: str, event_params: Mapping[str, Any], now: datetime
+) -> dict[str, Any]:
+    run_id = execution_id(row["id"], notification_id)
+    link = {"type": "event_trigger", "id": row["id"], "name": row["name"]}
+    text = f"Workflow execution created by event trigger '({row['id']})'."
+    start = StartWorkflow(
+        run_id=run_id,
+        # heard again when the execution was deleted meanwhile: answered already
+        request_id=run_id,
+        workflow_id=row["workflow_id"],
+        input=row["workflow_input"],
+        params={**row["workflow_params"], "event_params": event_params},
+        description=json.dumps({"description": text, "triggered_by": link}),
+        trigger=link,
+        context=row["context"],
+    )
+    return {
+        "id": run_id,
+        "due_at": now,
+        "kind": StartWorkflow.__name__,
+        "payload": encode(start),
+        "run_id": run_id,
+        "created_at": now,
+    }
