@@ -134,10 +134,11 @@ class House:
 
     # -- Asking ---------------------------------------------------------------
 
-    def upload(self, text: str) -> None:
+    def upload(self, text: str, namespace: str = "") -> None:
+        place = Place(namespace)
         with self.database.begin() as connection:
             author = Author(CALLER, self.clock.now(), self.new_id)
-            create_workflows(connection, author, parse_workflows(text), Place())
+            create_workflows(connection, author, parse_workflows(text), place)
 
     def upload_actions(self, text: str) -> None:
         with self.database.begin() as connection:

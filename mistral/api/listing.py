@@ -97,7 +97,8 @@ def ask(
     if unknown:
         raise BadRequest(f"Unknown argument: {', '.join(unknown)}.")
     nulls = items(query.get("nulls", "")) if "nulls" in extra else ()
-    wrong = [name for name in nulls if name not in listing.filters]
+    known = [name for name in listing.filters if listing.nullable(name)]
+    wrong = [name for name in nulls if name not in known]
     if wrong:
         raise BadRequest(f"Unknown nulls: {', '.join(wrong)}.")
     marker = query.get("marker") or None

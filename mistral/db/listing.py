@@ -175,7 +175,8 @@ class Listing:
             raise NotFound(f"The marker {query.marker} was not found.")
         return row
 
-    def _nullable(self, name: str) -> bool:
+    def nullable(self, name: str) -> bool:
+        """Whether some row may have no value there."""
         if name in self._optional:
             return True
         return bool(getattr(self.columns[name], "nullable", True))
@@ -183,7 +184,7 @@ class Listing:
     def _order(self, name: str, ascending: bool) -> list[ColumnElement[Any]]:
         column = self.columns[name]
         keys: list[ColumnElement[Any]] = [column]
-        if self._nullable(name):
+        if self.nullable(name):
             keys.insert(0, case((column.is_(None), 0), else_=1))
         return [key.asc() if ascending else key.desc() for key in keys]
 
@@ -270,7 +271,8 @@ def _json(column: Any, condition: Condition) -> ColumnElement[bool]:
     except (ValueError, RecursionError):
         message = f"The filter '{condition.name}' needs JSON text."
         raise BadRequest(message) from None
-    return _by_order(column, condition, value)
+    same = column.is_(None) if value is None else column == value
+    return same if condition.operator == "eq" else not_(same)
 
 
 def _bool(column: Any, condition: Condition) -> ColumnElement[bool]:
@@ -303,10 +305,15 @@ def _moment(text: str, name: str) -> tuple[datetime, timedelta]:
     except ValueError:
         message = f"The filter '{name}' needs YYYY-MM-DD HH:MM:SS or ISO 8601."
         raise BadRequest(message) from None
-    if value.tzinfo is not None:
-        value = value.astimezone(UTC).replace(tzinfo=None)
-    exact = bool(value.microsecond)
-    return value, timedelta(microseconds=1) if exact else timedelta(seconds=1)
+    span = timedelta(microseconds=1 if value.microsecond else 1_000_000)
+    try:
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC).replace(tzinfo=None)
+        # The end of the span has to be a date, too.
+        return min(value, datetime.max - span), span
+    except OverflowError:
+        message = f"The filter '{name}' needs a date of the years 1 to 9999."
+        raise BadRequest(message) from None
 
 
 def _date(column: Any, condition: Condition) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ decided before the change is still on its way.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -70,11 +71,14 @@ def change(connection: Connection, wanted: Status) -> Status:
     return made
 
 
-def finish(connection: Connection) -> bool:
-    """Say PAUSED if nothing runs any more; answers whether it was said."""
+def finish(connection: Connection, aside: Collection[str] = ()) -> bool:
+    """Say PAUSED if nothing runs any more; answers whether it was said.
+
+    :param aside: as for :func:`is_quiet`.
+    """
     if Status(connection.execute(_ALONE).scalar_one()) is not Status.PAUSING:
         return False
-    if not is_quiet(connection):
+    if not is_quiet(connection, aside):
         return False
     _write(connection, status=Status.PAUSED.value)
     return True
@@ -113,17 +117,20 @@ def to_tell(found: Status, limit: int, after: tuple[datetime, str] | None) -> Se
     return query.order_by(run.created_at, run.id).limit(limit)
 
 
-def is_quiet(connection: Connection) -> bool:
+def is_quiet(connection: Connection, aside: Collection[str] = ()) -> bool:
     """Whether no task of an active run is being worked on.
+
+    :param aside: runs that no turn can decide about: they come to no rest, and
+        start nothing either.
 
     A task is, while an executor runs one of its actions or has still to take it. An
     asynchronous action that was taken waits for an answer from outside, perhaps for
     ever: it does not count, nor does anything of a run that is over. A
     sub-workflow is a run of its own; one that was asked for is not made yet.
     """
-    return not any(
-        connection.execute(query.limit(1)).first() for query in (_RUNS, _WORK, _ASKED)
-    )
+    others = workflow_executions.c.id.not_in(sorted(aside))
+    queries = (_RUNS.where(others), _WORK.where(others), _ASKED)
+    return not any(connection.execute(query.limit(1)).first() for query in queries)
 
 
 def _write(connection: Connection, **values: object) -> None:

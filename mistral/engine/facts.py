@@ -118,7 +118,7 @@ class SqlFacts:
     def workflow(
         self, id: str | None, name: str | None, namespace: str, project_id: str
     ) -> Found | None:
-        """By id, or by name in the namespace, then in the default one (§ 6.1)."""
+        """By id, or by name in exactly this namespace."""
         table = workflows
         if id:
             wanted = [table.c.id == id, scope.of_project(table, project_id)]
@@ -137,7 +137,9 @@ class SqlFacts:
         """In the namespace, then in the default one (§ 8.10)."""
         if not self._sources.registry.serves("adhoc"):
             return None
-        row = self._named(actions, name, namespace, project_id)
+        spaces = dict.fromkeys((namespace, ""))
+        found = (self._named(actions, name, space, project_id) for space in spaces)
+        row = next((each for each in found if each is not None), None)
         return None if row is None else action_from_dict(row["spec"])
 
     def environment(self, name: str, project_id: str) -> Found | None:
@@ -163,18 +165,14 @@ class SqlFacts:
     def _named(
         self, table: Any, name: str, namespace: str, project_id: str
     ) -> Found | None:
-        for space in dict.fromkeys((namespace or "", "")):
-            row = self._one(
-                (table.name, name, space, project_id),
-                table,
-                table.c.name == name,
-                table.c.namespace == space,
-                scope.of_project(table, project_id),
-                order=scope.nearest_first(table, project_id),
-            )
-            if row is not None:
-                return row
-        return None
+        return self._one(
+            (table.name, name, namespace, project_id),
+            table,
+            table.c.name == name,
+            table.c.namespace == namespace,
+            scope.of_project(table, project_id),
+            order=scope.nearest_first(table, project_id),
+        )
 
     # -- Executions -----------------------------------------------------------
 
@@ -322,6 +320,8 @@ class SqlFacts:
         order: Sequence[Any] = (),
     ) -> Found | None:
         if key not in self._known:
+            if not _can_be_stored(key):
+                return None
             query = select(table).where(*wanted).order_by(*order).limit(1)
             found = self._connection.execute(query).mappings().first()
             self._known[key] = None if found is None else dict(found)
@@ -337,6 +337,8 @@ class SqlFacts:
         limit: int | None = None,
     ) -> Sequence[Found]:
         if key not in self._known:
+            if not _can_be_stored(key):
+                return ()
             query = select(table).where(*wanted).order_by(*order).limit(limit)
             found = self._connection.execute(query).mappings()
             self._known[key] = tuple(dict(row) for row in found)
@@ -346,3 +348,16 @@ class SqlFacts:
 
 def _frozen(values: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(sorted(set(values)))
+
+
+def _can_be_stored(key: Any) -> bool:
+    """Whether a row with these values can exist.
+
+    Names and ids to look for come out of expressions, too. Some databases
+    refuse NUL even in a question, so nobody asks them.
+    """
+    if isinstance(key, str):
+        return "\0" not in key
+    if isinstance(key, tuple):
+        return all(map(_can_be_stored, key))
+    return True

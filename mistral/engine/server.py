@@ -182,7 +182,9 @@ class EngineServer(Service):
             self.sweeps.append(
                 ExpirationSweep(database, self.intake, options.expiration)
             )
-        self.sweeps.append(MaintenanceSweep(database, self.intake, self.deliver.owner))
+        self.sweeps.append(
+            MaintenanceSweep(database, self.intake, self.deliver.owner, clock)
+        )
         self._subscriptions: list[Any] = []
 
     # -- What is heard --------------------------------------------------------

@@ -96,6 +96,18 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("M38", "PUT", "/v2/actions", ACTION.format("std.echo"), 404),
         ("Q-47", "PUT", "/v2/actions/polite", ACTION.format("std.echo"), 400),
         ("Q-19", "GET", "/v2/actions?created_at=gt:yesterday", None, 400),
+        ("Q-12", "GET", "/v2/actions?is_system=perhaps", None, 400),
+        *(
+            (
+                "Q-19",
+                "GET",
+                f"/v2/{name}?created_at=0001-01-01T00:00%2B14:00",
+                None,
+                400,
+            )
+            for name in ("actions", "workflows")
+        ),
+        ("Q-19", "GET", "/v2/workflows?created_at=9999-12-31%2023:59:59", None, 200),
         ("M38", "DELETE", "/v2/actions/std.echo", None, 404),
         ("M39", "POST", "/v2/actions", ACTION.format("std.echo"), 400),
         ("Q-46", "DELETE", "/v2/actions/polite?namespace=n", None, 404),
@@ -381,6 +393,7 @@ def test_action_renamed_by_id_is_answered_as_a_list(api: Any) -> None:
     [
         ("name=has:mine", "mine1 mine2"),
         ("is_system=false", "mine1 mine2"),
+        ("is_system=0", "mine1 mine2"),
         ("tags=polite", "mine1 mine2"),
         ("name=in:mine1,std.echo", "mine1 std.echo"),
         ("name=in:mine1,std.echo&sort_keys=name&sort_dirs=desc", "std.echo mine1"),

@@ -141,6 +141,7 @@ def test_filters(api: Any, rows: Rows) -> None:
     assert ids("nulls=root_execution_id") == [uid(1)]
     assert ids(f"root_execution_id={uid(1)}") == [uid(2)]
     assert ids('params={"env": {}, "x": 1}') == [uid(1)]
+    assert ids("output=null&params=neq:null&sort_keys=id") == [uid(1), uid(2)]
     assert ids("sort_keys=created_at,name") == [uid(1), uid(2)]
 
 
@@ -150,6 +151,7 @@ def test_filters(api: Any, rows: Rows) -> None:
         ("/v2/executions?limit=0", 400),
         ("/v2/executions?bogus=1", 400),
         ("/v2/executions?nulls=bogus", 400),
+        ("/v2/executions?nulls=workflow_name", 400),
         ("/v2/executions?fields=bogus", 400),
         ("/v2/executions?sort_keys=bogus", 400),
         ("/v2/executions?marker=not-a-uuid", 400),

@@ -419,3 +419,24 @@ p:
     row = sim.run("p", {"big": "x" * 1000})
     assert row["state"] == ERROR
     assert sim.states(row["id"]) == {"t": ERROR}
+
+
+@pytest.mark.parametrize(
+    "target", ['"a\\0b"', '"x" * 201', "[1]", "{a => 1}", '"ü" * 101']
+)
+def test_a_target_that_names_no_queue_is_a_forced_failure(target: str) -> None:
+    """ENG § 8.5: neither the outbox nor a broker could hold it."""
+    target = target.replace('"x" * 201', f'"{"x" * 201}"')
+    target = target.replace('"ü" * 101', f'"{"ü" * 101}"')
+    sim = Simulator(
+        HEAD
+        + f"""w:
+  tasks:
+    t: {{action: std.sleep, target: '<% {target} %>', on-error: noop}}"""
+    )
+    row = sim.run("w")
+    assert row["state"] == ERROR
+    assert (
+        "Invalid 'target': expected the name of an executor group" in row["state_info"]
+    )
+    assert not sim.offers

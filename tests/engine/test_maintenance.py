@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from mistral.db import maintenance, models
 from mistral.db.database import Database
 from mistral.db.maintenance import Status
-from mistral.engine.maintenance import AT_ONCE
+from mistral.engine.facts import Kept
+from mistral.engine.maintenance import AT_ONCE, TELLINGS
 from mistral.errors import Locked
 from mistral.messages import PauseWorkflow, StartWorkflow, StopWorkflow, UpdateAction
 
@@ -224,6 +225,26 @@ def test_eng_230_two_engines_at_once_do_not_disturb_each_other(house: House) -> 
     # A second engine's turns start nothing either.
     with pytest.raises(Locked):
         house.start("slow")
+
+
+def test_eng_230_a_run_that_cannot_be_decided_holds_nobody_up(house: House) -> None:
+    broken, whole = house.start("waits"), house.start("waits")
+    house.settle()
+    _set(house, broken, spec_id="nowhere")
+    house.engine = house.new_engine("two")
+    house.sources.specs = Kept(0)
+    _change(house, Status.PAUSED)
+    passes = [house.follow_maintenance() for _ in range(8)]
+    assert house.header(whole)["state"] == "PAUSED"
+    assert sum(each["told"] for each in passes) == 1 + TELLINGS
+    assert sum(each["paused"] for each in passes) == 1
+    assert _status(house) is Status.PAUSED
+    assert len(house.rows(models.poison)) == TELLINGS
+    house.clock.advance(61)
+    house.follow_maintenance()
+    _change(house, Status.RUNNING)
+    house.follow_maintenance()
+    assert house.header(whole)["state"] == "RUNNING"
 
 
 def test_eng_229_a_result_that_comes_while_pausing_is_taken(house: House) -> None:

@@ -75,6 +75,30 @@ def test_journey_of_a_call(house: House) -> None:
     assert (action["state"], action["executor_id"]) == ("SUCCESS", "executor-1")
 
 
+def test_a_name_means_the_given_namespace_only(house: House) -> None:
+    """REST § 9.1.2: at the start there is no fallback; for a sub-workflow there
+    is (§ 6.1)."""
+    house.upload("version: '2.0'\n\nkid: {tasks: {t: {description: x}}}")
+    outer = "version: '2.0'\n\nouter: {tasks: {t: {workflow: kid}}}"
+    house.upload(outer, namespace="n")
+
+    def start(name: str) -> str:
+        event = StartWorkflow(
+            run_id=house.new_id(),
+            workflow_name=name,
+            namespace="n",
+            request_id=name,
+            context=CALLER.to_dict(),
+        )
+        return str(house.ask(event)["id"])
+
+    with pytest.raises(NotFound, match=r"\[name=kid\] \[namespace=n\]"):
+        start("kid")
+    id = start("outer")
+    house.settle()
+    assert house.header(id)["state"] == "SUCCESS"
+
+
 def test_each_event_has_a_history_row(house: House) -> None:
     house.upload(ONE)
     id = house.run("one", {"size": 1})["id"]
@@ -478,3 +502,30 @@ def test_eng_199_a_tree_is_deleted_in_one_turn(house: House) -> None:
         models.history,
     ):
         assert house.rows(table) == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 70_000])
+def test_names_that_no_row_can_have(house: House, name: str) -> None:
+    """LANG § 28.1: what nobody can be called is unknown like any other name;
+    the database is not asked for it, which would break the turn."""
+    house.upload(
+        """version: '2.0'
+
+action:
+  input: [n]
+  tasks: {t: {with-items: "i in [1]", action: <% $.n %>, on-error: noop}}
+workflow:
+  input: [n]
+  tasks: {t: {workflow: <% $.n %>, on-error: noop}}
+task:
+  input: [n]
+  output: {t: <% task($.n) %>}
+  tasks: {t: {description: x}}"""
+    )
+    states = {
+        kind: house.run(kind, {"n": name})["state"]
+        for kind in ("action", "workflow", "task")
+    }
+    assert set(states.values()) == {"SUCCESS"}, states
+    with pytest.raises(NotFound):
+        house.start(name)

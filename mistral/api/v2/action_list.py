@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mistral.api.rest import parse_bool
 from mistral.db.listing import Condition, Query
 from mistral.errors import BadRequest, NotFound
 
@@ -65,13 +66,21 @@ def _date(text: str, name: str) -> str:
     except ValueError:
         message = f"The filter '{name}' needs YYYY-MM-DD HH:MM:SS or ISO 8601."
         raise BadRequest(message) from None
-    if value.tzinfo is not None:
-        value = value.astimezone(UTC)
+    try:
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC)
+    except OverflowError:
+        message = f"The filter '{name}' needs a date of the years 1 to 9999."
+        raise BadRequest(message) from None
     return value.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _read(condition: Condition) -> Condition:
-    """Dates as they are compared; refused even where nothing has a date."""
+    """Dates and booleans as they are compared; refused even where nothing has
+    a date."""
+    if condition.name == "is_system":
+        flag = parse_bool("is_system", condition.value)
+        return replace(condition, value=str(flag).lower())
     if condition.name not in DATES:
         return condition
     dates = [_date(item, condition.name) for item in condition.value.split(",")]
@@ -83,7 +92,7 @@ def _matches(entry: Entry, condition: Condition) -> bool:
     if name == "tags":
         return _carries(value or (), condition)
     if name == "is_system":
-        value, other = str(value).lower(), other.lower()
+        value = str(value).lower()
     if name in DATES:
         if not value:
             return False

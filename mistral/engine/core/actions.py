@@ -18,6 +18,9 @@ from mistral.messages import CallAction, State
 
 NOOP: Final = "std.noop"
 
+LONGEST_TARGET: Final = 200
+"""Bytes; a broker takes 255 for the name of a queue, ours has more in it."""
+
 
 class UnknownAction(WorkflowFault):
     """There is no action of this name."""
@@ -185,6 +188,7 @@ def open_action(
     if target is not None:
         with _scheduling(item):
             target = case.evaluate(target, view(case, task, first=call.base_input))
+            target = _group(target)
     safe = spec.safe_rerun
     if isinstance(safe, str):
         safe = case.evaluate(safe, view(case, task))
@@ -244,11 +248,29 @@ def _inline(case: Case, action: Action, call: Prepared) -> bool:
     return True
 
 
+def _group(target: Any) -> str | None:
+    """The group of executors that a target names (§ 8.5); nothing names none.
+
+    :raises WorkflowFault: there can be no queue of that name.
+    """
+    if target is None or target == "":
+        return None
+    text = str(target)
+    fits = len(text.encode()) <= LONGEST_TARGET and text.isprintable()
+    if not isinstance(target, str | int) or not fits:
+        raise WorkflowFault(
+            "Invalid 'target': expected the name of an executor group, at most "
+            f"{LONGEST_TARGET} bytes without control characters, found "
+            f"{type(target).__name__}"
+        )
+    return text
+
+
 def _offer(
     case: Case,
     action: Action,
     call: Prepared,
-    target: Any,
+    target: str | None,
     timeout: int | None,
 ) -> None:
     run = case.run
@@ -257,7 +279,7 @@ def _offer(
         "namespace": call.namespace,
         "input": dict(call.base_input),
         "safe_rerun": action.safe_rerun,
-        "target": None if target is None else str(target),
+        "target": target,
         "timeout": timeout or None,
         "execution": {
             "workflow_execution_id": action.workflow_execution_id,
@@ -367,7 +389,7 @@ def run_alone(case: Case, event: Any) -> Action:
     )
     run.actions[action.id] = action
     run.transitions.append(["action", action.id, action.name, None, action.state])
-    _offer(case, action, call, event.target, event.timeout)
+    _offer(case, action, call, _group(event.target), event.timeout)
     return action
 
 
