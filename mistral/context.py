@@ -21,8 +21,9 @@ current_request_id: ContextVar[str | None] = ContextVar("request_id", default=No
 class Context:
     """Identity of a caller.
 
-    ``auth_token`` never enters ``to_dict``, hence no row, message or log
-    (SEC-07); whoever needs it later works with a trust.
+    ``auth_token`` and ``service_catalog`` never enter ``to_dict``, hence no row,
+    message or log (SEC-07); ``secrets`` has them for whoever seals them.
+    ``expires_at``: when the token ends, as its issuer writes it.
     """
 
     project_id: str = DEFAULT_PROJECT
@@ -33,7 +34,12 @@ class Context:
     is_admin: bool = False
     trust_id: str | None = None
     request_id: str | None = None
+    user_domain_name: str | None = None
+    project_domain_name: str | None = None
+    region_name: str | None = None
+    expires_at: str | None = None
     auth_token: str | None = field(default=None, repr=False, compare=False)
+    service_catalog: Any = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for messages and rows, without the token."""
@@ -46,7 +52,20 @@ class Context:
             "is_admin": self.is_admin,
             "trust_id": self.trust_id,
             "request_id": self.request_id,
+            "user_domain_name": self.user_domain_name,
+            "project_domain_name": self.project_domain_name,
+            "region_name": self.region_name,
+            "expires_at": self.expires_at,
         }
+
+    def secrets(self) -> dict[str, Any]:
+        """What actions may need and nobody may read; empty without a token."""
+        if self.auth_token is None:
+            return {}
+        found = {"auth_token": self.auth_token}
+        if self.service_catalog:
+            found["service_catalog"] = self.service_catalog
+        return found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Context:

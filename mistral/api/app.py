@@ -16,6 +16,7 @@ from pecan.hooks import PecanHook
 from webob import Request, exc
 
 from mistral.api import auth
+from mistral.api.authentication import Door, door
 from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
@@ -32,7 +33,6 @@ from mistral.api.v2.workbooks import Workbooks
 from mistral.api.v2.workflows import Workflows
 from mistral.config import empty_source
 from mistral.context import Context
-from mistral.errors import ServiceError
 
 __all__ = ["Services", "collections", "make_app"]
 
@@ -44,13 +44,11 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
         self,
         services: Services,
         policies: Policies,
-        identify: auth.Identify,
-        authenticated: bool,
+        entrance: Door,
     ) -> None:
         self._services = services
         self._policies = policies
-        self._identify = identify
-        self._authenticated = authenticated
+        self._entrance = entrance
 
     def before(self, state: Any) -> None:
         request: Request = state.request
@@ -68,7 +66,7 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             policies=self._policies,
             context=Context(request_id=request_id)
             if resource.public
-            else self._identify(request, request_id),
+            else self._entrance.identify(request, request_id),
             method=request.method,
             host_url=request.application_url,
             query=dict(request.GET),
@@ -76,7 +74,7 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             media_type=media_type,
             charset=(request.content_type and request.charset) or "utf-8",
             accept=request.accept,
-            authenticated=self._authenticated,
+            authenticated=self._entrance.authenticated,
         )
 
 
@@ -108,30 +106,27 @@ def make_app(
 ) -> WsgiApp:
     """The application.
 
-    :param identify: who asks; default: authentication is off, everybody is the
-        administrator of the one project.
-    :raises ServiceError: authentication is on and nothing identifies callers.
+    :param identify: who asks; default: as the settings say; where authentication
+        is off, everybody is the administrator of the one project.
+    :raises ServiceError: the policy file or the options of authentication cannot be
+        used.
     """
     settings = services.settings
-    authenticated = identify is not None
-    if identify is None:
-        if settings.api.auth_enable:
-            raise ServiceError(
-                "[pecan] auth_enable is true, but this API has no authenticating"
-                " middleware; set it to false."
-            )
-        identify = auth.everybody
     found = collections()
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(
         settings.source or empty_source(), enforce_roles=settings.api.enforce_roles
     )
     policies.check_routes(root.rules)
+    if identify is not None:
+        entrance = Door(identify)
+    else:
+        entrance = door(settings, policies, services.clock)
     app = pecan.make_app(
         root,
         hooks=[
-            ReadingHook(services, policies, identify, authenticated),
-            ErrorHook(services.database.is_retryable),
+            ReadingHook(services, policies, entrance),
+            ErrorHook(services.database.is_retryable, entrance.challenge),
         ],
         use_context_locals=False,
         force_canonical=False,

@@ -57,8 +57,6 @@ def fault(status: int, message: str, headers: dict[str, str] | None = None) -> R
         response.headers["Server-Error-Message"] = reason.encode(
             "ascii", "backslashreplace"
         ).decode()
-    if status == 401:
-        response.headers["WWW-Authenticate"] = "Keystone"
     for name, value in (headers or {}).items():
         response.headers[name] = value
     return response
@@ -94,16 +92,24 @@ class ErrorHook(PecanHook):  # type: ignore[misc]
     SQL (SEC-17, SEC-27).
 
     :param is_retryable: whether an error says that the database was away.
+    :param challenge: how to say who one is, for ``WWW-Authenticate``.
     """
 
-    def __init__(self, is_retryable: Callable[[BaseException], bool]) -> None:
+    def __init__(
+        self,
+        is_retryable: Callable[[BaseException], bool],
+        challenge: str = "Keystone",
+    ) -> None:
         self._is_retryable = is_retryable
+        self._challenge = challenge
 
     def on_error(self, state: Any, error: Exception) -> Response | None:
         if isinstance(error, exc.HTTPException) and error.status_int < 400:
             return None
         answer = _answer_to(error)
         if answer is not None:
+            if answer.status_int == 401:
+                self._ask_for_token(answer)
             return answer
         request_id = state.request.environ[REQUEST_ID]
         LOG.error("Request %s failed", request_id, exc_info=error)
@@ -111,6 +117,14 @@ class ErrorHook(PecanHook):  # type: ignore[misc]
             message = f"The database is not available, request {request_id}."
             return fault(503, message, {"Retry-After": "5"})
         return fault(500, f"Internal error, request {request_id}.")
+
+    def _ask_for_token(self, answer: Response) -> None:
+        """Both headers carry the reason (§ 4.1)."""
+        reason = answer.headers["Server-Error-Message"].replace('"', "'")
+        separator = "," if "=" in self._challenge else ""
+        answer.headers["WWW-Authenticate"] = (
+            f'{self._challenge}{separator} error_description="{reason}"'
+        )
 
 
 def _is_text(environ: dict[str, Any]) -> bool:

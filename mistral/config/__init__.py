@@ -13,6 +13,7 @@ from mistral.config.author_settings import (
     LegacyActionSettings,
     YaqlGroup,
 )
+from mistral.config.identity_settings import KeycloakSettings, OidcSettings
 from mistral.config.load import ConfigurationFault, empty_source, load
 from mistral.config.options import list_opts, sample
 from mistral.config.settings import (
@@ -46,10 +47,12 @@ __all__ = [
     "HeartbeatSettings",
     "HttpSettings",
     "JavaScriptSettings",
+    "KeycloakSettings",
     "LegacyActionSettings",
     "MessagingSettings",
     "EventEngineSettings",
     "NotifierSettings",
+    "OidcSettings",
     "Server",
     "Settings",
     "YaqlGroup",

@@ -16,7 +16,6 @@ INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
     ("DEFAULT", "scheduler_type"): _OUTBOX,
     ("DEFAULT", "js_implementation"): "scripts run in QuickJS; see [javascript]",
     ("DEFAULT", "expiration_token_duration"): "it never had one",
-    ("DEFAULT", "auth_type"): _LATER,
     ("api", "validation_mode"): "definitions are always validated",
     ("api", "enable_ssl_api"): "put a proxy that speaks TLS in front",
     ("engine", "engine"): _FIXED,
@@ -43,14 +42,6 @@ INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
     ("pecan", "root"): _FIXED,
     ("pecan", "modules"): _FIXED,
     ("pecan", "debug"): "no answer ever carries a trace",
-    ("keycloak_oidc", "auth_url"): _LATER,
-    ("keycloak_oidc", "certfile"): _LATER,
-    ("keycloak_oidc", "keyfile"): _LATER,
-    ("keycloak_oidc", "cafile"): _LATER,
-    ("keycloak_oidc", "keycloak_iss"): _LATER,
-    ("keycloak_oidc", "insecure"): _LATER,
-    ("keycloak_oidc", "user_info_endpoint_url"): _LATER,
-    ("keycloak_oidc", "public_cert_url"): _LATER,
 }
 """(group, option) → why it has no effect."""
 

@@ -19,6 +19,7 @@ from mistral.config.author_settings import (
     LegacyActionSettings,
     YaqlGroup,
 )
+from mistral.config.identity_settings import KeycloakSettings, OidcSettings
 from mistral.config.option import option
 
 ROLES: Final = ("api", "engine", "executor", "event-engine", "notifier")
@@ -71,6 +72,13 @@ class ApiSettings:
     )
     auth_enable: bool = option(
         True, "Authentication and isolation of projects.", group="pecan"
+    )
+    auth_type: str = option(
+        "keystone",
+        "Whose tokens are accepted: Keystone's ([keystone_authtoken]), Keycloak's "
+        "([keycloak_oidc]), or those of any OpenID Connect issuer ([oidc]).",
+        group="DEFAULT",
+        choices=("keystone", "keycloak-oidc", "oidc"),
     )
     allow_unauthenticated: bool = option(
         False,
@@ -345,6 +353,8 @@ class CronTriggerSettings:
 
 GROUPS: Final[dict[str, type]] = {
     "api": ApiSettings,
+    "oidc": OidcSettings,
+    "keycloak": KeycloakSettings,
     "cors": CorsSettings,
     "engine": EngineSettings,
     "executor": ExecutorSettings,
@@ -387,6 +397,8 @@ class Settings:
     """
 
     api: ApiSettings = field(default_factory=ApiSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
+    keycloak: KeycloakSettings = field(default_factory=KeycloakSettings)
     cors: CorsSettings = field(default_factory=CorsSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
