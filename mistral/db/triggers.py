@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from mistral.context import Context
 from mistral.db import bulk, definitions, outbox, scope
+from mistral.db.database import is_duplicate
 from mistral.db.definitions import Author, Place
 from mistral.db.models import cron_triggers
-from mistral.errors import Conflict
+from mistral.errors import Conflict, NotFound
 from mistral.messages import CronDue, encode
 
 Row = Mapping[str, Any]
@@ -36,6 +37,7 @@ def create(
         ``next_execution_time``, ``remaining_executions``.
     :raises Conflict: its name is taken, or it has a count and a first time and
         the project has the same under another name.
+    :raises NotFound: the workflow was deleted meanwhile.
     """
     row = {
         **definitions.fresh(author, Place()),
@@ -49,7 +51,9 @@ def create(
     row["digest"] = _digest(row)
     try:
         connection.execute(insert(cron_triggers).values(row))
-    except IntegrityError:
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise NotFound(f"No workflow '{workflow['name']}' any more.") from None
         raise Conflict(
             f"A cron trigger '{row['name']}', or one with the same workflow, input,"
             " parameters, pattern, count and first time, already exists in this"
