@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mistral.clock import Clock, SystemClock
 from mistral.cmd.children import Child
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from mistral.db.database import Database
 
 LOG = logging.getLogger(__name__)
-
-NOT_HERE_YET: Final = {}
 
 
 def is_one_process(settings: Settings) -> bool:
@@ -64,9 +62,6 @@ def build(
     :param worker: this process is that child of a server with several engines.
     :raises ServiceError: roles and transport do not fit together.
     """
-    for role in roles:
-        if role in NOT_HERE_YET:
-            LOG.info("Role %s: %s.", role, NOT_HERE_YET[role])
     alone = is_one_process(settings)
     if alone and not {"api", "engine", "executor"} <= set(roles):
         raise ServiceError(

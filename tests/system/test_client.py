@@ -348,6 +348,26 @@ def test_cron_triggers(service: Embedded) -> None:
     assert "yearly" in service.refuses("cron-trigger-get", "yearly")
 
 
+def test_event_triggers(service: Embedded) -> None:
+    workflow = service.ok("workflow-get", "parent")["ID"]
+    source = ("nova", "notes", "compute.instance.create.end")
+    given = ("on-boot", workflow, *source)
+    made = service.ok(
+        "event-trigger-create", *given, '{"n": 1}', "--params", '{"env": {"a": 1}}'
+    )
+    assert (made["Name"], made["Workflow ID"]) == ("on-boot", workflow)
+    assert (made["Exchange"], made["Topic"], made["Event"]) == source
+    assert (json.loads(made["Params"]), made["Updated at"]) == ({"env": {"a": 1}}, None)
+    assert service.ok("event-trigger-list") == [made]
+    assert service.ok("event-trigger-get", made["ID"]) == made
+    assert "already" in service.refuses("event-trigger-create", *given, '{"n": 2}')
+    assert "missing=['n']" in service.refuses("event-trigger-create", *given)
+    assert "UUID" in service.refuses("event-trigger-get", "on-boot")
+    assert made["ID"] in service.refuses("workflow-delete", "parent")
+    service.tells("event-trigger-delete", made["ID"])
+    assert made["ID"] in service.refuses("event-trigger-get", made["ID"])
+
+
 def test_nothing_of_it_surprised_the_service(embedded: Embedded) -> None:
     """The last of the module: after all of the above."""
     log = embedded.log()
