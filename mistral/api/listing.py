@@ -100,7 +100,7 @@ def ask(
     known = [name for name in listing.filters if listing.nullable(name)]
     wrong = [name for name in nulls if name not in known]
     if wrong:
-        raise BadRequest(f"Unknown nulls: {', '.join(wrong)}.")
+        raise BadRequest(f"Unknown or never null: {', '.join(wrong)} in 'nulls'.")
     marker = query.get("marker") or None
     if marker is not None and not any_marker and not is_uuid(marker):
         raise BadRequest(f"Expected a UUID for 'marker', found '{marker}'.")

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, select
 
 from mistral.context import Context
-from mistral.db import scope
+from mistral.db import bulk, scope
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import (
     action_executions,
@@ -185,6 +185,15 @@ def execution(connection: Connection, context: Context, execution_id: str) -> Ro
     return row
 
 
+def sees_execution(connection: Connection, context: Context, execution_id: str) -> bool:
+    """Whether the caller sees an execution of this id; nothing of it is read."""
+    query = select(workflow_executions.c.id).where(
+        workflow_executions.c.id == execution_id,
+        scope.visible(workflow_executions, context),
+    )
+    return connection.execute(query).first() is not None
+
+
 def execution_exists(connection: Connection, execution_id: str) -> bool:
     """Whether any project has it: an id is taken once for all."""
     query = select(workflow_executions.c.id).where(
@@ -309,13 +318,11 @@ def _bodies(
 ) -> dict[str, dict[str, Any]]:
     runs = sorted({run_id for run_id, _ in wanted})
     found: dict[str, dict[str, Any]] = {}
-    for ids in chunks(sorted({document for _, document in wanted})):
-        query = select(documents).where(documents.c.id.in_(ids))
-        if len(runs) <= CHUNK:
-            query = query.where(documents.c.workflow_execution_id.in_(runs))
-        for row in connection.execute(query).mappings():
-            owned = found.setdefault(row["workflow_execution_id"], {})
-            owned[row["id"]] = row["body"]
+    ids = sorted({document for _, document in wanted})
+    query = select(documents).where(documents.c.workflow_execution_id.in_(runs))
+    for row in bulk.select_among(connection, query, documents.c.id, ids):
+        owned = found.setdefault(row["workflow_execution_id"], {})
+        owned[row["id"]] = row["body"]
     return found
 
 

@@ -29,15 +29,17 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
-    case,
     false,
     func,
+    literal,
     not_,
     or_,
     select,
+    true,
     type_coerce,
 )
 
+from mistral.db.columns import Json
 from mistral.errors import BadRequest, NotFound
 
 Row = Mapping[str, Any]
@@ -49,6 +51,8 @@ OPERATORS: Final = frozenset(
 
 MOST: Final = 2**31 - 1
 """Largest number that a column of whole numbers takes."""
+
+_NO_INCREMENTAL_SORT: Final = frozenset({"mysql", "mariadb", "sqlite"})
 
 
 class Kind(Enum):
@@ -142,18 +146,20 @@ class Listing:
             for name, column in self.columns.items()
             if names is None or name in names or name == "id"
         ]
-        statement = select(*wanted).select_from(self.source).where(*where)
-        for condition in query.conditions:
-            statement = statement.where(self._compare(condition))
-        for name in query.nulls:
-            statement = statement.where(self.columns[name].is_(None))
+        asked = [*where]
+        asked += [self._compare(condition) for condition in query.conditions]
+        asked += [self.columns[name].is_(None) for name in query.nulls]
         if query.marker is not None:
             marked = self._marked(connection, query, where)
-            statement = statement.where(self._after(query.sort, marked))
-        for name, ascending in query.sort:
-            statement = statement.order_by(*self._order(name, ascending))
+            asked.append(self._after(query.sort, marked))
+        statement = select(*wanted).select_from(self.source).where(*asked)
+        dialect = connection.dialect.name
         if query.limit is not None:
+            if dialect in _NO_INCREMENTAL_SORT and self._is_mixed(query.sort):
+                statement = statement.where(self._window(query, asked))
             statement = statement.limit(query.limit)
+        for name, ascending in query.sort:
+            statement = statement.order_by(self._order(name, ascending, dialect))
         return list(connection.execute(statement).mappings())
 
     def _compare(self, condition: Condition) -> ColumnElement[bool]:
@@ -167,7 +173,7 @@ class Listing:
         query: Query,
         where: Sequence[ColumnElement[bool]],
     ) -> Row:
-        keys = [self.columns[name].label(name) for name, _ in query.sort]
+        keys = [self._key(name).label(name) for name, _ in query.sort]
         statement = select(*keys).select_from(self.source)
         statement = statement.where(self.columns["id"] == query.marker, *where)
         row = connection.execute(statement).mappings().first()
@@ -181,12 +187,46 @@ class Listing:
             return True
         return bool(getattr(self.columns[name], "nullable", True))
 
-    def _order(self, name: str, ascending: bool) -> list[ColumnElement[Any]]:
+    def _key(self, name: str) -> Any:
+        """What is sorted by: of a document its text, as it is stored."""
         column = self.columns[name]
-        keys: list[ColumnElement[Any]] = [column]
-        if self.nullable(name):
-            keys.insert(0, case((column.is_(None), 0), else_=1))
-        return [key.asc() if ascending else key.desc() for key in keys]
+        return type_coerce(column, Text) if isinstance(column.type, Json) else column
+
+    def _order(self, name: str, ascending: bool, dialect: str) -> ColumnElement[Any]:
+        column = self._key(name)
+        key = column.asc() if ascending else column.desc()
+        if dialect == "postgresql" and self.nullable(name):
+            # The others sort null below all values by themselves.
+            key = key.nulls_first() if ascending else key.nulls_last()
+        return key  # type: ignore[no-any-return]
+
+    def _is_mixed(self, sort: Sequence[tuple[str, bool]]) -> bool:
+        """Whether no index of ours has this order, though one has its beginning."""
+        first, ascending = sort[0]
+        mixed = any(up != ascending for _, up in sort)
+        return mixed and not self.nullable(first)
+
+    def _window(
+        self, query: Query, asked: Sequence[ColumnElement[bool]]
+    ) -> ColumnElement[bool]:
+        """What the first sort key of a page can be: without it a database that
+        knows no incremental sort would sort all rows for one page."""
+        name, ascending = query.sort[0]
+        column = self._key(name)
+        order = column.asc() if ascending else column.desc()
+        first = (
+            select(column.label("key"))
+            .select_from(self.source)
+            .where(*asked)
+            .order_by(order)
+            .limit(query.limit)
+            .subquery("page")
+        )
+        if ascending:
+            last = select(func.max(first.c.key)).scalar_subquery()
+            return column <= last  # type: ignore[no-any-return]
+        last = select(func.min(first.c.key)).scalar_subquery()
+        return column >= last  # type: ignore[no-any-return]
 
     def _after(
         self, sort: Sequence[tuple[str, bool]], marked: Row
@@ -194,19 +234,38 @@ class Listing:
         ways: list[ColumnElement[bool]] = []
         same: list[ColumnElement[bool]] = []
         for name, ascending in sort:
-            column, value = self.columns[name], marked[name]
-            ways.append(and_(*same, _beyond(column, value, ascending)))
+            column, value = self._key(name), self._bind(name, marked)
+            ways.append(
+                and_(*same, _beyond(column, value, ascending, self.nullable(name)))
+            )
             same.append(column.is_(None) if value is None else column == value)
-        return or_(*ways)
+        return and_(self._bound(*sort[0], marked), or_(*ways))
+
+    def _bound(self, name: str, ascending: bool, marked: Row) -> ColumnElement[bool]:
+        """What ``_after`` implies for the first key alone, so that an index scan
+        starts at the marker."""
+        column, value = self._key(name), self._bind(name, marked)
+        if value is None:
+            return true() if ascending else column.is_(None)
+        if ascending:
+            return column >= value  # type: ignore[no-any-return]
+        return true() if self.nullable(name) else column <= value
+
+    def _bind(self, name: str, marked: Row) -> Any:
+        """A value of the marker's row; SQLAlchemy would order no plain booleans."""
+        value = marked[name]
+        return None if value is None else literal(value, self._key(name).type)
 
 
-def _beyond(column: Any, value: Any, ascending: bool) -> ColumnElement[bool]:
+def _beyond(
+    column: Any, value: Any, ascending: bool, nullable: bool
+) -> ColumnElement[bool]:
     """Sorted strictly after a value, null before all values."""
     if value is None:
         return column.is_not(None) if ascending else false()
     if ascending:
         return column > value  # type: ignore[no-any-return]
-    return or_(column < value, column.is_(None))
+    return or_(column < value, column.is_(None)) if nullable else column < value
 
 
 # -- Filters by kind ----------------------------------------------------------
@@ -242,7 +301,9 @@ def _text(column: Any, condition: Condition) -> ColumnElement[bool]:
     if condition.operator == "nin":
         return column.not_in(_items(condition.value))  # type: ignore[no-any-return]
     if condition.operator == "has":
-        return column.like(f"%{condition.value}%")  # type: ignore[no-any-return]
+        # ``%`` and ``_`` are wildcards; nothing escapes them.
+        value = condition.value.replace("/", "//")
+        return column.like(f"%{value}%", escape="/")  # type: ignore[no-any-return]
     return _by_order(column, condition, condition.value)
 
 

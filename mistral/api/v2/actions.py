@@ -14,7 +14,7 @@ from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Tags, Text
 from mistral.api.v2 import action_list
 from mistral.db import definitions, scope
-from mistral.db.listing import Kind, Listing
+from mistral.db.listing import Kind, Listing, Query
 from mistral.db.models import actions
 from mistral.errors import BadRequest, NotFound
 from mistral.lang.parse import check_actions, parse_actions
@@ -62,7 +62,16 @@ def refuse_builtin(call: Call, name: str) -> None:
 
 
 def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "tags": row["tags"] or [], "input": row["input"] or ""}
+    return {**row, "tags": row.get("tags") or [], "input": row.get("input") or ""}
+
+
+def _needed(query: Query) -> set[str]:
+    """Columns that a list shows, filters by or sorts by: texts of definitions
+    are long."""
+    if query.fields is None:
+        return set(Action.attributes())
+    compared = {condition.name for condition in query.conditions}
+    return {"name", *query.fields, *compared, *(name for name, _ in query.sort)}
 
 
 def _of_registry(descriptor: Any) -> dict[str, Any]:
@@ -125,7 +134,7 @@ class Actions(Resource):
             unlimited=True,
             any_marker=True,
         )
-        columns = [column for column in actions.c if column.name != "spec"]
+        columns = [actions.c[name] for name in _needed(query)]
         statement = select(*columns).where(scope.visible(actions, call.context))
         if "namespace" not in call.query:
             statement = statement.where(actions.c.namespace == "")

@@ -72,7 +72,7 @@ class Environments(Resource):
                 connection,
                 query,
                 scope.visible(environments, call.context),
-                names=query.fields,
+                names=query.fields or Environment.attributes(),
             )
         shaped = [Environment.shape(row, query.fields) for row in rows]
         return listing.envelope(call, "environments", query, shaped)

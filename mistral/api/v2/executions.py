@@ -127,14 +127,21 @@ class Executions(Resource):
         return shape_execution(values, fields)
 
     def get_tasks(self, call: Call, execution_id: str) -> dict[str, Any]:
-        with call.services.database.read() as connection:
-            self._parent(connection, call, execution_id)
-        return tasks_page(
-            call,
-            executions.TASKS_OF_EXECUTION,
-            task_executions.c.workflow_execution_id == execution_id,
-            path_filters=(("workflow_execution_id", execution_id),),
-        )
+        try:
+            body = tasks_page(
+                call,
+                executions.TASKS_OF_EXECUTION,
+                task_executions.c.workflow_execution_id == execution_id,
+                path_filters=(("workflow_execution_id", execution_id),),
+            )
+        except NotFound:
+            # Which of the two is unknown, the marker or the execution?
+            self._require_now(call, execution_id)
+            raise
+        if not body["tasks"]:
+            # Tasks would prove that the execution is there.
+            self._require_now(call, execution_id)
+        return body
 
     def get_below(self, call: Call, execution_id: str) -> dict[str, Any]:
         asked = below_arguments(call)
@@ -166,7 +173,7 @@ class Executions(Resource):
         limit = min(_number(call, "limit", most, 1), most)
         after = _number(call, "marker", -1, 0)
         with call.services.database.read() as connection:
-            self._parent(connection, call, execution_id)
+            self._require(connection, call, execution_id)
             rows = history.page(connection, execution_id, after, limit)
         names = ("seq", "kind", "turn_id", "body")
         shown = [
@@ -230,17 +237,23 @@ class Executions(Resource):
 
     # -- Steps ----------------------------------------------------------------
 
-    def _parent(self, connection: Connection, call: Call, execution_id: str) -> Row:
-        """The execution that a sub-resource belongs to.
-
-        :raises BadRequest: there is none, and there could not be.
-        :raises NotFound: there is none.
+    def _require(self, connection: Connection, call: Call, execution_id: str) -> None:
         """
-        row = executions.find_execution(connection, call.context, execution_id)
-        if row is None:
+        :raises BadRequest: the caller sees no such execution, nor could anybody.
+        :raises NotFound: the caller sees none.
+        """
+        if not executions.sees_execution(connection, call.context, execution_id):
             parse_uuid(execution_id, "the id of an execution")
             raise NotFound(f"There is no execution {execution_id!r}.")
-        return row
+
+    def _require_now(self, call: Call, execution_id: str) -> None:
+        with call.services.database.read() as connection:
+            self._require(connection, call, execution_id)
+
+    def _parent(self, connection: Connection, call: Call, execution_id: str) -> Row:
+        """The execution that a sub-resource belongs to; raises as ``_require``."""
+        self._require(connection, call, execution_id)
+        return executions.execution(connection, call.context, execution_id)
 
     def _again(
         self, call: Call, execution_id: str, fields: Collection[str] | None = None

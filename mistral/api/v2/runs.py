@@ -280,13 +280,15 @@ def _rows(
     large: Collection[str],
     where: Collection[Any],
 ) -> list[dict[str, Any]]:
+    sort = dict(query.sort)
     finer = _FINER[table.name]
-    sort = [
-        key
-        for name, up in query.sort
-        for key in ((name, up), *(((finer, up),) if name == "created_at" else ()))
-    ]
-    query = replace(query, sort=tuple(sort))
+    if "created_at" in sort and finer not in sort:
+        sort = {}
+        for name, ascending in query.sort:
+            sort[name] = ascending
+            if name == "created_at":
+                sort[finer] = ascending
+    query = replace(query, sort=tuple(sort.items()))
     with call.services.database.read() as connection:
         seen = scope.visible(table, call.context)
         rows = asked_of.page(connection, query, seen, *where, names=names)

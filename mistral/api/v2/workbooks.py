@@ -78,7 +78,7 @@ class Workbooks(Resource):
                 connection,
                 query,
                 scope.visible(workbooks, call.context),
-                names=query.fields,
+                names=query.fields or Workbook.attributes(),
             )
         shaped = [Workbook.shape(_values(row), query.fields) for row in rows]
         return listing.envelope(call, "workbooks", query, shaped)

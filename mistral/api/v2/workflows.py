@@ -82,11 +82,9 @@ def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def columns_for(fields: Collection[str] | None) -> set[str] | None:
+def columns_for(fields: Collection[str]) -> set[str]:
     """Columns that the fields need; ``input`` and ``interface`` come from the
     spec (Q-18)."""
-    if fields is None:
-        return None
     return {"spec" if name in ("input", "interface") else name for name in fields}
 
 
@@ -135,7 +133,7 @@ class Workflows(Members):
                 connection,
                 query,
                 scope.visible(workflows, call.context),
-                names=columns_for(query.fields),
+                names=columns_for(query.fields or Workflow.attributes()),
             )
         shaped = [Workflow.shape(values_of(row), query.fields) for row in rows]
         return listing.envelope(call, "workflows", query, shaped)
