@@ -350,6 +350,24 @@ def test_eng_023_an_input_above_the_limit_is_refused(tmp_path: Path) -> None:
     whole.close()
 
 
+@pytest.mark.parametrize("save", [False, True])
+def test_eng_023_so_is_that_of_an_action_without_a_task(
+    tmp_path: Path, save: bool
+) -> None:
+    """rest-api § 6.5: 400 on POST /action_executions."""
+    whole = _limited(tmp_path, 1024)
+    sent = {
+        "name": "std.test_dict",
+        "input": {"size": 1, "key_prefix": "x" * 1024},
+        "params": {"save_result": save},
+    }
+    status, body = whole.request("POST", "action_executions", sent)
+    assert status == 400
+    assert "Field size limit exceeded" in body["faultstring"]
+    assert not whole.house.rows(models.action_executions)
+    whole.close()
+
+
 def test_eng_024_without_a_limit_no_size_is_an_error(tmp_path: Path) -> None:
     whole = _limited(tmp_path, -1)
     whole.upload(LARGE + PLAIN)

@@ -365,12 +365,13 @@ def text_of(result: Any) -> str | None:
 def run_alone(case: Case, event: Any) -> Action:
     """A stand-alone run (§ 7.9).
 
-    :raises WorkflowFault: unknown action or wrong parameters (a 400 there).
+    :raises WorkflowFault: unknown action, wrong or too large parameters (a 400).
     """
     run = case.run
     run.project_id = event.context.get("project_id")
     run.security = security_of(event.context)
     call = prepare(case, event.name, dict(event.input), event.namespace)
+    check_size(case, call.input, "ActionExecution", "input")
     action = Action(
         id=event.action_id,
         project_id=run.project_id,
