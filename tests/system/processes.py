@@ -30,6 +30,9 @@ from sqlalchemy import URL
 T = TypeVar("T")
 
 ROLES = ("api", "engine-1", "engine-2", "executor-1", "executor-2")
+EVENTS = "event-engine-1"
+"""Not started unless a test does it."""
+
 ENDS = ("SUCCESS", "ERROR", "CANCELLED")
 
 CONFIG = """
@@ -156,7 +159,7 @@ class Cluster:
             self._port = found.getsockname()[1]
         self.root = f"http://127.0.0.1:{self._port}"
         shown = database.render_as_string(hide_password=False)
-        for name in ROLES:
+        for name in (*ROLES, EVENTS):
             (directory / f"{name}.conf").write_text(
                 CONFIG.format(
                     transport=transport, database=shown, port=self._port, name=name
@@ -177,7 +180,7 @@ class Cluster:
         """Start them at the same time and wait until all of them are up."""
         seen = {name: self._ups(name) for name in names}
         for name in names:
-            role = name.split("-")[0]
+            role = name.rstrip("-0123456789")
             with self._log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
                     [*_program("server", self._config(name)), "--server", role],
@@ -223,7 +226,7 @@ class Cluster:
         """Lines of the logs that begin a traceback."""
         return [
             f"{name}: {line}"
-            for name in ROLES
+            for name in (*ROLES, EVENTS)
             for line in self._text(name).splitlines()
             if "Traceback (most recent call last)" in line
         ]
