@@ -261,6 +261,15 @@ class Heartbeat(Message):
     leaving: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchSource(Message):
+    """The text of a code source, as an offer names it. It is answered with
+    ``{"content", "checksum"}``."""
+
+    source_id: str = ""
+    version: int = 0
+
+
 # -- Facts that the engine tells itself ---------------------------------------
 
 
@@ -435,6 +444,8 @@ class CallAction(Effect):
     :param execution: ``ExecutionContext`` fields of ``mistral_lib``.
     :param security: ``SecurityContext`` fields, without secrets.
     :param reply_to: topic of the engine that made the offer.
+    :param code: of a dynamic action: ``id``, ``version``, ``checksum`` of its code
+        source, and ``class_name``.
     """
 
     action_id: str = ""
@@ -449,6 +460,7 @@ class CallAction(Effect):
     execution: Mapping[str, Any] = field(default_factory=dict)
     security: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None
+    code: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,8 @@ class Descriptor:
     :param input_text: ``"a, b=1"``, what the API shows.
     :param class_name: for error texts; None where no class is known.
     :param source: the ``mistral_lib`` descriptor; executors instantiate by it.
+    :param code: of a dynamic action: ``id``, ``version`` and ``checksum`` of its
+        code source, and ``class_name``; executors fetch the text by it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Descriptor:
     tags: tuple[str, ...] = ()
     class_name: str | None = None
     source: Any = field(default=None, repr=False, compare=False)
+    code: Mapping[str, Any] | None = None
 
     def check_input(self, given: Mapping[str, Any]) -> None:
         """Compare names with the declaration (§ 8.10); values stay unseen.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from mistral_lib.exceptions import ActionException
 
 from mistral.actions.builtin import BuiltinAction
+from mistral.actions.child_process import ask
 from mistral.config import JavaScriptSettings
 
 _CHILD: Final = Path(__file__).with_name("javascript_child.py")
@@ -63,37 +61,14 @@ class JavaScriptAction(BuiltinAction):
             }
         ).encode()
         limit = 2 * settings.max_output_bytes + 2 * _MAX_ERROR
-        with subprocess.Popen(
-            [sys.executable, "-I", str(self.child)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={},
-            start_new_session=True,
-        ) as process:
-            guard = threading.Timer(settings.timeout + _GRACE, process.kill)
-            guard.start()
-            try:
-                assert process.stdin is not None and process.stdout is not None
-                answer = _exchange(process, question, limit)
-            finally:
-                guard.cancel()
-                process.kill()
+        answer = ask(
+            self.child, question, seconds=settings.timeout + _GRACE, most=limit
+        )
         if len(answer) > limit:
             raise _failed("the result is too large.")
         if not answer:
             raise _failed("the script exceeded its time or memory.")
         return answer
-
-
-def _exchange(process: subprocess.Popen[bytes], question: bytes, limit: int) -> bytes:
-    try:
-        process.stdin.write(question)  # type: ignore[union-attr]
-        process.stdin.close()  # type: ignore[union-attr]
-    except BrokenPipeError:
-        return b""
-    return process.stdout.read(limit + 1)  # type: ignore[union-attr]
 
 
 def _failed(why: str) -> ActionException:

@@ -131,6 +131,11 @@ class Registry:
         chain = self._settings.action_providers
         return _allowed(provider, chain.allowlist, chain.denylist)
 
+    def serves_dynamic(self) -> bool:
+        """Whether dynamic actions can be found and run: they are switched on, and
+        their provider may be asked."""
+        return self._settings.dynamic_actions.enabled and self.serves("dynamic")
+
     def post_process(
         self,
         name: str,

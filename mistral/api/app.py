@@ -23,7 +23,9 @@ from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
 from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
+from mistral.api.v2.code_sources import CodeSources
 from mistral.api.v2.cron_triggers import CronTriggers
+from mistral.api.v2.dynamic_actions import DynamicActions
 from mistral.api.v2.environments import Environments
 from mistral.api.v2.event_triggers import EventTriggers
 from mistral.api.v2.executions import Executions
@@ -90,6 +92,8 @@ def collections() -> dict[str, Resource]:
         "workbooks": Workbooks(),
         "workflows": Workflows(),
         "actions": Actions(),
+        "code_sources": CodeSources(),
+        "dynamic_actions": DynamicActions(),
         "environments": Environments(),
         "executions": Executions(),
         "tasks": Tasks(),

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from mistral.actions.registry import REQUIRED, Registry
-from mistral.db import definitions
+from mistral.actions.registry import REQUIRED, Descriptor, Registry
+from mistral.actions.signatures import describe_dynamic
+from mistral.db import code_sources, definitions
 from mistral.expressions.evaluate import load_functions
 from mistral.lang.parse import Signature
 
@@ -42,9 +43,7 @@ class DatabaseCatalogue:
     def action(self, name: str) -> Signature | None:
         found = self._registry.find(name, self._namespace, project_id=self._project)
         if found is not None:
-            required = {n for n, default in found.inputs if default is REQUIRED}
-            names = frozenset(n for n, _ in found.inputs)
-            return Signature(frozenset(required), names - required, found.open)
+            return _signature(found)
         return self._stored("action", name)
 
     def action_names(self) -> Collection[str]:
@@ -77,6 +76,16 @@ class DatabaseCatalogue:
                 )
             if row is not None:
                 break
-        if row is None:
-            return None
-        return Signature.declared(row["spec"].get("input"))
+        if row is not None:
+            return Signature.declared(row["spec"].get("input"))
+        if what == "action" and self._registry.serves_dynamic():
+            row = code_sources.runnable(
+                self._connection, name, self._namespace, self._project
+            )
+        return None if row is None else _signature(describe_dynamic(row))
+
+
+def _signature(found: Descriptor) -> Signature:
+    required = {n for n, default in found.inputs if default is REQUIRED}
+    names = frozenset(n for n, _ in found.inputs)
+    return Signature(frozenset(required), names - required, found.open)

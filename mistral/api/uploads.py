@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from mistral.api.catalogue import DatabaseCatalogue, plugin_functions
 from mistral.api.rest import Call
 from mistral.db.definitions import Author, Place
-from mistral.errors import BadRequest
+from mistral.errors import BadRequest, Forbidden
 from mistral.lang.parse import Advice, Report
 
 LONGEST_NAME: Final = 255
@@ -41,6 +41,17 @@ def namespace_of(call: Call) -> str:
     if len(namespace) > LONGEST_NAME:
         raise BadRequest(f"A namespace has at most {LONGEST_NAME} characters.")
     return namespace
+
+
+def refuse_code_when_off(call: Call) -> None:
+    """Code of users is taken only where the operator has switched it on (SEC-01).
+
+    :raises Forbidden: it is off; reading and deleting what there is still works.
+    """
+    if not call.services.registry.serves_dynamic():
+        raise Forbidden(
+            "Dynamic actions are switched off; see [dynamic_actions] enabled."
+        )
 
 
 def place_of(call: Call, resource: str, namespace: str | None = None) -> Place:

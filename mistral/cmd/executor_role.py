@@ -7,6 +7,7 @@ from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.names import new_id
 from mistral.config import Settings
+from mistral.executors.dynamic import CodeTexts, DynamicActions
 from mistral.executors.server import ExecutorServer, ExecutorSettings
 
 
@@ -23,4 +24,5 @@ def make_executor(settings: Settings, bus: Bus, clock: Clock) -> ExecutorServer:
         ),
         clock,
         new_id,
+        DynamicActions(CodeTexts(bus, clock), settings.dynamic_actions),
     )

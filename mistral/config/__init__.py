@@ -7,6 +7,7 @@ embedded size (DESIGN § 1).
 from mistral.config.author_settings import (
     DENIED_CIDRS,
     ActionProviderSettings,
+    DynamicActionSettings,
     ExpressionsGroup,
     HttpSettings,
     JavaScriptSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "ConfigurationFault",
     "CorsSettings",
     "DatabaseSettings",
+    "DynamicActionSettings",
     "EngineSettings",
     "ExecutorSettings",
     "ExpirationSettings",

@@ -117,6 +117,40 @@ class JavaScriptSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicActionSettings:
+    """Dynamic actions: Python that users upload as code sources (SEC-01)."""
+
+    GROUP: ClassVar[str] = "dynamic_actions"
+
+    enabled: bool = option(
+        False,
+        "Take code sources and run dynamic actions. Set it for APIs, engines and "
+        "those executors that may run them. Who may upload is a matter of policy: "
+        "administrators.",
+    )
+    timeout: float = option(
+        300.0, "Longest run of a dynamic action in seconds.", minimum=0.1
+    )
+    memory_limit_mb: int = option(
+        256, "Memory of the process that runs one.", minimum=16
+    )
+    max_source_bytes: int = option(64 * 1024, "Largest code source.", minimum=1)
+    max_output_bytes: int = option(
+        1024 * 1024, "Largest result of a dynamic action, as JSON text.", minimum=1
+    )
+    confine: bool = option(
+        True,
+        "The process may only read files, and few (Landlock, Linux 5.13). Where the "
+        "kernel cannot do that nothing is run, unless this is false.",
+    )
+    readable_paths: tuple[str, ...] = option(
+        (),
+        "Directories that dynamic actions may read besides the installation of "
+        "Python and what names of hosts and certificates are looked up in.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionProviderSettings:
     """Which sources of actions are asked."""
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 
 from mistral.config.author_settings import (
     ActionProviderSettings,
+    DynamicActionSettings,
     ExpressionsGroup,
     HttpSettings,
     JavaScriptSettings,
@@ -369,6 +370,7 @@ GROUPS: Final[dict[str, type]] = {
     "yaql": YaqlGroup,
     "http": HttpSettings,
     "javascript": JavaScriptSettings,
+    "dynamic_actions": DynamicActionSettings,
     "action_providers": ActionProviderSettings,
     "legacy_actions": LegacyActionSettings,
 }
@@ -413,6 +415,9 @@ class Settings:
     yaql: YaqlGroup = field(default_factory=YaqlGroup)
     http: HttpSettings = field(default_factory=HttpSettings)
     javascript: JavaScriptSettings = field(default_factory=JavaScriptSettings)
+    dynamic_actions: DynamicActionSettings = field(
+        default_factory=DynamicActionSettings
+    )
     action_providers: ActionProviderSettings = field(
         default_factory=ActionProviderSettings
     )

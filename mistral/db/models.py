@@ -119,6 +119,68 @@ actions = Table(
     **_OPTIONS,
 )
 
+# Source texts of dynamic actions. No engine or API ever runs one: what a class
+# takes was read from the text when it was uploaded.
+code_sources = Table(
+    "code_sources",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("namespace", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column("content", LongText, nullable=False),
+    # Raised by each upload.
+    Column("version", Integer, nullable=False, default=1),
+    # Class name → what it takes (``actions.signatures``).
+    Column("classes", Json, nullable=False),
+    *_stamps(),
+    UniqueConstraint("name", "namespace", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    **_OPTIONS,
+)
+
+# What executors fetch: a call keeps the version that it was offered with.
+code_source_versions = Table(
+    "code_source_versions",
+    metadata,
+    Column(
+        "code_source_id",
+        Id,
+        ForeignKey("code_sources.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("version", Integer, primary_key=True),
+    # SHA-256 of the content.
+    Column("checksum", String(64), nullable=False),
+    Column("content", LongText, nullable=False),
+    **_OPTIONS,
+)
+
+dynamic_actions = Table(
+    "dynamic_actions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("namespace", Name, nullable=False, default=""),
+    Column("scope", String(10), nullable=False, default="private"),
+    Column(
+        "code_source_id",
+        Id,
+        ForeignKey("code_sources.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    # Sources are never renamed.
+    Column("code_source_name", Name, nullable=False),
+    Column("class_name", Name, nullable=False),
+    *_stamps(),
+    UniqueConstraint("name", "namespace", "project_id"),
+    Index(None, "project_id", "created_at", "id"),
+    Index(None, "code_source_id"),
+    **_OPTIONS,
+)
+
 environments = Table(
     "environments",
     metadata,

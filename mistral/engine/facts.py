@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from mistral.db import scope
+from mistral.actions.signatures import describe_dynamic
+from mistral.db import code_sources, scope
 from mistral.db.models import (
     action_executions,
     actions,
@@ -153,9 +154,19 @@ class SqlFacts:
         )
 
     def action(self, name: str, namespace: str, project_id: str) -> Descriptor | None:
-        found: Descriptor | None = self._sources.registry.find(
-            name, namespace, project_id=project_id
-        )
+        """A dynamic one of exactly this namespace, then what is installed (§ 8.10)."""
+        registry = self._sources.registry
+        if registry.serves_dynamic():
+            key = ("dynamic", name, namespace, project_id)
+            if key not in self._known:
+                row = code_sources.runnable(
+                    self._connection, name, namespace or "", project_id
+                )
+                self._known[key] = None if row is None else describe_dynamic(row)
+            if self._known[key] is not None:
+                dynamic: Descriptor = self._known[key]
+                return dynamic
+        found: Descriptor | None = registry.find(name, namespace, project_id=project_id)
         return found
 
     def check_input(self, descriptor: Any, given: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, delete, or_, select, update
 
 from mistral.clock import Clock
-from mistral.db import rows
+from mistral.db import code_sources, rows
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.engine.deliver import Deliver
@@ -40,6 +40,7 @@ from mistral.messages import (
     CronDue,
     Event,
     ExecutorLost,
+    FetchSource,
     Heartbeat,
     Message,
     Notify,
@@ -197,10 +198,21 @@ class EngineServer(Service):
         """
         if isinstance(message, Heartbeat):
             return self.heartbeat(message)
+        if isinstance(message, FetchSource):
+            return self.source(message)
         if isinstance(message, Batch):
             events = [decode(each) for each in message.events]
             return [self._claim(answer) for answer in self._put(events)]
         return self._wait(self._put([message])[0])
+
+    def source(self, asked: FetchSource) -> dict[str, str]:
+        """The text of a code source, for an executor; here it is only text.
+
+        :raises NotFound: that version is gone.
+        """
+        with self._database.read() as connection:
+            found = code_sources.text_of(connection, asked.source_id, asked.version)
+        return {"content": found["content"], "checksum": found["checksum"]}
 
     def result(self, message: Message) -> None:
         """Take results in; returns after the commit.

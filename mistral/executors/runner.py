@@ -14,6 +14,12 @@ from typing import Any, Final, Protocol
 from mistral_lib import actions as mistral_lib
 from mistral_lib.actions import context as lib_context
 
+from mistral.executors.dynamic import (
+    Answer,
+    DynamicFault,
+    NoJson,
+    Raised,
+)
 from mistral.executors.outcome import Unserialisable, size_of, to_json
 from mistral.messages import ActionFinished, ActionTurnedAsync, CallAction, State
 
@@ -46,15 +52,31 @@ class Actions(Protocol):
         """An object with ``run``; raises when name or input are wrong."""
 
 
+class Dynamic(Protocol):
+    """Who runs dynamic actions (``dynamic.DynamicActions``)."""
+
+    def run(
+        self, call: CallAction, context: Mapping[str, Any], *, immediate: bool
+    ) -> Answer: ...
+
+
 class Runner:
     """Runs calls, each in the thread that asks.
 
     :param actions: makes action objects.
+    :param dynamic: runs what has no object here; None: nobody does.
     :param result_limit_kb: kilobytes of JSON that a result may have; -1: any.
     """
 
-    def __init__(self, actions: Actions, *, result_limit_kb: int = 1024) -> None:
+    def __init__(
+        self,
+        actions: Actions,
+        *,
+        dynamic: Dynamic | None = None,
+        result_limit_kb: int = 1024,
+    ) -> None:
         self._actions = actions
+        self._dynamic = dynamic
         self._result_limit_kb = result_limit_kb
 
     def run(self, call: CallAction, *, immediate: bool = False) -> Outcome:
@@ -66,6 +88,8 @@ class Runner:
         :param immediate: somebody waits for the result itself; an asynchronous
             action is not run then, and ``ActionTurnedAsync`` is the answer.
         """
+        if call.code is not None:
+            return self._run_dynamic(call, immediate)
         try:
             action = self._actions.create(
                 call.name,
@@ -74,11 +98,7 @@ class Runner:
                 project_id=call.security.get("project_id"),
             )
         except BaseException as error:
-            return _error(
-                call,
-                f"Failed to instantiate an action [action_desc={call.name}, "
-                f"error={error}]",
-            )
+            return _not_made(call, str(error))
         try:
             is_sync = _is_sync(action)
             if immediate and not is_sync:
@@ -101,6 +121,24 @@ class Runner:
             return _fault(
                 call, f"Failed to complete action [error={error}, action={call.name}]"
             )
+        return self._finished(call, result)
+
+    def _run_dynamic(self, call: CallAction, immediate: bool) -> Outcome:
+        """The same for code of a user: made and run elsewhere, and nobody
+        post-processes it."""
+        if self._dynamic is None:
+            return _not_made(call, "this executor runs no dynamic actions")
+        try:
+            answer = self._dynamic.run(call, _given(call), immediate=immediate)
+        except DynamicFault as fault:
+            return _not_made(call, str(fault))
+        except Raised as raised:
+            return failed(call, str(raised))
+        except NoJson as fault:
+            return _unserialisable(call, str(fault))
+        result = answer.result
+        if result is None or (not answer.is_sync and not result.is_error()):
+            return turned_async(call)
         return self._finished(call, result)
 
     def _post_processed(
@@ -163,6 +201,13 @@ def turned_async(call: CallAction) -> ActionTurnedAsync:
     )
 
 
+def _not_made(call: CallAction, reason: str) -> ActionFinished:
+    return _error(
+        call,
+        f"Failed to instantiate an action [action_desc={call.name}, error={reason}]",
+    )
+
+
 def _unserialisable(call: CallAction, reason: str) -> ActionFinished:
     return _error(
         call,
@@ -219,13 +264,19 @@ def _context(action: Any, call: CallAction) -> lib_context.ActionContext | None:
     """The two-part context of § 8.4; plain classes get None."""
     if not isinstance(action, mistral_lib.Action):
         return None
+    given = _given(call)
+    return lib_context.ActionContext(
+        security_ctx=lib_context.SecurityContext(**given["security"]),
+        execution_ctx=lib_context.ExecutionContext(**given["execution"]),
+    )
+
+
+def _given(call: CallAction) -> dict[str, dict[str, Any]]:
+    """Arguments of the two contexts."""
     execution: dict[str, Any] = {"workflow_execution_id": call.run_id or None}
     if call.action_id:
         execution["action_execution_id"] = call.action_id
         execution["callback_url"] = f"/v2/action_executions/{call.action_id}"
     execution.update({k: v for k, v in call.execution.items() if k in _EXECUTION})
     security = {k: v for k, v in call.security.items() if k in _SECURITY}
-    return lib_context.ActionContext(
-        security_ctx=lib_context.SecurityContext(**security),
-        execution_ctx=lib_context.ExecutionContext(**execution),
-    )
+    return {"execution": execution, "security": security}

@@ -23,7 +23,7 @@ from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
-from mistral.executors.runner import Actions, Outcome, Runner, failed
+from mistral.executors.runner import Actions, Dynamic, Outcome, Runner, failed
 from mistral.executors.workers import Workers
 from mistral.messages import (
     ActionTurnedAsync,
@@ -95,6 +95,7 @@ class ExecutorServer(Service):
     :param actions: makes action objects (``actions.registry.Registry``).
     :param new_token: makes a text that was never made before, for claims and
         as the id of this instance.
+    :param dynamic: runs dynamic actions; None: they fail here.
     """
 
     def __init__(
@@ -104,13 +105,16 @@ class ExecutorServer(Service):
         settings: ExecutorSettings,
         clock: Clock,
         new_token: Callable[[], str],
+        dynamic: Dynamic | None = None,
     ) -> None:
         super().__init__("executor")
         self.executor_id = new_token()
         self._bus = bus
         self._settings = settings
         self._new_token = new_token
-        runner = Runner(actions, result_limit_kb=settings.result_limit_kb)
+        runner = Runner(
+            actions, dynamic=dynamic, result_limit_kb=settings.result_limit_kb
+        )
         # 0 turns the engine's checks off; results must be confirmed even so
         interval = settings.check_interval or 10.0
         self._workers = Workers(settings.threads, runner.run, clock)

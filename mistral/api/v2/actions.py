@@ -1,5 +1,6 @@
-"""``/v2/actions`` (spec/rest-api.md § 8.5): ad-hoc actions, which are rows, and
-those of the registry, which are read only."""
+"""``/v2/actions`` (spec/rest-api.md § 8.5): ad-hoc actions, which are rows; dynamic
+ones, and those of the registry, which are read only. A name means them in this
+order. No code is run to show any of them (Q-45)."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
+from mistral.actions.signatures import describe_dynamic
 from mistral.api import listing, uploads
 from mistral.api.policy import OPEN
 from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Tags, Text
 from mistral.api.v2 import action_list
-from mistral.db import definitions, scope
+from mistral.db import code_sources, definitions, scope
 from mistral.db.listing import Kind, Listing, Query
 from mistral.db.models import actions
 from mistral.errors import BadRequest, NotFound
@@ -102,6 +104,13 @@ def _uploaded(rows: Sequence[Mapping[str, Any]], *, created: bool) -> dict[str, 
     return {"actions": shaped}
 
 
+def _of_code(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Dynamic actions have their name as id, and no dates."""
+    entry = _of_registry(describe_dynamic(row))
+    shown = {name: row[name] for name in ("scope", "project_id", "namespace")}
+    return {**entry, "is_system": False, **shown}
+
+
 class Actions(Resource):
     """The path may end in the namespace, ``/v2/actions/{name}/{namespace}``."""
 
@@ -144,6 +153,7 @@ class Actions(Resource):
                 rows = [dict(r) for r in connection.execute(statement).mappings()]
         descriptors = call.services.registry.all(project_id=call.context.project_id)
         entries = [_of_row(row) for row in rows]
+        entries += [_of_code(row) for row in self._dynamic(call)]
         entries += [_of_registry(descriptor) for descriptor in descriptors]
         shaped = [
             Action.shape(entry, query.fields)
@@ -151,17 +161,31 @@ class Actions(Resource):
         ]
         return listing.envelope(call, "actions", query, shaped)
 
+    def _dynamic(self, call: Call) -> Sequence[Mapping[str, Any]]:
+        if not call.services.registry.serves_dynamic():
+            return ()
+        namespace = None if "namespace" in call.query else ""
+        with call.services.database.read() as connection:
+            return code_sources.all_runnable(connection, call.context, namespace)
+
     def get_one(self, call: Call, name: str, namespace: str | None = None) -> Action:
         if namespace is None:
             namespace = uploads.namespace_of(call)
-        project = call.context.project_id
+        project, registry = call.context.project_id, call.services.registry
+        row = code = None
         with call.services.database.read() as connection:
-            row = definitions.find_adhoc_action(connection, name, namespace, project)
-            if row is None and namespace:
-                row = definitions.find_adhoc_action(connection, name, "", project)
-        if row is not None and call.services.registry.serves("adhoc"):
+            if registry.serves("adhoc"):
+                for space in dict.fromkeys((namespace, "")):
+                    row = row or definitions.find_adhoc_action(
+                        connection, name, space, project
+                    )
+            if registry.serves_dynamic():
+                code = code_sources.runnable(connection, name, namespace, project)
+        if row is not None:
             return Action.shape(_of_row(row))
-        descriptor = call.services.registry.find(name, namespace, project_id=project)
+        if code is not None:
+            return Action.shape(_of_code(code))
+        descriptor = registry.find(name, namespace, project_id=project)
         if descriptor is None:
             raise NotFound(f"No action '{name}' in namespace '{namespace}'.")
         return Action.shape(_of_registry(descriptor))

@@ -291,6 +291,8 @@ def _offer(
         },
         "security": dict(run.security or {}),
     }
+    if call.descriptor.code is not None:
+        action.call["code"] = dict(call.descriptor.code)
     case.effects.append(offer_of(action, run))
 
 
