@@ -18,7 +18,7 @@ from fakes import FakeClock
 from sqlalchemy import select
 
 from mistral.actions.registry import Registry
-from mistral.config import Settings
+from mistral.config import DynamicActionSettings, Settings
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
 from mistral.db.database import Database
@@ -28,6 +28,7 @@ from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.errors import Bug
+from mistral.executors.dynamic import CodeTexts, DynamicActions
 from mistral.executors.runner import Runner
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import parse_actions, parse_workflows
@@ -41,6 +42,7 @@ from mistral.messages import (
     Notify,
     StartWorkflow,
     decode,
+    encode,
 )
 
 CALLER = Context(project_id=DEFAULT_PROJECT, roles=("admin",), is_admin=True)
@@ -99,6 +101,7 @@ class House:
         registry: Registry | None = None,
         expiration: Expiration | None = None,
         evaluator: Callable[[FakeClock], Evaluator] | None = None,
+        dynamic: DynamicActionSettings | None = None,
     ) -> None:
         self.expiration = expiration
         self.clock = FakeClock()
@@ -113,7 +116,11 @@ class House:
         self.registry = registry or Registry(Settings())
         limit = self.rules.field_limit
         self.runner = Runner(
-            self.registry, result_limit_kb=limit // 1024 if limit >= 0 else -1
+            self.registry,
+            dynamic=DynamicActions(
+                CodeTexts(self, self.clock), dynamic or DynamicActionSettings()
+            ),
+            result_limit_kb=limit // 1024 if limit >= 0 else -1,
         )
         self.sources: Sources
         self.engine = self.new_engine("one")
@@ -176,6 +183,10 @@ class House:
         id = self.start(name, input)
         self.settle()
         return self.header(id)
+
+    def call(self, message: Message, *, timeout: float | None = None) -> Any:
+        """What an executor asks besides claims."""
+        return self.engine.handle(decode(encode(message)))
 
     # -- The crank ------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any
 from house import House
 from webob import Request
 
+from mistral.actions.registry import Registry
 from mistral.api.app import Services, make_app
 from mistral.config import Settings
 from mistral.engine.core.ports import Rules
@@ -72,7 +73,12 @@ class Whole:
     ) -> None:
         settings = settings or Settings()
         settings = replace(settings, api=replace(settings.api, auth_enable=False))
-        self.house = House(directory, rules=rules, registry=registry)
+        self.house = House(
+            directory,
+            rules=rules,
+            registry=registry or Registry(settings),
+            dynamic=settings.dynamic_actions,
+        )
         self.app = make_app(
             Services(
                 database=self.house.database,
