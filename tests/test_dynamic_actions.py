@@ -75,7 +75,7 @@ def test_it_is_the_base_of_an_adhoc_action_which_wins(whole: Whole) -> None:
     source(whole, SOURCE.format(factor=2))
     act(whole)
     whole.upload(
-        "more: {base: calc.act, base-input: {number: 7}, output: "<% $[0] %>"}\n"
+        "more: {base: calc.act, base-input: {number: 7}, output: '<% $[0] %>'}\n"
         "calc.other: {base: std.echo, base-input: {output: mine}}\n",
         "actions",
     )
