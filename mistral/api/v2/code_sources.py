@@ -91,7 +91,7 @@ class CodeSources(Resource):
                 connection,
                 query,
                 scope.visible(code_sources, call.context),
-                names=query.fields,
+                names=query.fields or CodeSource.attributes(),
             )
         shaped = [CodeSource.shape(row, query.fields) for row in rows]
         return listing.envelope(call, "code_sources", query, shaped)

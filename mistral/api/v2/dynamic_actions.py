@@ -88,7 +88,7 @@ class DynamicActions(Resource):
                 connection,
                 query,
                 scope.visible(dynamic_actions, call.context),
-                names=query.fields,
+                names=query.fields or DynamicAction.attributes(),
             )
         shaped = [DynamicAction.shape(row, query.fields) for row in rows]
         return listing.envelope(call, "dynamic_actions", query, shaped)
