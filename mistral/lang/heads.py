@@ -10,6 +10,9 @@ from mistral.lang.shapes import Findings, Path
 
 NAME_CHARACTERS: Final = 255
 
+NUL: Final = "\0"
+"""Quoted text can spell it, and not every database keeps it."""
+
 
 def check_name(found: Findings, path: Path, name: str, *, at_key: bool) -> None:
     """V-08, for workflows, actions and workbooks (§ 3)."""
@@ -19,6 +22,8 @@ def check_name(found: Findings, path: Path, name: str, *, at_key: bool) -> None:
     elif len(name) > NAME_CHARACTERS:
         message = f"a name has at most {NAME_CHARACTERS} characters"
         found.error(path, message, "V-08", at_key=at_key)
+    elif NUL in name:
+        found.error(path, "a name holds no NUL character", "V-08", at_key=at_key)
 
 
 def is_two(version: Any) -> bool:

@@ -17,6 +17,7 @@ from mistral.lang.clauses import (
     check_variables,
 )
 from mistral.lang.embedded import Expressions
+from mistral.lang.heads import NUL
 from mistral.lang.inline import Call, parse_inline, warn_ignored
 from mistral.lang.items import build_items, check_items
 from mistral.lang.shapes import Findings, Path, Shape
@@ -136,6 +137,8 @@ def _check_name(found: Findings, path: Path, name: str, body: Any) -> None:
     elif len(name) > JOIN_NAME_CHARACTERS and _is_join(body):
         message = f"the name of a join has at most {JOIN_NAME_CHARACTERS} characters"
         found.error(path, message, "V-22", at_key=True)
+    elif NUL in name:
+        found.error(path, "a name holds no NUL character", "V-21", at_key=True)
 
 
 def _is_join(body: Any) -> bool:

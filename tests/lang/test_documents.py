@@ -70,6 +70,7 @@ WORKFLOW_LISTS = [
     ),
     ("LANG-031 blank", f"version: 2\n'a b': {BODY}", ["V-08"]),
     ("LANG-031 dot", f"version: 2\na.b-%ü: {BODY}", []),
+    ("S-3 NUL", f'version: 2\n"a\\0b": {BODY}', ["V-08"]),
     ("S-3 empty name", f"version: 2\n'': {BODY}", ["V-08"]),
     ("S-3 255", f"version: 2\n{'a' * 255}: {BODY}", []),
     ("S-3 256", f"version: 2\n? {'a' * 256}\n: {BODY}", ["V-08"]),

@@ -228,6 +228,11 @@ def test_an_empty_task_name_is_refused(judge, rules):
     assert rules(judge("tasks: {'': {action: a}}")) == ["V-21"]
 
 
+def test_a_task_name_that_no_database_keeps_is_refused(judge, rules):
+    """V-21: quoted text can spell NUL; a run would break where the task begins."""
+    assert rules(judge('tasks: {"a\\0b": {action: a}}')) == ["V-21"]
+
+
 def test_lang_034_such_names_are_targets(workflow):
     names = ("t-2", "t3.task", "t4,task", "t5+task")
     tasks = "\n".join(f"  {name}: {{action: a}}" for name in names)
