@@ -30,7 +30,14 @@ from mistral.engine.intake import Intake, Waiting
 from mistral.engine.load import Loaded, open_runs
 from mistral.engine.store import Written, effect_row, history_row, save
 from mistral.errors import Bug, CallerError, MistralError, Unavailable
-from mistral.messages import ClaimAction, Effect, Request, StartWorkflow, encode
+from mistral.messages import (
+    ClaimAction,
+    Effect,
+    Request,
+    StartWorkflow,
+    Tell,
+    encode,
+)
 from mistral.service import Counts, Service
 
 LOG = logging.getLogger(__name__)
@@ -299,7 +306,7 @@ class EngineLoop(Service):
         tried.run = decision.run
         tried.answers.append((waiting, decision.answer))
         tried.effects.extend(decision.effects)
-        if request_id:
+        if request_id and not _comes_again(event, decision.effects):
             tried.handled[request_id] = decision.answer
         if isinstance(event, ClaimAction) and decision.answer is True:
             tried.claimers.add(event.executor_id)
@@ -447,6 +454,11 @@ class _Tried:
 def _is_stored(run: Run) -> bool:
     """A stand-alone action that nothing is stored of has no history."""
     return not run.standalone or bool(run.actions)
+
+
+def _comes_again(event: Any, effects: Sequence[Effect]) -> bool:
+    """Whether it was put off: it has no answer yet."""
+    return any(isinstance(e, Tell) and e.event is event for e in effects)
 
 
 def _say_refused(

@@ -19,6 +19,7 @@ from mistral.db import event_triggers, models
 from mistral.db.definitions import Author
 from mistral.errors import BadRequest, Unavailable
 from mistral.expressions.evaluate import Evaluator
+from mistral.messages import DeleteWorkflow
 from mistral.triggers.converter import Converter, read
 from mistral.triggers.server import EventEngine, EventEngineOptions
 
@@ -217,8 +218,9 @@ def test_a_message_that_comes_again_starts_nothing(world: World) -> None:
     [run] = world.runs()
     world.tell()
     assert [r["id"] for r in world.runs()] == [run["id"]]
-    with world.house.database.begin() as connection:
-        connection.execute(models.workflow_executions.delete())
+    caller = {"project_id": DEFAULT_PROJECT}
+    world.house.ask(DeleteWorkflow(run_id=run["id"], request_id="d", context=caller))
+    assert world.runs() == []
     world.tell()
     assert world.runs() == []
 
@@ -456,4 +458,17 @@ def test_eng_225_during_maintenance_events_are_dropped(
     world.set_maintenance("RUNNING")
     assert world.runs() == []
     world.tell(id="2")
+    assert len(world.runs()) == 1
+
+
+def test_eng_225_an_event_that_was_accepted_before_waits(world: World) -> None:
+    """Maintenance began between its acknowledgement and its start: it is neither
+    started nor lost."""
+    world.trigger()
+    world.engine.run_once()
+    world.tell()
+    world.set_maintenance("PAUSED")
+    assert world.runs() == []
+    world.set_maintenance("RUNNING")
+    world.house.advance(60)
     assert len(world.runs()) == 1
