@@ -19,6 +19,7 @@ class Services:
     :param registry: ``actions.registry.Registry``; descriptors, never classes.
     :param settings: ``config.Settings``.
     :param new_id: makes ids of rows and requests (UUID text).
+    :param keyring: ``keyring.Keyring``; None: callers have no secrets.
     """
 
     database: Any
@@ -27,3 +28,4 @@ class Services:
     settings: Any
     clock: Clock
     new_id: Callable[[], str]
+    keyring: Any = None

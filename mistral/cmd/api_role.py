@@ -15,6 +15,7 @@ from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
+from mistral.cmd.secrets import make_keyring
 from mistral.config import Settings
 from mistral.db.database import Database
 from mistral.errors import ServiceError
@@ -91,6 +92,7 @@ def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> A
             settings=settings,
             clock=clock,
             new_id=new_id,
+            keyring=make_keyring(settings),
         )
     )
     return in_front_of(app, settings)

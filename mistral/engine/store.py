@@ -124,6 +124,10 @@ def history_row(
 
 
 def _brief(value: Any) -> Any:
+    """Without what is large; without secrets, which are sealed but live as long as
+    the history does."""
+    if isinstance(value, Mapping) and "sealed" in value:
+        value = {**value, "sealed": "***"}
     if isinstance(value, str | Mapping | list | tuple):
         size = len(json.dumps(value))
         if size > LARGE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from mistral_lib import actions as mistral_lib
@@ -26,6 +26,9 @@ from mistral.messages import ActionFinished, ActionTurnedAsync, CallAction, Stat
 LOG = logging.getLogger(__name__)
 
 Outcome = ActionFinished | ActionTurnedAsync
+
+
+Unseal = Callable[[str, str], Mapping[str, Any]]
 
 
 class Actions(Protocol):
@@ -66,6 +69,8 @@ class Runner:
     :param actions: makes action objects.
     :param dynamic: runs what has no object here; None: nobody does.
     :param result_limit_kb: kilobytes of JSON that a result may have; -1: any.
+    :param unseal: (sealed secrets, project) → secrets of the caller (SEC-23); None:
+        callers have none.
     """
 
     def __init__(
@@ -74,10 +79,12 @@ class Runner:
         *,
         dynamic: Dynamic | None = None,
         result_limit_kb: int = 1024,
+        unseal: Unseal | None = None,
     ) -> None:
         self._actions = actions
         self._dynamic = dynamic
         self._result_limit_kb = result_limit_kb
+        self._unseal = unseal
 
     def run(self, call: CallAction, *, immediate: bool = False) -> Outcome:
         """What the engine is told about this call.
@@ -103,7 +110,7 @@ class Runner:
             is_sync = _is_sync(action)
             if immediate and not is_sync:
                 return turned_async(call)
-            result = _as_result(action.run(_context(action, call)))
+            result = _as_result(action.run(_context(action, call, self._unseal)))
         # exits and interrupts that an action raises end the action, not us
         except BaseException as error:
             LOG.info(
@@ -260,19 +267,26 @@ _EXECUTION: Final = _names(lib_context.ExecutionContext)
 _SECURITY: Final = _names(lib_context.SecurityContext)
 
 
-def _context(action: Any, call: CallAction) -> lib_context.ActionContext | None:
+def _context(
+    action: Any, call: CallAction, unseal: Unseal | None
+) -> lib_context.ActionContext | None:
     """The two-part context of § 8.4; plain classes get None."""
     if not isinstance(action, mistral_lib.Action):
         return None
     given = _given(call)
+    security, sealed = given["security"], call.security.get("sealed")
+    if sealed and unseal is not None:
+        secrets = unseal(sealed, call.security["project_id"])
+        security |= {k: v for k, v in secrets.items() if k in _SECURITY}
     return lib_context.ActionContext(
-        security_ctx=lib_context.SecurityContext(**given["security"]),
+        security_ctx=lib_context.SecurityContext(**security),
         execution_ctx=lib_context.ExecutionContext(**given["execution"]),
     )
 
 
 def _given(call: CallAction) -> dict[str, dict[str, Any]]:
-    """Arguments of the two contexts."""
+    """Arguments of the two contexts, without secrets: code of users gets none
+    (SEC-01)."""
     execution: dict[str, Any] = {"workflow_execution_id": call.run_id or None}
     if call.action_id:
         execution["action_execution_id"] = call.action_id

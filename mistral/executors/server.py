@@ -23,7 +23,14 @@ from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
-from mistral.executors.runner import Actions, Dynamic, Outcome, Runner, failed
+from mistral.executors.runner import (
+    Actions,
+    Dynamic,
+    Outcome,
+    Runner,
+    Unseal,
+    failed,
+)
 from mistral.executors.workers import Workers
 from mistral.messages import (
     ActionTurnedAsync,
@@ -77,6 +84,7 @@ class ExecutorSettings:
     :param max_missed: heartbeats after which an executor counts as lost.
     :param stop_seconds: how long running actions may go on after a stop.
     :param held_limit: results that may wait for the engine's commit.
+    :param unseal: opens secrets of callers for their actions.
     """
 
     host: str = "0.0.0.0"
@@ -86,6 +94,7 @@ class ExecutorSettings:
     max_missed: int = 3
     stop_seconds: float = 30.0
     held_limit: int = 5000
+    unseal: Unseal | None = None
 
 
 class ExecutorServer(Service):
@@ -113,7 +122,10 @@ class ExecutorServer(Service):
         self._settings = settings
         self._new_token = new_token
         runner = Runner(
-            actions, dynamic=dynamic, result_limit_kb=settings.result_limit_kb
+            actions,
+            dynamic=dynamic,
+            result_limit_kb=settings.result_limit_kb,
+            unseal=settings.unseal,
         )
         # 0 turns the engine's checks off; results must be confirmed even so
         interval = settings.check_interval or 10.0

@@ -148,10 +148,17 @@ def shape_action(row: Mapping[str, Any], fields: _Shown = None) -> ActionExecuti
 
 def asked_by(call: Call) -> dict[str, Any]:
     """What every request to an engine carries."""
-    return {
-        "request_id": call.services.new_id(),
-        "context": call.context.to_dict(),
-    }
+    return {"request_id": call.services.new_id(), "context": known_of(call)}
+
+
+def known_of(call: Call) -> dict[str, Any]:
+    """The caller, as engines keep them with what they start: the token sealed, for
+    executors alone (SEC-07, SEC-09)."""
+    known, secrets = call.context.to_dict(), call.context.secrets()
+    keyring = call.services.keyring
+    if keyring is not None and secrets:
+        known["sealed"] = keyring.seal(secrets, call.context.project_id)
+    return known
 
 
 def depth_of(call: Call) -> int:

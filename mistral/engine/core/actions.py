@@ -397,6 +397,9 @@ def run_alone(case: Case, event: Any) -> Action:
 
 
 def security_of(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the caller's context that actions may know: no secrets (SEC-07)."""
+    """Fields of the caller's context that actions may know; secrets are sealed, and
+    only executors have the key (SEC-07)."""
     names = ("project_id", "project_name", "user_name", "trust_id")
-    return {name: context.get(name) for name in names}
+    kept = {name: context.get(name) for name in names}
+    more = ("region_name", "expires_at", "sealed")
+    return kept | {name: context[name] for name in more if context.get(name)}
