@@ -415,6 +415,29 @@ def test_the_failure_names_failed_actions_in_the_order_of_the_items() -> None:
     ]  # fmt: skip
 
 
+def test_the_failure_names_failed_sub_workflows_of_items() -> None:
+    """§ 1.7: the task itself only says that there are some."""
+    body = """w:
+  tasks:
+    t: {with-items: "i in [2, 0, 1]", workflow: kid i=<% $.i %>}
+kid:
+  input: [i]
+  output-on-error: {result: <% "no " + str($.i) %>}
+  tasks: {k: {on-success: [{fail: <% $.i > 0 %>}]}}"""
+    sim, row = run(body)
+    lines = row["state_info"].splitlines()
+    kids = {
+        row["internals"]["parent"]["index"]: id
+        for id, row in sim.store.runs.items()
+        if row["workflow_name"] == "kid"
+    }
+    assert lines[2].endswith("-> One or more actions had failed.")
+    assert lines[3:] == [
+        f"    [wf_ex_id={kids[0]}, idx=0]: no 2",
+        f"    [wf_ex_id={kids[2]}, idx=2]: no 1",
+    ]
+
+
 def test_eng_055_a_failing_output_ends_the_run_in_error() -> None:
     body = """w:
   output: {v: <% $.nope %>}

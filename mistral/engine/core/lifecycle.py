@@ -10,7 +10,7 @@ from typing import Any, Final
 from mistral.engine.core.data import Case, check_size, meet, resolved
 from mistral.engine.core.ports import Facts
 from mistral.engine.core.run import Task, move
-from mistral.engine.core.views import view
+from mistral.engine.core.views import counting_children, view
 from mistral.engine.core.wording import message_of
 from mistral.errors import (
     ExpressionFault,
@@ -217,6 +217,7 @@ def failure(case: Case, failed: list[Task]) -> str:
         info = (task.state_info or "")[:2000]
         lines.append(f"\n  {task.name} [task_ex_id={task.id}] -> {info}\n")
         if task.type != "ACTION":
+            lines.extend(_failed_items(case, task))
             continue
         if not task.is_new:
             rows = case.facts.actions(case.run.id, task_ids=[task.id])
@@ -233,6 +234,18 @@ def failure(case: Case, failed: list[Task]) -> str:
                     f" {shown}\n"
                 )
     return "".join(lines)
+
+
+def _failed_items(case: Case, task: Task) -> Iterator[str]:
+    """Which sub-workflows of a with-items task failed, and why. A task with one
+    sub-workflow says its text itself, and once is enough (§ 1.7)."""
+    if case.run.spec.tasks[task.name].with_items is None:
+        return
+    rows = counting_children(case, [task])[task.id]
+    for index, row in sorted(rows.items()):
+        if row["state"] == State.ERROR:
+            said = text_of_output(row["output"] or {}, row["state_info"])
+            yield f"    [wf_ex_id={row['id']}, idx={index}]: {str(said)[:1000]}\n"
 
 
 def close_open(case: Case) -> None:
