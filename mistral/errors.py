@@ -113,6 +113,18 @@ class Conflict(CallerError):
     code = "conflict"
 
 
+class PreconditionFailed(CallerError):
+    """``If-Match``: what it names is not what is there."""
+
+    code = "precondition-failed"
+
+
+class TooMany(CallerError):
+    """The same request may succeed a little later."""
+
+    code = "too-many"
+
+
 class TooLarge(CallerError):
     code = "too-large"
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pecan
@@ -33,6 +34,7 @@ from mistral.api.v2.root import Root
 from mistral.api.v2.tasks import Tasks
 from mistral.api.v2.workbooks import Workbooks
 from mistral.api.v2.workflows import Workflows
+from mistral.api.waiting import Endings
 from mistral.config import empty_source
 from mistral.context import Context
 
@@ -116,6 +118,8 @@ def make_app(
         used.
     """
     settings = services.settings
+    if services.endings is None:
+        services = replace(services, endings=Endings(services.database))
     found = collections()
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(

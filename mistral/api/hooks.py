@@ -28,7 +28,9 @@ _STATUSES: Final[tuple[tuple[type[errors.MistralError], int], ...]] = (
     (errors.Forbidden, 403),
     (errors.NotFound, 404),
     (errors.Conflict, 409),
+    (errors.PreconditionFailed, 412),
     (errors.Locked, 423),
+    (errors.TooMany, 429),
     (errors.CallerError, 400),
     (errors.AuthorError, 400),
     (errors.Unavailable, 503),
@@ -75,6 +77,8 @@ def _answer_to(error: Exception) -> Response | None:
                 kept = {}
                 if isinstance(error, errors.Unavailable):
                     kept["Retry-After"] = str(max(1, round(error.retry_after)))
+                if isinstance(error, errors.TooMany):
+                    kept["Retry-After"] = "5"
                 return fault(status, error.message, kept)
     if isinstance(error, sqlalchemy.exc.DataError):
         # A value that this database cannot hold; its text stays in the log

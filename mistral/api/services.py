@@ -18,6 +18,7 @@ class Services:
     :param bus: ``bus.Bus``; every change of an execution goes through it.
     :param registry: ``actions.registry.Registry``; descriptors, never classes.
     :param settings: ``config.Settings``.
+    :param endings: ``waiting.Endings``; None: the application makes its own.
     :param new_id: makes ids of rows and requests (UUID text).
     :param keyring: ``keyring.Keyring``; None: callers have no secrets.
     """
@@ -29,3 +30,4 @@ class Services:
     clock: Clock
     new_id: Callable[[], str]
     keyring: Any = None
+    endings: Any = None

@@ -23,7 +23,8 @@ from mistral.service import Service
 
 LOG = logging.getLogger(__name__)
 
-API_THREADS: Final = 16
+API_THREADS: Final = 64
+"""More than may wait for ends of executions (``waiting.PLACES``)."""
 
 
 class ApiServer(Service):

@@ -32,6 +32,8 @@ Row = Mapping[Any, Any]
 CHUNK: Final = 500
 """Values in one ``IN (…)``: below the limits of every database."""
 
+FINISHED: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
+
 _HIDDEN: Final = frozenset({"__execution", "openstack"})
 """Variables of a run that are the service's own (spec/engine.md § 1.6.2)."""
 
@@ -192,6 +194,13 @@ def sees_execution(connection: Connection, context: Context, execution_id: str) 
         scope.visible(workflow_executions, context),
     )
     return connection.execute(query).first() is not None
+
+
+def unfinished(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of the executions that are there and have not ended."""
+    table = workflow_executions
+    query = select(table.c.id).where(table.c.state.not_in(FINISHED))
+    return {row["id"] for row in bulk.select_among(connection, query, table.c.id, ids)}
 
 
 def execution_exists(connection: Connection, execution_id: str) -> bool:

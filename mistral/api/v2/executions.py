@@ -27,6 +27,7 @@ from mistral.api.v2.runs import (
     shape_execution,
     tasks_page,
 )
+from mistral.api.waiting import seconds_of
 from mistral.db import execution_trees, executions, history, scope
 from mistral.db.executions import Row
 from mistral.db.maintenance import Status
@@ -45,7 +46,6 @@ from mistral.messages import (
 
 LONGEST_ID: Final = 36
 
-FINISHED: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
 STATES_TO_ASK_FOR: Final = ("RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED")
 
 REFUSED: Final[Mapping[str, frozenset[str]]] = {
@@ -71,8 +71,14 @@ class Executions(Resource):
 
     routes = (
         Route("GET", "", "get_all", "executions:list", query=ANY),
-        Route("POST", "", "post", "executions:create", 201),
-        Route("GET", "{id}", "get_one", "executions:get", query=frozenset({"fields"})),
+        Route("POST", "", "post", "executions:create", 201, query=frozenset({"wait"})),
+        Route(
+            "GET",
+            "{id}",
+            "get_one",
+            "executions:get",
+            query=frozenset({"fields", "wait"}),
+        ),
         Route("PUT", "{id}", "put", "executions:update", in_maintenance=_cancels),
         Route(
             "DELETE",
@@ -117,6 +123,11 @@ class Executions(Resource):
 
     def get_one(self, call: Call, execution_id: str) -> Execution:
         fields = listing.fields_of(call, EXECUTION_SHOWN)
+        seconds = seconds_of(call.query.get("wait", ""))
+        if seconds and self._sees(call, execution_id):
+            endings = call.services.endings
+            with endings.place(seconds):
+                endings.wait(execution_id, seconds)
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
             values = dict(row)
@@ -191,6 +202,16 @@ class Executions(Resource):
     # -- Changes --------------------------------------------------------------
 
     def post(self, call: Call) -> Execution:
+        seconds = seconds_of(call.query.get("wait", ""))
+        endings = call.services.endings
+        with endings.place(seconds):
+            started = self._started(call)
+            if not seconds or started.state in executions.FINISHED:
+                return started
+            endings.wait(started.id, seconds)
+        return self._again(call, started.id)
+
+    def _started(self, call: Call) -> Execution:
         sent = call.read(Execution).sent()
         wanted_id = sent.get("id") or None
         with call.services.database.read() as connection:
@@ -225,7 +246,7 @@ class Executions(Resource):
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
         scope.require_owner(row, call.context, f"Execution {execution_id!r}")
-        if row["state"] not in FINISHED and not force:
+        if row["state"] not in executions.FINISHED and not force:
             raise Forbidden(
                 "Only completed executions can be deleted. Execution"
                 f" {execution_id} is in {row['state']}; use force=true to delete it"
@@ -245,6 +266,10 @@ class Executions(Resource):
         if not executions.sees_execution(connection, call.context, execution_id):
             parse_uuid(execution_id, "the id of an execution")
             raise NotFound(f"There is no execution {execution_id!r}.")
+
+    def _sees(self, call: Call, execution_id: str) -> bool:
+        with call.services.database.read() as connection:
+            return executions.sees_execution(connection, call.context, execution_id)
 
     def _require_now(self, call: Call, execution_id: str) -> None:
         with call.services.database.read() as connection:
@@ -443,7 +468,7 @@ def _state_change(
             f"Can't change workflow execution state from {row['state']} to {state}."
             f" [workflow={row['workflow_name']}, execution_id={row['id']}]"
         )
-    if row["state"] in FINISHED and state != "SUCCESS":
+    if row["state"] in executions.FINISHED and state != "SUCCESS":
         # Scripts cancel what is over already and expect no error.
         return None
     if state == "RUNNING":

@@ -22,6 +22,9 @@ from mistral.errors import BadRequest
 
 LOG = logging.getLogger(__name__)
 
+LEAST_PACKED: Final = 1000
+"""Bytes: shorter answers are sent as they are."""
+
 Respond = Callable[[Route, Resource, tuple[str, ...], Any], Response]
 
 
@@ -244,9 +247,22 @@ class Root:
                 charset="utf-8",
             )
         charset = "utf-8" if route.raw and request.method != "GET" else None
-        return Response(
+        found = Response(
             status=answer.status,
             json_body=to_json(answer.body),
             content_type="application/json",
             charset=charset,
         )
+        return _packed(request, found)
+
+
+def _packed(request: Request, answer: Response) -> Response:
+    """The answer as gzip where that was asked for and saves something."""
+    if len(answer.body) < LEAST_PACKED:
+        return answer
+    answer.vary = ("Accept-Encoding",)
+    if "Accept-Encoding" in request.headers:
+        offers = request.accept_encoding.acceptable_offers(["gzip", "identity"])
+        if offers and offers[0][0] == "gzip":
+            answer.encode_content("gzip")
+    return answer
