@@ -31,6 +31,8 @@ port = {port}
 allow_action_execution_deletion = true
 [pecan]
 auth_enable = false
+[dynamic_actions]
+enabled = true
 [database]
 connection = sqlite:///{home}/mistral.sqlite
 """

@@ -59,6 +59,8 @@ check_interval = 1
 max_missed_heartbeats = 4
 [action_std_http]
 denied_cidrs =
+[dynamic_actions]
+enabled = true
 """
 
 
