@@ -74,12 +74,9 @@ def restrict(question: dict[str, Any]) -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if question["confine"]:
         confine(libc, [*_LOOKED_UP, *_python(), *question["readable"]])
-    used = 0
-    if sys.platform == "linux":
-        used = _STATM * resource.getpagesize()
     seconds = math.ceil(question["seconds"]) + 1
     limits = {
-        resource.RLIMIT_AS: used + question["memory"],
+        resource.RLIMIT_AS: _USED + question["memory"],
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NPROC: 0,
@@ -87,21 +84,29 @@ def restrict(question: dict[str, Any]) -> None:
         resource.RLIMIT_NOFILE: _FILES,
     }
     for limit, value in limits.items():
+        most = resource.getrlimit(limit)[1]
+        if most != resource.RLIM_INFINITY:
+            value = min(value, most)
         resource.setrlimit(limit, (value, value))
 
 
 def _python() -> list[str]:
-    return [sys.prefix, sys.base_prefix, *(path for path in sys.path if path)]
+    """Libraries alone: an installation may hold configuration, too."""
+    roots = (sys.prefix, sys.base_prefix)
+    libraries = [f"{root}/{name}" for root in roots for name in ("lib", "lib64")]
+    return [*libraries, *(path for path in sys.path if path)]
 
 
-def _pages() -> int:
+def _used() -> int:
+    """Bytes of address space that this process has by now."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
         return 0
+    return pages * resource.getpagesize()
 
 
-_STATM = _pages()
+_USED = _used()
 
 
 def confine(libc: Any, readable: list[str]) -> None:

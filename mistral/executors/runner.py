@@ -143,6 +143,10 @@ class Runner:
             return failed(call, str(raised))
         except NoJson as fault:
             return _unserialisable(call, str(fault))
+        except Exception as error:
+            # no process could be made, or it was asked for what is no JSON
+            LOG.exception("The dynamic action %s could not be run", call.name)
+            return _not_made(call, f"{type(error).__name__}: {error}")
         result = answer.result
         if result is None or (not answer.is_sync and not result.is_error()):
             return turned_async(call)

@@ -14,6 +14,7 @@ from fakes import FakeClock
 
 from mistral.config import DynamicActionSettings
 from mistral.errors import NotFound, Unavailable
+from mistral.executors import dynamic_child
 from mistral.executors.dynamic import (
     PATIENCE,
     CodeTexts,
@@ -158,6 +159,17 @@ def test_q45_what_fails_fails_the_task_with_a_clear_text(body: str, text: str) -
     assert (said.state, said.result) == (State.ERROR, text)
 
 
+def test_a_call_without_a_process_is_answered_too() -> None:
+    class Broken:
+        def run(self, call: Any, context: Any, *, immediate: bool) -> Any:
+            raise BlockingIOError("no more processes")
+
+    runner = Runner(None, dynamic=Broken())  # type: ignore[arg-type]
+    said = runner.run(made("pass"))
+    assert isinstance(said, ActionFinished)
+    assert said.result == NOT_MADE.format("BlockingIOError: no more processes")
+
+
 def test_no_python_is_told_with_its_place() -> None:
     said = run("class X(:")
     assert said.state == State.ERROR
@@ -242,6 +254,19 @@ def test_sec_01_off_by_default() -> None:
     said = run(action("return 1"), settings=DynamicActionSettings())
     assert said.state == State.ERROR
     assert "switched off on this executor ([dynamic_actions] enabled)" in said.result
+
+
+class NoLandlock:
+    """The C library of a kernel that answers every such call with ENOSYS."""
+
+    def syscall(self, *arguments: Any) -> int:
+        return -1
+
+
+def test_sec_01_without_landlock_it_is_not_run_unless_that_is_wanted() -> None:
+    with pytest.raises(dynamic_child.Unconfined, match="no Landlock"):
+        dynamic_child.confine(NoLandlock(), [])
+    assert attempt("open('/etc/passwd')", replace(ON, confine=False)) == "done"
 
 
 # -- Texts --------------------------------------------------------------------
