@@ -159,6 +159,7 @@ def test_sec_07_stand_alone_actions_get_it_too(house: House, api: Client) -> Non
         {"name": "std.sleep", "input": {"seconds": 0}, "params": {"save_result": True}},
     )
     assert made.status == 201, made.body
+    house.settle()
     assert [each.auth_token for each in Spy.seen] == [TOKEN]
     assert "canary" not in _everything(house)
 

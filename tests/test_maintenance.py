@@ -36,7 +36,7 @@ def _status(service: Service) -> str:
 
 
 def test_eng_229_eng_230_a_maintenance_from_end_to_end(service: Service) -> None:
-    mine, his = service.start("w")["id"], service.start("w")["id"]
+    mine, his = service.start("w"), service.start("w")
     assert service.change(his, state="PAUSED").status == 200
     assert _ask(service, "PAUSED") == "PAUSING"
     # The engine has not looked yet: the run is PAUSED when anything is decided.
@@ -62,9 +62,9 @@ def test_eng_229_eng_230_a_maintenance_from_end_to_end(service: Service) -> None
 
 
 def test_m98_an_execution_is_cancelled_in_maintenance(service: Service) -> None:
-    id = service.start("w")["id"]
+    id = service.start("w")
     for status in ("PAUSING", "PAUSED"):
-        other = service.start("w")["id"] if status == "PAUSING" else id
+        other = service.start("w") if status == "PAUSING" else id
         _ask(service, "PAUSED")
         if status == "PAUSED":
             service.house.follow_maintenance()

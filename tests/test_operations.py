@@ -42,7 +42,7 @@ s:
     never: {description: x}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     assert run["state"] == "SUCCESS", run["state_info"]
     [child] = service.children(run["id"])
     assert child["input"] == {"a": 1}
@@ -62,7 +62,7 @@ def test_eng_165_names_resolve_in_the_workbook_then_in_the_namespace(
             if (name, namespace) == ("plain", "n"):
                 continue
             text = f"{name}: " + SAYS % f"{namespace or 'default'} {name}"
-            service.upload(HEAD + text, namespace)
+            service.upload(text, namespace=namespace)
     book = f"""{HEAD}
 name: book
 workflows:
@@ -79,7 +79,7 @@ workflows:
 """
     answer = service.api.post("/v2/workbooks?namespace=n", book)
     assert answer.status == 201, answer.body
-    run = service.start("book.w", workflow_namespace="n")
+    run = service.run("book.w", workflow_namespace="n")
     assert run["output"] == {
         "only": "book only",
         "both": "n both",
@@ -109,7 +109,7 @@ s:
     b: {action: std.noop, on-success: [fail msg="enough"]}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     assert run["state"] == "SUCCESS", run["state_info"]
     assert run["output"]["seen"] == 5
     assert run["output"]["why"] == "enough"
@@ -145,7 +145,7 @@ def finish_all(service: Service, run_id: str, state: str = "SUCCESS") -> None:
 
 def test_eng_167_pause_and_resume_go_down(service: Service) -> None:
     service.upload(TWO_CHILDREN)
-    run = service.start("w")
+    run = service.run("w")
     assert service.change(run["id"], state="PAUSED").status == 200
     assert states_of(service, run["id"]) == ["PAUSED", "PAUSED"]
     assert service.change(run["id"], state="RUNNING").status == 200
@@ -156,7 +156,7 @@ def test_eng_167_pause_and_resume_go_down(service: Service) -> None:
 
 def test_eng_168_169_pause_and_resume_of_one_child_go_up(service: Service) -> None:
     service.upload(TWO_CHILDREN)
-    run = service.start("w")
+    run = service.run("w")
     one, other = service.children(run["id"])
     service.change(one["id"], state="PAUSED")
     assert service.execution(run["id"])["state"] == "PAUSED"
@@ -175,7 +175,7 @@ def test_eng_169_resuming_the_only_paused_child_resumes_the_parent(
     service: Service,
 ) -> None:
     service.upload(TWO_CHILDREN.replace("    b: {workflow: s}\n", ""))
-    run = service.start("w")
+    run = service.run("w")
     [child] = service.children(run["id"])
     service.change(child["id"], state="PAUSED")
     assert service.execution(run["id"])["state"] == "PAUSED"
@@ -186,7 +186,7 @@ def test_eng_169_resuming_the_only_paused_child_resumes_the_parent(
 
 def test_eng_170_cancel_goes_down_with_its_message(service: Service) -> None:
     service.upload(TWO_CHILDREN)
-    run = service.start("w")
+    run = service.run("w")
     answer = service.change(run["id"], state="CANCELLED", state_info="enough")
     assert answer.status == 200
     for child in service.children(run["id"]):
@@ -201,7 +201,7 @@ def test_eng_171_cancelling_a_child_cancels_the_parent_in_the_end(
     service: Service,
 ) -> None:
     service.upload(TWO_CHILDREN)
-    run = service.start("w")
+    run = service.run("w")
     one, _ = service.children(run["id"])
     service.change(one["id"], state="CANCELLED", state_info="not this one")
     assert service.execution(run["id"])["state"] == "RUNNING"
@@ -230,7 +230,7 @@ s:
     held: {action: std.async_noop}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     [child] = service.children(run["id"])
     assert service.change(child["id"], state=state, state_info="hand").status == 200
     states = service.states(run["id"])
@@ -253,7 +253,7 @@ s:
     a: {action: std.fail}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     service.house.advance(1)
     service.house.advance(1)
     assert service.execution(run["id"])["state"] == "SUCCESS"
@@ -274,7 +274,7 @@ w: {{tasks: {{t: {{{body}}}, after: {{description: x}}}}}}
 s: {{input: [needed], tasks: {{a: {{description: x}}}}}}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     assert run["state"] == "SUCCESS", run["state_info"]
     assert service.states(run["id"]) == {"t": "ERROR", "after": "SUCCESS"}
     assert service.children(run["id"]) == []
@@ -289,7 +289,7 @@ def test_eng_175_the_text_of_a_deep_failure_stays_short(service: Service) -> Non
     error = "e" * 900
     leaf = f"l10: {{tasks: {{t10: {{action: std.fail error_data={error}}}}}}}\n"
     service.upload(HEAD + levels + leaf)
-    run = service.start("l0")
+    run = service.run("l0")
     assert run["state"] == "ERROR"
     assert len(run["state_info"]) < 20_000
     assert "t0" in run["state_info"]
@@ -300,7 +300,7 @@ def test_eng_177_a_start_with_an_id_that_exists_answers_what_is_there(
 ) -> None:
     service.upload(HEAD + "w: {input: [{a: 1}], tasks: {t: {description: x}}}")
     id = str(uuid.uuid4())
-    first = service.start("w", {"a": 2}, id=id)
+    first = service.run("w", {"a": 2}, id=id)
     again = service.api.post(
         "/v2/executions",
         {"id": id, "workflow_name": "no such", "input": '{"a": 3}'},
@@ -321,7 +321,7 @@ w:
   tasks: {t: {description: x}}
 """
     )
-    source = service.start("w", {"a": 1, "b": 2}, params={"env": {"e": 3}})
+    source = service.run("w", {"a": 1, "b": 2}, params={"env": {"e": 3}})
     answer = service.api.post("/v2/executions", {"source_execution_id": source["id"]})
     assert answer.status == 201, answer.body
     copy = service.execution(answer.json["id"])
@@ -372,7 +372,7 @@ def test_eng_179_180_stop_by_state(
     service: Service, now: str, wanted: str, status: int, then: str
 ) -> None:
     service.upload(HELD)
-    id = service.start("w")["id"]
+    id = service.start("w")
     if now != "RUNNING":
         assert service.change(id, state=now, state_info="first").status == 200
     before = service.execution(id)
@@ -390,7 +390,7 @@ def test_eng_179_180_stop_by_state(
 
 def test_eng_181_pause(service: Service) -> None:
     service.upload(HELD)
-    id = service.start("w")["id"]
+    id = service.start("w")
     assert service.change(id, state="PAUSED").status == 200
     before = service.execution(id)
     assert service.change(id, state="PAUSED").status == 200
@@ -403,7 +403,7 @@ def test_eng_181_pause(service: Service) -> None:
 
 def test_eng_182_resume_of_what_is_not_paused(service: Service) -> None:
     service.upload(HELD)
-    id = service.start("w")["id"]
+    id = service.start("w")
     for state in ("RUNNING", "ERROR"):
         if state == "ERROR":
             service.change(id, state="ERROR")
@@ -423,7 +423,7 @@ w:
     b: {publish: {v: <% env() %>}}
 """
     )
-    id = service.start("w", params={"env": {"x": {"k": 1, "l": 2}}})["id"]
+    id = service.start("w", params={"env": {"x": {"k": 1, "l": 2}}})
     answer = service.change(id, params={"env": {"y": 1}})
     assert answer.status == 403
     assert answer.fault == (
@@ -443,7 +443,7 @@ def test_eng_185_186_rerun_is_refused(service: Service) -> None:
     service.upload(
         HEAD + "w: {tasks: {good: {description: x}, bad: {action: std.fail}}}"
     )
-    id = service.start("w")["id"]
+    id = service.start("w")
     good, bad = (service.task(id, name)["id"] for name in ("good", "bad"))
     answer = service.redo(good, reset=True)
     assert answer.status == 400
@@ -470,7 +470,7 @@ w:
     after: {description: x}
 """
     )
-    id = service.start("w")["id"]
+    id = service.start("w")
     a = service.task(id, "a")["id"]
     service.answer(service.actions(a)[0]["id"], "ERROR")
     assert service.states(id) == {"a": "ERROR", "b": "RUNNING"}
@@ -486,7 +486,7 @@ def test_eng_188_rerun_of_a_handled_task_in_a_run_that_ended_well(
     service: Service,
 ) -> None:
     service.upload(HEAD + "w: {tasks: {t: {action: std.fail, on-error: noop}}}")
-    id = service.start("w")["id"]
+    id = service.start("w")
     answer = service.redo(service.task(id, "t")["id"], reset=True)
     assert answer.status == 400
     assert service.execution(id)["state"] == "SUCCESS"
@@ -501,7 +501,7 @@ mid: {tasks: {m: {workflow: low, on-success: next}, next: {description: x}}}
 low: {tasks: {l: {action: std.async_noop}}}
 """
     )
-    top = service.start("top")["id"]
+    top = service.start("top")
     [mid] = service.children(top)
     [low] = service.children(mid["id"])
     task = service.task(low["id"], "l")["id"]
@@ -522,7 +522,7 @@ def test_eng_190_one_of_two_failures_rerun(service: Service) -> None:
     service.upload(
         HEAD + "w: {tasks: {a: {action: std.async_noop}, b: {action: std.fail}}}"
     )
-    id = service.start("w")["id"]
+    id = service.start("w")
     a = service.task(id, "a")["id"]
     service.answer(service.actions(a)[0]["id"], "ERROR")
     service.redo(a, reset=True)
@@ -537,7 +537,7 @@ def test_eng_191_rerun_in_a_paused_workflow(service: Service) -> None:
     service.upload(
         HEAD + "w: {tasks: {a: {action: std.fail}, b: {action: std.async_noop}}}"
     )
-    id = service.start("w")["id"]
+    id = service.start("w")
     service.change(id, state="PAUSED")
     task = service.task(id, "a")["id"]
     for answer in (service.redo(task, reset=True), service.redo(task, "SKIPPED")):
@@ -573,7 +573,7 @@ w:
 )
 def test_eng_192_193_194_skip(service: Service, clause: str, went: str) -> None:
     service.upload(HEAD + SKIPPABLE.replace("%s", clause))
-    id = service.start("w")["id"]
+    id = service.start("w")
     task = service.task(id, "t")["id"]
     before = service.states(id)
     assert service.redo(task, "SKIPPED").status == 200
@@ -599,7 +599,7 @@ w:
     b: {action: std.async_noop, on-error: noop}
 """
     )
-    id = service.start("w")["id"]
+    id = service.start("w")
     [a] = service.actions(service.task(id, "a")["id"])
     [b] = service.actions(service.task(id, "b")["id"])
     assert service.answer(a["id"], "SUCCESS", output='{"k": 1}').status == 200
@@ -625,7 +625,7 @@ w:
 """
     )
     service.house.hold.add("std.sleep")
-    id = service.start("w")["id"]
+    id = service.start("w")
     [a] = service.actions(service.task(id, "a")["id"])
     [s] = service.actions(service.task(id, "s")["id"])
     answer = service.answer(s["id"], "PAUSED")
@@ -640,7 +640,7 @@ w:
 
 def test_eng_199_deletion(service: Service) -> None:
     service.upload(TWO_CHILDREN)
-    id = service.start("w")["id"]
+    id = service.start("w")
     below = [child["id"] for child in service.children(id)]
     tasks = [task["id"] for each in (id, *below) for task in service.tasks(each)]
     answer = service.api.delete(f"/v2/executions/{id}")
@@ -700,7 +700,7 @@ low: {tasks: {l: {description: x}}}
 """
     )
     notify = [{"type": "webhook", "url": "http://127.0.0.1:1/"}]
-    top = service.start("top", params={"notify": notify, "other": 1})
+    top = service.run("top", params={"notify": notify, "other": 1})
     [mid] = service.children(top["id"])
     [low] = service.children(mid["id"])
     for run in (mid, low):
@@ -728,6 +728,6 @@ good: {tasks: {g: {description: x}}}
 bad: {tasks: {b: {action: std.fail}}}
 """
     )
-    run = service.start("w")
+    run = service.run("w")
     assert run["state"] == "SUCCESS", run["state_info"]
     assert run["output"] == {"flat": ["act", "unlike"]}

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from whole import Whole
+from rest import Service
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    whole = Whole(tmp_path)
-    yield whole
-    whole.close()
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path)
+    yield service
+    service.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole import Whole
+from rest import Service
 
 from mistral.actions.registry import Registry
 from mistral.config import HttpSettings, Settings
@@ -56,15 +56,17 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def _whole(directory: Path, settings: Settings) -> Whole:
-    return Whole(directory, registry=Registry(settings, entry_points=lambda group: ()))
+def _service(directory: Path, settings: Settings) -> Service:
+    return Service(
+        directory, registry=Registry(settings, entry_points=lambda group: ())
+    )
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    whole = _whole(tmp_path, OPEN)
-    yield whole
-    whole.close()
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = _service(tmp_path, OPEN)
+    yield service
+    service.close()
 
 
 def _task(action: str, **input: Any) -> str:
@@ -79,10 +81,10 @@ def _task(action: str, **input: Any) -> str:
     ("status", "state"), [(200, "SUCCESS"), (404, "ERROR"), (503, "ERROR")]
 )
 def test_eng_213_the_answer_is_the_result(
-    whole: Whole, server: Server, status: int, state: str
+    service: Service, server: Server, status: int, state: str
 ) -> None:
-    whole.upload(_task("std.http", url=f"{server.url}/{status}"))
-    action = whole.action(whole.run("w")["id"], "t")
+    service.upload(_task("std.http", url=f"{server.url}/{status}"))
+    action = service.action(service.run("w")["id"], "t")
     result = action["output"]["result"]
     assert (action["state"], result["status"]) == (state, status)
     assert result["content"] == {"a": 1}
@@ -94,50 +96,50 @@ def test_eng_213_the_answer_is_the_result(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "[::1]"])
 def test_eng_214_loopback_is_refused_by_default(tmp_path: Path, host: str) -> None:
-    whole = _whole(tmp_path, Settings())
-    whole.upload(_task("std.http", url=f"http://{host}:1/"))
-    action = whole.action(whole.run("w")["id"], "t")
+    service = _service(tmp_path, Settings())
+    service.upload(_task("std.http", url=f"http://{host}:1/"))
+    action = service.action(service.run("w")["id"], "t")
     assert action["state"] == "ERROR"
     assert "is not allowed" in action["output"]["result"]
-    whole.close()
+    service.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::ffff:127.0.0.1]", "[::]"])
 def test_eng_215_other_forms_are_refused_too(tmp_path: Path, host: str) -> None:
-    whole = _whole(tmp_path, Settings())
-    whole.upload(_task("std.http", url=f"http://{host}:1/"))
-    action = whole.action(whole.run("w")["id"], "t")
+    service = _service(tmp_path, Settings())
+    service.upload(_task("std.http", url=f"http://{host}:1/"))
+    action = service.action(service.run("w")["id"], "t")
     assert action["state"] == "ERROR"
     assert "is not allowed" in action["output"]["result"]
-    whole.close()
+    service.close()
 
 
 def test_eng_215_a_redirect_target_is_refused(tmp_path: Path, server: Server) -> None:
     denied = Settings(http=HttpSettings(denied_cidrs=("0.0.0.0/8",)))
-    whole = _whole(tmp_path, denied)
+    service = _service(tmp_path, denied)
     url = f"{server.url}/302"
-    whole.upload(_task("std.http", url=url, allow_redirects=True))
-    action = whole.action(whole.run("w")["id"], "t")
+    service.upload(_task("std.http", url=url, allow_redirects=True))
+    action = service.action(service.run("w")["id"], "t")
     assert action["state"] == "ERROR"
     assert "is not allowed" in action["output"]["result"]
     assert len(server.headers) == 1
-    whole.close()
+    service.close()
 
 
-def test_eng_216_body_and_json_together_are_an_ordinary_error(whole: Whole) -> None:
-    whole.upload(_task("std.http", url="http://nowhere.example", body="a", json={}))
-    found = whole.run("w")
+def test_eng_216_body_and_json_together_are_an_ordinary_error(service: Service) -> None:
+    service.upload(_task("std.http", url="http://nowhere.example", body="a", json={}))
+    found = service.run("w")
     assert found["state"] == "SUCCESS", found["state_info"]
-    assert whole.task(found["id"], "t")["state"] == "ERROR"
-    assert whole.task(found["id"], "saved")["state"] == "SUCCESS"
+    assert service.task(found["id"], "t")["state"] == "ERROR"
+    assert service.task(found["id"], "saved")["state"] == "SUCCESS"
 
 
 def test_eng_217_mistral_http_names_itself_and_waits(
-    whole: Whole, server: Server
+    service: Service, server: Server
 ) -> None:
-    whole.upload(_task("std.mistral_http", url=f"{server.url}/200"))
-    found = whole.run("w")
-    task, action = whole.task(found["id"], "t"), whole.action(found["id"], "t")
+    service.upload(_task("std.mistral_http", url=f"{server.url}/200"))
+    found = service.run("w")
+    task, action = service.task(found["id"], "t"), service.action(found["id"], "t")
     assert [o["state"] for o in (found, task, action)] == ["RUNNING"] * 3
     [headers] = server.headers
     assert {k: v for k, v in headers.items() if k.startswith("Mistral-")} == {
@@ -147,17 +149,17 @@ def test_eng_217_mistral_http_names_itself_and_waits(
         "Mistral-Action-Execution-Id": action["id"],
         "Mistral-Callback-URL": f"/v2/action_executions/{action['id']}",
     }
-    whole.finish(action["id"], {"done": True})
-    assert whole.execution(found["id"])["state"] == "SUCCESS"
+    service.finish(action["id"], {"done": True})
+    assert service.execution(found["id"])["state"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("path", ["/404", None])
 def test_a_refused_mistral_http_ends_at_once(
-    whole: Whole, server: Server, path: str | None
+    service: Service, server: Server, path: str | None
 ) -> None:
     """§ 9.3: another status, or a send failure."""
     url = f"{server.url}{path}" if path else "http://nowhere.invalid/"
-    whole.upload(_task("std.mistral_http", url=url))
-    found = whole.run("w")
+    service.upload(_task("std.mistral_http", url=url))
+    found = service.run("w")
     assert found["state"] == "SUCCESS"
-    assert whole.task(found["id"], "t")["state"] == "ERROR"
+    assert service.task(found["id"], "t")["state"] == "ERROR"

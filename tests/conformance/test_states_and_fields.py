@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole import Whole
+from rest import Service
 
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
@@ -45,26 +45,26 @@ bottom: {tasks: {t: {action: std.async_noop}}}
 """
 
 
-def _nothing_is_stored(whole: Whole) -> bool:
+def _nothing_is_stored(service: Service) -> bool:
     tables = (
         models.workflow_executions,
         models.task_executions,
         models.action_executions,
     )
-    return not any(whole.house.rows(table) for table in tables)
+    return not any(service.house.rows(table) for table in tables)
 
 
 # -- Start --------------------------------------------------------------------
 
 
-def test_eng_001_a_start_answers_running_with_its_start_tasks(whole: Whole) -> None:
-    whole.upload(
+def test_eng_001_a_start_answers_running_with_its_start_tasks(service: Service) -> None:
+    service.upload(
         "w: {tasks: {a: {action: std.async_noop}, b: {action: std.async_noop},"
         " c: {action: std.async_noop, on-success: d}, d: {action: std.noop}}}"
     )
-    status, body = whole.begin("w")
-    assert (status, body["state"]) == (201, "RUNNING")
-    assert {t["name"] for t in whole.tasks(body["id"])} == {"a", "b", "c"}
+    answer = service.begin("w")
+    assert (answer.status, answer.json["state"]) == (201, "RUNNING")
+    assert {t["name"] for t in service.tasks(answer.json["id"])} == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize(
@@ -74,35 +74,37 @@ def test_eng_001_a_start_answers_running_with_its_start_tasks(whole: Whole) -> N
         pytest.param({"a": 1, "z": 2}, "unexpected=['z']", id="ENG-003 undeclared"),
     ],
 )
-def test_input_that_does_not_fit(whole: Whole, input: Any, words: str) -> None:
-    whole.upload(PLAIN)
-    status, body = whole.begin("plain", input)
-    assert status == 400
-    assert words in body["faultstring"]
-    assert _nothing_is_stored(whole)
+def test_input_that_does_not_fit(service: Service, input: Any, words: str) -> None:
+    service.upload(PLAIN)
+    answer = service.begin("plain", input)
+    assert answer.status == 400
+    assert words in answer.fault
+    assert _nothing_is_stored(service)
 
 
-def test_eng_004_defaults_are_part_of_the_stored_input(whole: Whole) -> None:
-    whole.upload(PLAIN)
-    assert whole.run("plain", {"a": 1})["input"] == {"a": 1, "b": "two"}
-    given = whole.run("plain", {"a": 1, "b": 2})
+def test_eng_004_defaults_are_part_of_the_stored_input(service: Service) -> None:
+    service.upload(PLAIN)
+    assert service.run("plain", {"a": 1})["input"] == {"a": 1, "b": "two"}
+    given = service.run("plain", {"a": 1, "b": 2})
     assert (given["input"], given["output"]["b"]) == ({"a": 1, "b": 2}, 2)
 
 
-def test_eng_005_vars_that_cannot_be_evaluated_refuse_the_start(whole: Whole) -> None:
-    whole.upload("w: {vars: {v: <% $.nope %>}, tasks: {t: {action: std.noop}}}")
-    assert whole.begin("w")[0] == 400
-    assert _nothing_is_stored(whole)
+def test_eng_005_vars_that_cannot_be_evaluated_refuse_the_start(
+    service: Service,
+) -> None:
+    service.upload("w: {vars: {v: <% $.nope %>}, tasks: {t: {action: std.noop}}}")
+    assert service.begin("w").status == 400
+    assert _nothing_is_stored(service)
 
 
 # -- Times --------------------------------------------------------------------
 
 
-def test_eng_006_times_are_whole_seconds_of_utc(whole: Whole) -> None:
-    whole.upload(PLAIN)
-    found = whole.run("plain", {"a": 1})
-    task = whole.tasks(found["id"])[0]
-    [action] = whole.actions(task["id"])
+def test_eng_006_times_are_whole_seconds_of_utc(service: Service) -> None:
+    service.upload(PLAIN)
+    found = service.run("plain", {"a": 1})
+    task = service.tasks(found["id"])[0]
+    [action] = service.actions(task["id"])
     times = [found["created_at"], found["updated_at"]]
     times += [action["created_at"]]
     times += [task[f"{n}_at"] for n in ("created", "started", "finished")]
@@ -111,49 +113,49 @@ def test_eng_006_times_are_whole_seconds_of_utc(whole: Whole) -> None:
     assert set(times) == {"2020-01-02 03:04:05"}
 
 
-def test_eng_007_started_at_is_before_the_wait(whole: Whole) -> None:
-    whole.upload("w: {tasks: {t: {action: std.noop, wait-before: 60}}}")
-    id = whole.start("w")
-    task = whole.task(id, "t")
+def test_eng_007_started_at_is_before_the_wait(service: Service) -> None:
+    service.upload("w: {tasks: {t: {action: std.noop, wait-before: 60}}}")
+    id = service.start("w")
+    task = service.task(id, "t")
     assert (task["state"], task["started_at"]) == ("DELAYED", "2020-01-02 03:04:05")
-    whole.house.advance(60)
-    task = whole.task(id, "t")
+    service.house.advance(60)
+    task = service.task(id, "t")
     assert (task["state"], task["started_at"]) == ("SUCCESS", "2020-01-02 03:04:05")
     assert task["finished_at"] == "2020-01-02 03:05:05"
 
 
-def test_eng_008_retries_leave_started_at_alone(whole: Whole) -> None:
-    whole.upload(RETRIED)
-    id = whole.start("retried")
-    began = whole.task(id, "t")["started_at"]
-    whole.house.advance(5)
-    task = whole.task(id, "t")
+def test_eng_008_retries_leave_started_at_alone(service: Service) -> None:
+    service.upload(RETRIED)
+    id = service.start("retried")
+    began = service.task(id, "t")["started_at"]
+    service.house.advance(5)
+    task = service.task(id, "t")
     assert task["state"] == "ERROR"
-    assert len(whole.actions(task["id"])) == 2
+    assert len(service.actions(task["id"])) == 2
     assert task["started_at"] == began
     assert task["finished_at"] > began
 
 
-def test_eng_009_eng_019_a_rerun_starts_the_times_afresh(whole: Whole) -> None:
-    whole.upload("w: {tasks: {t: {action: std.async_noop}}}")
-    id = whole.start("w")
-    first = whole.task(id, "t")
-    whole.finish(whole.action(id, "t")["id"], {"why": 1}, "ERROR")
-    assert whole.execution(id)["state_info"]
-    whole.house.advance(7)
-    whole.put(f"tasks/{first['id']}", {"state": "RUNNING", "reset": True})
-    again = whole.task(id, "t")
+def test_eng_009_eng_019_a_rerun_starts_the_times_afresh(service: Service) -> None:
+    service.upload("w: {tasks: {t: {action: std.async_noop}}}")
+    id = service.start("w")
+    first = service.task(id, "t")
+    service.finish(service.action(id, "t")["id"], {"why": 1}, "ERROR")
+    assert service.execution(id)["state_info"]
+    service.house.advance(7)
+    service.put(f"tasks/{first['id']}", {"state": "RUNNING", "reset": True})
+    again = service.task(id, "t")
     assert again["started_at"] == "2020-01-02 03:04:12" > first["started_at"]
     assert (again["state"], again["finished_at"]) == ("RUNNING", None)
-    running = whole.execution(id)
+    running = service.execution(id)
     assert (running["state"], running["state_info"]) == ("RUNNING", None)
-    whole.house.advance(3)
-    whole.finish(whole.actions(first["id"])[-1]["id"])
-    assert whole.task(id, "t")["finished_at"] == "2020-01-02 03:04:15"
+    service.house.advance(3)
+    service.finish(service.actions(first["id"])[-1]["id"])
+    assert service.task(id, "t")["finished_at"] == "2020-01-02 03:04:15"
 
 
-def test_eng_010_a_join_that_fails_never_started(whole: Whole) -> None:
-    whole.upload(
+def test_eng_010_a_join_that_fails_never_started(service: Service) -> None:
+    service.upload(
         """
 w:
   tasks:
@@ -162,7 +164,7 @@ w:
     j: {join: all, action: std.noop}
 """
     )
-    join = whole.task(whole.run("w")["id"], "j")
+    join = service.task(service.start("w"), "j")
     assert (join["state"], join["started_at"]) == ("ERROR", None)
     assert STAMP.fullmatch(join["finished_at"])
 
@@ -170,72 +172,69 @@ w:
 # -- Marks --------------------------------------------------------------------
 
 
-def test_eng_011_eng_020_what_is_accepted(whole: Whole) -> None:
-    whole.upload(RETRIED)
-    id = whole.start("retried")
-    whole.house.advance(5)
-    early, late = whole.actions(whole.task(id, "t")["id"])
+def test_eng_011_eng_020_what_is_accepted(service: Service) -> None:
+    service.upload(RETRIED)
+    id = service.start("retried")
+    service.house.advance(5)
+    early, late = service.actions(service.task(id, "t")["id"])
     assert (early["accepted"], late["accepted"]) == (False, True)
     assert [a["state"] for a in (early, late)] == ["ERROR", "ERROR"]
     assert [a["state_info"] for a in (early, late)] == [None, None]
 
 
-def test_eng_012_what_was_handled_is_processed(whole: Whole) -> None:
-    whole.upload(PLAIN)
-    found = whole.run("plain", {"a": 1})
-    assert [t["processed"] for t in whole.tasks(found["id"])] == [True, True]
-    whole.upload("broken: {tasks: {t: {action: std.noop, publish: {v: <% $.no %>}}}}")
-    broken = whole.run("broken")
+def test_eng_012_what_was_handled_is_processed(service: Service) -> None:
+    service.upload(PLAIN)
+    found = service.run("plain", {"a": 1})
+    assert [t["processed"] for t in service.tasks(found["id"])] == [True, True]
+    service.upload("broken: {tasks: {t: {action: std.noop, publish: {v: <% $.no %>}}}}")
+    broken = service.run("broken")
     assert broken["state"] == "ERROR"
-    assert whole.task(broken["id"], "t")["processed"] is False
+    assert service.task(broken["id"], "t")["processed"] is False
 
 
-def test_eng_013_eng_019_a_pause_leaves_follow_ups_undecided(whole: Whole) -> None:
-    whole.upload(WAITING)
-    id = whole.start("waiting")
-    whole.settle()
-    whole.put(f"executions/{id}", {"state": "PAUSED"})
-    whole.finish(whole.action(id, "t")["id"])
-    task = whole.task(id, "t")
+def test_eng_013_eng_019_a_pause_leaves_follow_ups_undecided(service: Service) -> None:
+    service.upload(WAITING)
+    id = service.start("waiting")
+    service.put(f"executions/{id}", {"state": "PAUSED"})
+    service.finish(service.action(id, "t")["id"])
+    task = service.task(id, "t")
     assert (task["state"], task["processed"]) == ("SUCCESS", False)
-    whole.put(f"executions/{id}", {"state": "RUNNING"})
-    whole.settle()
-    assert whole.task(id, "t")["processed"] is True
-    done = whole.execution(id)
+    service.put(f"executions/{id}", {"state": "RUNNING"})
+    assert service.task(id, "t")["processed"] is True
+    done = service.execution(id)
     assert (done["state"], done["state_info"]) == ("SUCCESS", None)
 
 
-def test_eng_019_a_text_of_the_pause_is_gone_after_the_resume(whole: Whole) -> None:
-    whole.upload(
+def test_eng_019_a_text_of_the_pause_is_gone_after_the_resume(service: Service) -> None:
+    service.upload(
         "w: {tasks: {t: {action: std.noop, on-success:"
         " [pause(msg='wait a bit'), u]}, u: {action: std.async_noop}}}"
     )
-    id = whole.start("w")
-    paused = whole.execution(id)
+    id = service.start("w")
+    paused = service.execution(id)
     assert (paused["state"], paused["state_info"]) == ("PAUSED", "wait a bit")
-    whole.put(f"executions/{id}", {"state": "RUNNING"})
-    found = whole.execution(id)
+    service.put(f"executions/{id}", {"state": "RUNNING"})
+    found = service.execution(id)
     assert (found["state"], found["state_info"]) == ("RUNNING", None)
 
 
 # -- Links --------------------------------------------------------------------
 
 
-def test_eng_014_eng_015_parents_and_roots(whole: Whole) -> None:
-    whole.upload(NESTED)
-    id = whole.start("top")
-    whole.settle()
-    runs = {r["workflow_name"]: r for r in whole.get("executions")["executions"]}
+def test_eng_014_eng_015_parents_and_roots(service: Service) -> None:
+    service.upload(NESTED)
+    id = service.start("top")
+    runs = {r["workflow_name"]: r for r in service.get("executions")["executions"]}
     top, middle, bottom = (runs[name] for name in ("top", "middle", "bottom"))
     assert top["id"] == id
     assert (top["root_execution_id"], top["task_execution_id"]) == (None, None)
     assert middle["root_execution_id"] == bottom["root_execution_id"] == id
-    assert middle["task_execution_id"] == whole.task(id, "t")["id"]
-    assert bottom["task_execution_id"] == whole.task(middle["id"], "t")["id"]
+    assert middle["task_execution_id"] == service.task(id, "t")["id"]
+    assert bottom["task_execution_id"] == service.task(middle["id"], "t")["id"]
 
 
-def test_eng_016_who_triggered_a_task(whole: Whole) -> None:
-    whole.upload(
+def test_eng_016_who_triggered_a_task(service: Service) -> None:
+    service.upload(
         """
 w:
   tasks:
@@ -245,8 +244,8 @@ w:
     d: {action: std.noop}
 """
     )
-    id = whole.run("w")["id"]
-    tasks = {task["name"]: task for task in whole.tasks(id)}
+    id = service.start("w")
+    tasks = {task["name"]: task for task in service.tasks(id)}
 
     def causes(name: str) -> Any:
         context = tasks[name]["runtime_context"]
@@ -263,46 +262,44 @@ w:
 # -- Definitions change under a run -------------------------------------------
 
 
-def test_eng_017_a_new_definition_is_for_new_runs(whole: Whole) -> None:
-    whole.upload(WAITING)
-    id = whole.start("waiting")
+def test_eng_017_a_new_definition_is_for_new_runs(service: Service) -> None:
+    service.upload(WAITING)
+    id = service.start("waiting")
     changed = WAITING.replace("on-success: after", "on-success: fail")
-    status, _ = whole.request("PUT", "workflows", f"version: '2.0'\n{changed}")
-    assert status == 200
-    whole.finish(whole.action(id, "t")["id"])
-    whole.settle()
-    assert whole.execution(id)["state"] == "SUCCESS"
-    assert len(whole.tasks(id)) == 2
+    answer = service.api.put("/v2/workflows", f"version: '2.0'\n{changed}")
+    assert answer.status == 200
+    service.finish(service.action(id, "t")["id"])
+    assert service.execution(id)["state"] == "SUCCESS"
+    assert len(service.tasks(id)) == 2
 
 
 @pytest.mark.parametrize("end", ["SUCCESS", "CANCELLED"])
-def test_eng_018_a_run_outlives_its_definition(whole: Whole, end: str) -> None:
-    whole.upload(WAITING)
-    id = whole.start("waiting")
-    assert whole.request("DELETE", "workflows/waiting")[0] == 204
+def test_eng_018_a_run_outlives_its_definition(service: Service, end: str) -> None:
+    service.upload(WAITING)
+    id = service.start("waiting")
+    assert service.api.delete("/v2/workflows/waiting").status == 204
     # a fresh process knows nothing of the definition either
-    whole.house.engine = whole.house.new_engine("two")
+    service.house.engine = service.house.new_engine("two")
     if end == "SUCCESS":
-        whole.finish(whole.action(id, "t")["id"])
+        service.finish(service.action(id, "t")["id"])
     else:
-        whole.put(f"executions/{id}", {"state": end})
-    whole.settle()
-    assert whole.execution(id)["state"] == end
+        service.put(f"executions/{id}", {"state": end})
+    assert service.execution(id)["state"] == end
 
 
 # -- Texts and sizes ----------------------------------------------------------
 
 
-def test_eng_021_long_texts_are_cut(whole: Whole) -> None:
-    whole.upload("w: {input: [n], tasks: {t: {action: std.async_noop}}}")
-    id = whole.start("w", {"n": 1})
+def test_eng_021_long_texts_are_cut(service: Service) -> None:
+    service.upload("w: {input: [n], tasks: {t: {action: std.async_noop}}}")
+    id = service.start("w", {"n": 1})
     body = {"state": "ERROR", "state_info": "x" * 70_000}
-    whole.put(f"executions/{id}", body)
-    assert whole.execution(id)["state_info"] == "x" * 65_500
+    service.put(f"executions/{id}", body)
+    assert service.execution(id)["state_info"] == "x" * 65_500
 
 
-def _limited(directory: Path, limit: int) -> Whole:
-    return Whole(directory, rules=Rules(field_limit=limit))
+def _limited(directory: Path, limit: int) -> Service:
+    return Service(directory, rules=Rules(field_limit=limit))
 
 
 LARGE = """
@@ -315,39 +312,39 @@ large:
 
 
 def test_eng_022_a_result_above_the_limit_ends_the_run(tmp_path: Path) -> None:
-    whole = _limited(tmp_path, 1024)
-    whole.upload(LARGE)
-    found = whole.run("large", {"size": 200})
-    task = whole.task(found["id"], "t")
-    [action] = whole.actions(task["id"])
+    service = _limited(tmp_path, 1024)
+    service.upload(LARGE)
+    found = service.run("large", {"size": 200})
+    task = service.task(found["id"], "t")
+    [action] = service.actions(task["id"])
     assert [o["state"] for o in (action, task, found)] == ["ERROR"] * 3
     assert action["output"]["result"].startswith("Field size limit exceeded [class=")
     for text in (task["state_info"], found["state_info"]):
         assert "Field size limit exceeded" in text
-    assert [t["name"] for t in whole.tasks(found["id"])] == ["t"], "no on-error"
-    whole.close()
+    assert [t["name"] for t in service.tasks(found["id"])] == ["t"], "no on-error"
+    service.close()
 
 
 def test_eng_022_a_delivered_result_above_the_limit_too(tmp_path: Path) -> None:
-    whole = _limited(tmp_path, 1024)
-    whole.upload(WAITING)
-    id = whole.start("waiting")
-    whole.finish(whole.action(id, "t")["id"], {"v": "x" * 2000})
-    found, task = whole.execution(id), whole.task(id, "t")
-    states = [o["state"] for o in (whole.action(id, "t"), task, found)]
+    service = _limited(tmp_path, 1024)
+    service.upload(WAITING)
+    id = service.start("waiting")
+    service.finish(service.action(id, "t")["id"], {"v": "x" * 2000})
+    found, task = service.execution(id), service.task(id, "t")
+    states = [o["state"] for o in (service.action(id, "t"), task, found)]
     assert states == ["ERROR"] * 3
     assert "Field size limit exceeded" in found["state_info"]
-    whole.close()
+    service.close()
 
 
 def test_eng_023_an_input_above_the_limit_is_refused(tmp_path: Path) -> None:
-    whole = _limited(tmp_path, 1024)
-    whole.upload(PLAIN)
-    status, body = whole.begin("plain", {"a": "x" * 1024})
-    assert status == 400
-    assert "Field size limit exceeded" in body["faultstring"]
-    assert _nothing_is_stored(whole)
-    whole.close()
+    service = _limited(tmp_path, 1024)
+    service.upload(PLAIN)
+    answer = service.begin("plain", {"a": "x" * 1024})
+    assert answer.status == 400
+    assert "Field size limit exceeded" in answer.fault
+    assert _nothing_is_stored(service)
+    service.close()
 
 
 @pytest.mark.parametrize("save", [False, True])
@@ -355,32 +352,32 @@ def test_eng_023_so_is_that_of_an_action_without_a_task(
     tmp_path: Path, save: bool
 ) -> None:
     """rest-api § 6.5: 400 on POST /action_executions."""
-    whole = _limited(tmp_path, 1024)
+    service = _limited(tmp_path, 1024)
     sent = {
         "name": "std.test_dict",
         "input": {"size": 1, "key_prefix": "x" * 1024},
         "params": {"save_result": save},
     }
-    status, body = whole.request("POST", "action_executions", sent)
-    assert status == 400
-    assert "Field size limit exceeded" in body["faultstring"]
-    assert not whole.house.rows(models.action_executions)
-    whole.close()
+    answer = service.api.post("/v2/action_executions", sent)
+    assert answer.status == 400
+    assert "Field size limit exceeded" in answer.fault
+    assert not service.house.rows(models.action_executions)
+    service.close()
 
 
 def test_eng_024_without_a_limit_no_size_is_an_error(tmp_path: Path) -> None:
-    whole = _limited(tmp_path, -1)
-    whole.upload(LARGE + PLAIN)
-    assert whole.run("large", {"size": 100_000})["state"] == "SUCCESS"
-    assert whole.run("plain", {"a": "x" * 2_000_000})["state"] == "SUCCESS"
-    whole.close()
+    service = _limited(tmp_path, -1)
+    service.upload(LARGE + PLAIN)
+    assert service.run("large", {"size": 100_000})["state"] == "SUCCESS"
+    assert service.run("plain", {"a": "x" * 2_000_000})["state"] == "SUCCESS"
+    service.close()
 
 
 # -- Results ------------------------------------------------------------------
 
 
-def test_eng_025_the_result_of_one_action_and_of_none(whole: Whole) -> None:
-    whole.upload(
+def test_eng_025_the_result_of_one_action_and_of_none(service: Service) -> None:
+    service.upload(
         """
 w:
   tasks:
@@ -389,38 +386,37 @@ w:
            on-error: noop}
 """
     )
-    found = whole.run("w")
-    one, none = (whole.task(found["id"], name) for name in ("one", "none"))
+    found = service.run("w")
+    one, none = (service.task(found["id"], name) for name in ("one", "none"))
     assert (one["result"], none["result"]) == ("7", "[]")
     assert found["output"] == {"r": 7, "n": []}
 
 
-def test_eng_026_keep_result_false_drops_it_after_publish(whole: Whole) -> None:
-    whole.upload(
+def test_eng_026_keep_result_false_drops_it_after_publish(service: Service) -> None:
+    service.upload(
         "w: {tasks: {t: {action: std.echo output=7, keep-result: false,"
         " publish: {r: <% task().result %>}}}}"
     )
-    found = whole.run("w")
+    found = service.run("w")
     assert found["output"] == {"r": 7}
-    assert whole.action(found["id"], "t")["output"] == {}
+    assert service.action(found["id"], "t")["output"] == {}
 
 
 # -- Who ----------------------------------------------------------------------
 
 
-def test_eng_027_without_authentication_all_is_of_one_project(whole: Whole) -> None:
-    whole.upload(NESTED)
-    id = whole.start("top")
-    whole.settle()
+def test_eng_027_without_authentication_all_is_of_one_project(service: Service) -> None:
+    service.upload(NESTED)
+    id = service.start("top")
     found = [
-        *whole.get("executions")["executions"],
-        *whole.get("workflows")["workflows"],
+        *service.get("executions")["executions"],
+        *service.get("workflows")["workflows"],
     ]
-    found += whole.get("tasks")["tasks"]
-    found += whole.get("action_executions")["action_executions"]
+    found += service.get("tasks")["tasks"]
+    found += service.get("action_executions")["action_executions"]
     assert len(found) == 3 + 3 + 3 + 1
     assert {each["project_id"] for each in found} == {"<default-project>"}
-    assert whole.execution(id)["state"] == "RUNNING"
+    assert service.execution(id)["state"] == "RUNNING"
 
 
 SEEN = """
@@ -434,15 +430,15 @@ below:
 """
 
 
-def test_eng_028_without_authentication_there_is_no_creator(whole: Whole) -> None:
-    whole.upload(SEEN)
-    assert "openstack" not in whole.run("below")["output"]["all"]
+def test_eng_028_without_authentication_there_is_no_creator(service: Service) -> None:
+    service.upload(SEEN)
+    assert "openstack" not in service.run("below")["output"]["all"]
 
 
 def test_eng_028_lang_263_workflows_see_their_creator_and_no_token(
-    whole: Whole,
+    service: Service,
 ) -> None:
-    whole.upload(SEEN)
+    service.upload(SEEN)
     caller = Context(
         project_id=DEFAULT_PROJECT,
         user_id="u1",
@@ -450,7 +446,7 @@ def test_eng_028_lang_263_workflows_see_their_creator_and_no_token(
         roles=("member",),
         auth_token="canary",
     )
-    house = whole.house
+    house = service.house
     start = StartWorkflow(
         run_id=house.new_id(), workflow_name="top", context=caller.to_dict()
     )
@@ -474,16 +470,16 @@ def test_eng_028_lang_263_workflows_see_their_creator_and_no_token(
 # -- Cost ---------------------------------------------------------------------
 
 
-def test_eng_241_independent_no_op_tasks_are_one_turn(whole: Whole) -> None:
+def test_eng_241_independent_no_op_tasks_are_one_turn(service: Service) -> None:
     """A hundred of them cost one decision and one commit, whatever the machine."""
     body = "".join(f"    t{number}: {{action: std.noop}}\n" for number in range(100))
-    whole.upload(f"w:\n  tasks:\n{body}")
-    id = whole.start("w")
-    assert whole.house.rows(models.outbox) == []
-    found = whole.execution(id)
+    service.upload(f"w:\n  tasks:\n{body}")
+    id = service.start("w")
+    assert service.house.rows(models.outbox) == []
+    found = service.execution(id)
     assert found["state"] == "SUCCESS"
-    states = [t["state"] for t in whole.house.rows(models.task_executions)]
+    states = [t["state"] for t in service.house.rows(models.task_executions)]
     assert states == ["SUCCESS"] * 100
-    assert [row["kind"] for row in whole.house.rows(models.history)] == [
+    assert [row["kind"] for row in service.house.rows(models.history)] == [
         "StartWorkflow"
     ]
