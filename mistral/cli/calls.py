@@ -89,7 +89,8 @@ def failed_task(service: Service, given: str, name: str | None) -> dict[str, Any
         if name in (None, task["name"])
     ]
     if not failed:
-        raise errors.NotFound(f"no failed task in the execution {given}")
+        which = "no failed task" if name is None else f"no failed task '{name}'"
+        raise errors.NotFound(f"{which} in the execution {given}")
     if len(failed) > 1:
         names = ", ".join(f"{task['name']} ({task['id']})" for task in failed)
         raise errors.BadRequest(f"several tasks failed, name one: {names}")

@@ -23,6 +23,9 @@ from mistral.cli.watch import watch as follow
 
 SUCCEEDED: Final = "SUCCESS"
 
+#: Of an execution, in the order of its life.
+STATES: Final = ("IDLE", "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED")
+
 
 class Session:
     """What every command needs: the service and where results go."""
@@ -99,9 +102,7 @@ main = cli
 @_kind_option
 def validate(session: Session, files: Sequence[Path], kind: str | None) -> None:
     """Check FILES without storing anything."""
-    verdicts = [
-        calls.validate(session.service, read_definition(f, kind)) for f in files
-    ]
+    verdicts = [_verdict(session.service, file, kind) for file in files]
     session.output.table(verdicts, ("file", "kind", "valid", "error"), "")
     for verdict in verdicts:
         session.output.warnings(verdict["file"], verdict["warnings"])
@@ -172,7 +173,14 @@ def run(
         definition = read_definition(Path(what), kind)
         calls.upload(session.service, definition, namespace, public=False)
         body["workflow_name"] = calls.startable(definition, workflow)
-    execution = decoded(session.service.post("executions", body=body))
+    try:
+        execution = decoded(session.service.post("executions", body=body))
+    except errors.NotFound as missing:
+        if Path(what).suffix not in (".yaml", ".yml") or Path(what).is_file():
+            raise
+        raise errors.NotFound(
+            f"{missing.message} There is no file {what} here, either."
+        ) from missing
     if wait:
         _watch(session, execution["id"])
     else:
@@ -181,7 +189,11 @@ def run(
 
 @command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--state", help="Only those in this state.")
+@click.option(
+    "--state",
+    type=click.Choice(STATES, case_sensitive=False),
+    help="Only those in this state.",
+)
 @click.option("--workflow", default="", help="Only those of this workflow.")
 @click.option("--roots", is_flag=True, help="Without sub-workflows.")
 def executions(
@@ -193,7 +205,7 @@ def executions(
         limit=limit,
         sort_keys="created_at",
         sort_dirs="desc",
-        state=(state or "").upper(),
+        state=state or "",
         workflow_name=workflow,
         nulls="task_execution_id" if roots else "",
     )
@@ -314,6 +326,22 @@ def maintenance(session: Session, what: str) -> None:
         session.output.say(found["status"])
     else:
         session.output.data(found)
+
+
+def _verdict(service: Service, file: Path, kind: str | None) -> dict[str, Any]:
+    """As ``calls.validate``; a file that cannot be read is not valid, and the
+    others are judged all the same."""
+    try:
+        definition = read_definition(file, kind)
+    except errors.BadRequest as error:
+        return {
+            "file": str(file),
+            "kind": kind or "",
+            "valid": False,
+            "error": error.message,
+            "warnings": [],
+        }
+    return calls.validate(service, definition)
 
 
 def _move(session: Session, execution_id: str, body: dict[str, Any]) -> None:

@@ -155,6 +155,11 @@ class Service:
                 " (--url or MISTRAL_URL names another one)"
             ) from error
         self._note_time(answer)
+        if answer.status_code == 404 and not self.url.endswith("/v2"):
+            raise errors.NotFound(
+                f"{_refusal(answer).message} Should the address end in /v2?"
+                f" It is {self.url}"
+            )
         if answer.status_code >= 400:
             raise _refusal(answer)
         if not answer.content:

@@ -129,8 +129,12 @@ def read_values(given: Sequence[str], option: str) -> dict[str, Any]:
 def _file(name: str, option: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise errors.BadRequest(f"{option}: cannot read '{name}': {error}") from error
+    except OSError as error:
+        raise errors.BadRequest(
+            f"{option}: cannot read '{name}': {error.strerror}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise errors.BadRequest(f"{option}: '{name}' is not UTF-8 text") from error
 
 
 def _object(text: str, where: str) -> dict[str, Any]:

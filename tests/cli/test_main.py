@@ -67,6 +67,17 @@ def test_validate_says_what_is_wrong_and_fails(service, control, flow):
     assert service.requests[0].body == FLOW
 
 
+def test_validate_judges_the_others_when_one_file_is_not_there(service, control, flow):
+    verdict = {"valid": False, "error": "line 3: no tasks"}
+    service.on("POST", "/workflows/validate", (200, verdict))
+    result = control("validate", "absent.yaml", str(flow), "-o", "json")
+    assert result.exit_code == 1
+    assert [one["error"] for one in json.loads(result.stdout)] == [
+        "cannot read absent.yaml: No such file or directory",
+        "line 3: no tasks",
+    ]
+
+
 def test_validate_of_a_valid_file_succeeds(service, control, flow):
     service.on("POST", "/workflows/validate", (200, {"valid": True}))
     result = control("validate", str(flow), "-o", "json")
@@ -125,6 +136,14 @@ def test_no_service_is_said_plainly(control, service):
     assert "is mistral-server running?" in result.stderr
 
 
+def test_an_address_without_its_version_is_suspected(service, control):
+    root = service.url.removesuffix("/v2") + "/v1"
+    result = control("executions", "--url", root)
+    assert result.exit_code == 1
+    assert f"Should the address end in /v2? It is {root}" in result.stderr
+    assert "end in /v2?" not in control("executions").stderr
+
+
 def test_an_answer_that_is_not_json_is_said_plainly(service, control):
     service.on("GET", "/executions", (200, b"<html>a proxy</html>"))
     result = control("executions")
@@ -152,6 +171,23 @@ def test_run_of_a_file_uploads_it_first(service, control, flow):
     assert control("run", str(flow)).exit_code == 0
     assert [r.path for r in service.requests] == ["/workflows", "/executions"]
     assert service.requests[1].json["workflow_name"] == "hello"
+
+
+@pytest.mark.parametrize(("name", "said"), [("helo.yaml", True), ("helo", False)])
+def test_run_of_a_file_that_is_not_there_says_so(service, control, name, said):
+    service.on("POST", "/executions", (404, {"faultstring": "No such workflow."}))
+    result = control("run", name)
+    assert result.exit_code == 1
+    assert "No such workflow." in result.stderr
+    assert (f"There is no file {name} here, either." in result.stderr) == said
+
+
+def test_run_says_once_which_input_cannot_be_read(service, control):
+    result = control("run", "hello", "--input", "@none.json")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "mistralctl: --input: cannot read 'none.json': No such file or directory\n"
+    )
 
 
 def test_run_refuses_an_input_that_is_nothing_known(service, control):
@@ -276,6 +312,7 @@ def test_skip_asks_which_task_when_several_failed(service, control):
     refused = control("skip", ID)
     assert refused.exit_code == 1
     assert "one (1), two (2)" in refused.stderr
+    assert "no failed task 'three' in" in control("skip", ID, "--task", "three").stderr
     assert control("skip", ID, "--task", "two").exit_code == 0
     assert service.asked("PUT", "/tasks/2")[0].json == {"state": "SKIPPED"}
 
@@ -290,6 +327,13 @@ def test_executions_are_listed_newest_first(service, control):
         "sort_dirs": "desc",
         "state": "SUCCESS",
     }
+
+
+def test_executions_in_a_state_that_does_not_exist_are_not_looked_for(service, control):
+    result = control("executions", "--state", "broken")
+    assert result.exit_code == 2
+    assert "'paused', 'success', 'error'" in result.stderr.lower()
+    assert service.requests == []
 
 
 def test_report_shows_counts_and_tree(service, control):
