@@ -25,6 +25,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
+import amqp.exceptions
 import kombu.exceptions
 from oslo_config import cfg
 
@@ -65,6 +66,8 @@ _FAILURES: Final = (
     oslo_messaging.MessageUndeliverable,
     # the first connection of a process fails with the lower library's error
     kombu.exceptions.KombuError,
+    # a broker that is there and says no: the password, a virtual host
+    amqp.exceptions.AMQPError,
     OSError,
 )
 
@@ -343,7 +346,12 @@ class Bus(Service):
         subscription = Subscription(server, release)
         with self._guard:
             self._subscriptions.append(subscription)
-        server.start(override_pool_size=threads)
+        try:
+            server.start(override_pool_size=threads)
+        except _FAILURES as error:
+            raise Unavailable(
+                f"The broker cannot be listened to: {_reason(error)}"
+            ) from error
         return subscription
 
     # -- Life -----------------------------------------------------------------

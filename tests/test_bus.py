@@ -323,6 +323,24 @@ def test_a_broker_that_is_away_is_told_and_not_waited_for() -> None:
         bus.stop()
 
 
+@pytest.mark.services
+def test_a_broker_that_refuses_the_password_is_told_without_it() -> None:
+    bus = Bus("rabbit://guest:not-this@127.0.0.1:5672/", call_timeout=5, retry=0)
+    bus.start()
+    try:
+        for attempt in (
+            lambda: bus.serve("here", lambda message: None),
+            lambda: bus.listen("here", lambda message: None),
+            lambda: bus.call(PauseWorkflow(run_id="x")),
+            lambda: bus.send(ActionFinished()),
+        ):
+            with pytest.raises(Unavailable, match="ACCESS_REFUSED") as caught:
+                attempt()
+            assert "not-this" not in str(caught.value)
+    finally:
+        bus.stop()
+
+
 def test_a_bus_at_work_loads_no_eventlet(url: str, prefix: str) -> None:
     """Neither the library nor its thread pools, which come with the first
     server: two threads that import eventlet at once fail."""
