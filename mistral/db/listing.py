@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
     type_coerce,
 )
 
@@ -53,6 +55,7 @@ MOST: Final = 2**31 - 1
 """Largest number that a column of whole numbers takes."""
 
 _NO_INCREMENTAL_SORT: Final = frozenset({"mysql", "mariadb", "sqlite"})
+_NO_RANGE_OF_ROWS: Final = frozenset({"mysql", "mariadb"})
 
 
 class Kind(Enum):
@@ -152,10 +155,11 @@ class Listing:
         if query.marker is not None:
             marked = self._marked(connection, query, where)
             asked.append(self._after(query.sort, marked))
+            asked.append(self._from(query.sort, marked, connection.dialect.name))
         statement = select(*wanted).select_from(self.source).where(*asked)
         dialect = connection.dialect.name
         if query.limit is not None:
-            if dialect in _NO_INCREMENTAL_SORT and self._is_mixed(query.sort):
+            if dialect in _NO_INCREMENTAL_SORT and self._is_finer(query.sort):
                 statement = statement.where(self._window(query, asked))
             statement = statement.limit(query.limit)
         for name, ascending in query.sort:
@@ -200,10 +204,10 @@ class Listing:
             key = key.nulls_first() if ascending else key.nulls_last()
         return key  # type: ignore[no-any-return]
 
-    def _is_mixed(self, sort: Sequence[tuple[str, bool]]) -> bool:
+    def _is_finer(self, sort: Sequence[tuple[str, bool]]) -> bool:
         """Whether no index of ours has this order, though one has its beginning."""
         first, ascending = sort[0]
-        mixed = any(up != ascending for _, up in sort)
+        mixed = len(sort) > 2 or any(up != ascending for _, up in sort)
         return mixed and not self.nullable(first)
 
     def _window(
@@ -239,17 +243,32 @@ class Listing:
                 and_(*same, _beyond(column, value, ascending, self.nullable(name)))
             )
             same.append(column.is_(None) if value is None else column == value)
-        return and_(self._bound(*sort[0], marked), or_(*ways))
+        return or_(*ways)
 
-    def _bound(self, name: str, ascending: bool, marked: Row) -> ColumnElement[bool]:
-        """What ``_after`` implies for the first key alone, so that an index scan
-        starts at the marker."""
-        column, value = self._key(name), self._bind(name, marked)
-        if value is None:
-            return true() if ascending else column.is_(None)
-        if ascending:
-            return column >= value  # type: ignore[no-any-return]
-        return true() if self.nullable(name) else column <= value
+    def _from(
+        self, sort: Sequence[tuple[str, bool]], marked: Row, dialect: str
+    ) -> ColumnElement[bool]:
+        """What ``_after`` implies in a form that an index scan can start with."""
+        _, ascending = sort[0]
+        ordered = list(
+            takewhile(
+                lambda key: (
+                    key[1] is ascending
+                    and not self.nullable(key[0])
+                    and marked[key[0]] is not None
+                ),
+                sort,
+            )
+        )
+        if dialect in _NO_RANGE_OF_ROWS:
+            ordered = ordered[:1]
+        if not ordered:
+            return true()
+        columns = tuple_(*(self._key(name) for name, _ in ordered))
+        values = tuple_(*(self._bind(name, marked) for name, _ in ordered))
+        if len(ordered) == 1:
+            columns, values = self._key(sort[0][0]), self._bind(sort[0][0], marked)
+        return columns >= values if ascending else columns <= values  # type: ignore[no-any-return]
 
     def _bind(self, name: str, marked: Row) -> Any:
         """A value of the marker's row; SQLAlchemy would order no plain booleans."""

@@ -324,6 +324,7 @@ workflow_executions = Table(
     Index(None, "root_execution_id"),
     Index(None, "state", "created_at"),
     Index(None, "workflow_id", "state"),
+    Index(None, "workflow_name", "created_at", "id"),
     Index(None, "paused_by", "created_at"),
     **_OPTIONS,
 )
@@ -369,6 +370,7 @@ task_executions = Table(
     Index(None, "workflow_execution_id", "name", "seq"),
     Index(None, "workflow_execution_id", "state"),
     Index(None, "workflow_execution_id", "processed"),
+    Index(None, "state", "created_at"),
     Index(None, "project_id", "created_at", "id"),
     Index(None, "created_at", "id"),
     **_OPTIONS,
@@ -412,6 +414,7 @@ action_executions = Table(
     Index(None, "task_execution_id", "item_index"),
     Index(None, "workflow_execution_id"),
     Index(None, "executor_id", "state"),
+    Index(None, "state", "created_at"),
     Index(None, "project_id", "created_at", "id"),
     Index(None, "created_at", "id"),
     **_OPTIONS,
