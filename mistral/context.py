@@ -23,6 +23,7 @@ class Context:
 
     ``auth_token`` and ``service_catalog`` never enter ``to_dict``, hence no row,
     message or log (SEC-07); ``secrets`` has them for whoever seals them.
+    ``target`` is another cloud that actions shall speak to, in place of these.
     ``expires_at``: when the token ends, as its issuer writes it.
     """
 
@@ -40,6 +41,7 @@ class Context:
     expires_at: str | None = None
     auth_token: str | None = field(default=None, repr=False, compare=False)
     service_catalog: Any = field(default=None, repr=False, compare=False)
+    target: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form for messages and rows, without the token."""
@@ -60,6 +62,8 @@ class Context:
 
     def secrets(self) -> dict[str, Any]:
         """What actions may need and nobody may read; empty without a token."""
+        if self.target:
+            return dict(self.target)
         if self.auth_token is None:
             return {}
         found = {"auth_token": self.auth_token}

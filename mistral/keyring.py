@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from mistral.errors import ServiceError
-
-_PROJECT: Final = "project_id"
 
 
 class Keyring:
@@ -36,7 +34,7 @@ class Keyring:
 
     def seal(self, secrets: Mapping[str, Any], project_id: str) -> str:
         """What only this keyring reads, and only for this project (SEC-23)."""
-        text = json.dumps({**secrets, _PROJECT: project_id})
+        text = json.dumps({"project_id": project_id, "secrets": secrets})
         return self._fernet.encrypt(zlib.compress(text.encode())).decode()
 
     def open(self, sealed: str, project_id: str) -> dict[str, Any]:
@@ -51,7 +49,8 @@ class Keyring:
             raise ServiceError(
                 "No key of [engine] secret_key opens the secrets of this execution."
             ) from None
-        secrets: dict[str, Any] = json.loads(text)
-        if secrets.pop(_PROJECT) != project_id:
+        found = json.loads(text)
+        if found["project_id"] != project_id:
             raise ServiceError("These secrets were sealed for another project.")
+        secrets: dict[str, Any] = found["secrets"]
         return secrets

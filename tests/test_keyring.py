@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -162,6 +163,49 @@ def test_sec_07_stand_alone_actions_get_it_too(house: House, api: Client) -> Non
     house.settle()
     assert [each.auth_token for each in Spy.seen] == [TOKEN]
     assert "canary" not in _everything(house)
+
+
+def test_q29_target_headers_reach_actions_alone(house: House, api: Client) -> None:
+    """§ 4.3: outbound calls are the target's, everything else stays the caller's."""
+    headers = {
+        "X-Target-Auth-Uri": "http://there/v3", "X-Target-Auth-Token": "canary-there",
+        "X-Target-Project-Id": "blue", "X-Target-Insecure": "True",
+        "X-Target-Service-Catalog": base64.b64encode(b'["canary"]').decode(),
+    }  # fmt: skip
+    assert api.post("/v2/workflows", CHILD).status == 201
+    made = api.request(
+        "POST", "/v2/executions", {"workflow_name": "outer"}, headers=headers
+    )
+    assert made.json["project_id"] == "red"
+    [security] = Spy.seen
+    assert (security.auth_uri, security.is_target) == ("http://there/v3", True)
+    assert (security.auth_token, security.insecure) == ("canary-there", True)
+    assert (security.project_id, security.service_catalog) == ("blue", ["canary"])
+    assert security.region_name is None, "the caller's is not the target's"
+    done = api.get(f"/v2/executions/{made.json['id']}").json
+    known = json.loads(done["output"])["known"]
+    assert (known["project_id"], known["auth_token"]) == ("red", "***")
+    assert "canary" not in _everything(house)
+    rows = api.get("/v2/action_executions").json["action_executions"]
+    assert {row["project_id"] for row in rows} == {"red"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Target-Auth-Token": "t", "X-Target-Insecure": "true"},
+        {"X-Target-Auth-Token": "t", "X-Target-Service-Catalog": "e30"},
+        {"X-Target-Auth-Token": "t", "X-Target-Service-Catalog": "bm8="},
+    ],
+)
+def test_q28_malformed_target_headers_are_400(
+    api: Client, headers: dict[str, str]
+) -> None:
+    given = {"X-Target-Auth-Uri": "http://there/v3", **headers}
+    answer = api.get("/v2/workflows", headers=given)
+    assert answer.status == 400
+    assert "X-Target-" in answer.fault
 
 
 def test_sec_07_a_context_says_its_token_to_nobody() -> None:

@@ -22,6 +22,7 @@ from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
+from mistral.api.target import target_of
 from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
 from mistral.api.v2.code_sources import CodeSources
@@ -70,7 +71,7 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             policies=self._policies,
             context=Context(request_id=request_id)
             if resource.public
-            else self._entrance.identify(request, request_id),
+            else self._who(request, request_id),
             method=request.method,
             host_url=request.application_url,
             query=dict(request.GET),
@@ -80,6 +81,11 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             accept=request.accept,
             authenticated=self._entrance.authenticated,
         )
+
+    def _who(self, request: Request, request_id: str) -> Context:
+        context = self._entrance.identify(request, request_id)
+        target = target_of(request)
+        return replace(context, target=target) if target else context
 
 
 def _takes_json(request: Request) -> bool:

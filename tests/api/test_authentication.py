@@ -20,6 +20,7 @@ from rest import Client, Response
 from mistral.api.app import Services, make_app
 from mistral.config import load
 from mistral.errors import ServiceError
+from mistral.keyring import Keyring
 
 WORKFLOW = "version: '2.0'\n{}:\n  tasks:\n    t: {{action: std.noop}}\n"
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
@@ -33,7 +34,7 @@ def client(services: Services, tmp_path: Path, options: str) -> Client:
     file.write_text(f"[engine]\nsecret_key = {KEY}\n{options}")
     environ = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     settings = load(["--config-file", str(file)], environ=environ)
-    services = replace(services, settings=settings)
+    services = replace(services, settings=settings, keyring=Keyring([KEY]))
     return Client(make_app(services), services)
 
 

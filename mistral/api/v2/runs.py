@@ -153,10 +153,15 @@ def asked_by(call: Call) -> dict[str, Any]:
 
 def known_of(call: Call) -> dict[str, Any]:
     """The caller, as engines keep them with what they start: the token sealed, for
-    executors alone (SEC-07, SEC-09)."""
+    executors alone (SEC-07, SEC-09).
+
+    :raises BadRequest: there are secrets, and no key to seal them.
+    """
     known, secrets = call.context.to_dict(), call.context.secrets()
     keyring = call.services.keyring
-    if keyring is not None and secrets:
+    if secrets and keyring is None:
+        raise BadRequest("Secrets cannot be kept: [engine] secret_key is not set.")
+    if secrets:
         known["sealed"] = keyring.seal(secrets, call.context.project_id)
     return known
 
