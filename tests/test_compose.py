@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mistral.cmd.compose import engine_processes
+from mistral.cmd.compose import build, engine_processes
 from mistral.config import load
 
 
@@ -35,3 +35,11 @@ def test_one_engine_is_what_was_asked_for(tmp_path, caplog, workers):
 
 def test_a_broker_allows_several(tmp_path):
     assert engine_processes(settings(tmp_path, "rabbit://h", 3)) == 3
+
+
+def test_executors_end_before_the_engines_that_they_tell_of_it(tmp_path):
+    """A group ends in the reverse order of its start."""
+    group = build(settings(tmp_path, "rabbit://h", 2), ("api", "engine", "executor"))
+    names = [member.name for member in group.members]
+    engines = [names.index("engine-0"), names.index("engine-1")]
+    assert max(engines) < names.index("executor") < names.index("api")

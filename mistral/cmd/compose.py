@@ -68,18 +68,19 @@ def build(
             "With the memory transport one process has all roles: start it with"
             " --server all, or set [DEFAULT] transport_url to a broker."
         )
-    children: list[Service] = []
+    engine_children: list[Service] = []
+    api_children: list[Service] = []
     here = list(roles)
     engines = engine_processes(settings)
     if worker is None and "engine" in here and engines > 1:
         here.remove("engine")
-        children += [
+        engine_children = [
             Child(f"engine-{number}", _engine_command(number), argv)
             for number in range(engines)
         ]
     if "api" in here and not alone:
         here.remove("api")
-        children.append(Child("api", ("-m", "mistral.cmd.api_workers"), argv))
+        api_children.append(Child("api", ("-m", "mistral.cmd.api_workers"), argv))
     database: Database | None = None
     members: list[Service] = []
     if {"api", "engine", "event-engine"} & set(roles):
@@ -88,10 +89,12 @@ def build(
         database = make_database(settings)
         # also where only children use it: a stale schema ends the server at once
         members.append(DatabaseService(database, own=settings.embedded))
+    # ended after the executor of this process, which tells an engine that it ends
+    members += engine_children
     if here:
         name = server_name(settings, worker or 0, roles)
         members += _roles(settings, here, database, clock or SystemClock(), name)
-    return Group("mistral", [*members, *children])
+    return Group("mistral", [*members, *api_children])
 
 
 def _roles(
