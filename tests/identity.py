@@ -78,7 +78,7 @@ class FakeKeystone:
             "user": {"id": user, "name": "Zoë", "domain": {"id": "d", "name": "Dom"}},
             "expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
             "issued_at": "2020-01-01T00:00:00.000000Z",
-            "audit_ids": [f"audit-{token}"],
+            "audit_ids": ["audit"],
         }
         if project is not None:
             domain = {"id": "d", "name": "Dom"}

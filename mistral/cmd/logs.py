@@ -14,6 +14,7 @@ from mistral.context import current_request_id
 QUIET = (
     "alembic=WARNING", "amqp=WARNING", "oslo.messaging=INFO", "oslo_messaging=INFO",
     "sqlalchemy=WARNING", "stevedore=WARNING", "waitress=WARNING", "urllib3=WARNING",
+    "keystoneauth=INFO", "keystonemiddleware=INFO",
 )  # fmt: skip
 
 

@@ -187,6 +187,18 @@ def test_q29_target_headers_never_change_the_project(
     assert blue("GET", "/v2/workflows").json["workflows"] == []
 
 
+def test_q27_maintenance_is_for_administrators(
+    by_keystone: Client, keystone: FakeKeystone
+) -> None:
+    """Anybody identified may read it (§ 7.4)."""
+    member = _with(by_keystone, keystone.issue("t1", "red", ["member"]))
+    admin = _with(by_keystone, keystone.issue("t2", "ops", ["admin"]))
+    assert member("GET", "/maintenance").status == 200
+    assert member("PUT", "/maintenance", {"status": "PAUSED"}).status == 403
+    assert member("GET", "/maintenance").json == {"status": "RUNNING"}
+    assert admin("PUT", "/maintenance", {"status": "RUNNING"}).status == 200
+
+
 def test_rest_keystone_away_is_503(by_keystone: Client, keystone: FakeKeystone) -> None:
     keystone.broken = True
     answer = _with(by_keystone, "t1")("GET", "/v2/workflows")
