@@ -80,6 +80,10 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             charset=(request.content_type and request.charset) or "utf-8",
             accept=request.accept,
             authenticated=self._entrance.authenticated,
+            if_match=request.if_match if "If-Match" in request.headers else None,
+            if_none_match=request.if_none_match
+            if "If-None-Match" in request.headers
+            else None,
         )
 
     def _who(self, request: Request, request_id: str) -> Context:

@@ -104,6 +104,8 @@ class Call:
     charset: str = "utf-8"
     accept: Any = None
     authenticated: bool = False
+    if_match: Any = None
+    if_none_match: Any = None
 
     def require(self, rule: str) -> None:
         """:raises Forbidden: the caller may not do what the rule protects."""
@@ -210,6 +212,7 @@ class Answer:
     body: Any
     status: int = 200
     content_type: str = "application/json"
+    etag: str | None = None
 
 
 Allowed = Callable[[Call, Status], bool]

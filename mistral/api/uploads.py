@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
+from mistral.api import etags
 from mistral.api.catalogue import DatabaseCatalogue, plugin_functions
 from mistral.api.rest import Call
 from mistral.db.definitions import Author, Place
@@ -69,7 +70,12 @@ def place_of(call: Call, resource: str, namespace: str | None = None) -> Place:
 def author_of(call: Call, connection: Connection) -> Author:
     """Who writes, at the database's time."""
     services = call.services
-    return Author(call.context, services.database.now(connection), services.new_id)
+    return Author(
+        call.context,
+        services.database.now(connection),
+        services.new_id,
+        etags.unchanged(call),
+    )
 
 
 def parse(call: Call, parser: Callable[..., Parsed]) -> Parsed:

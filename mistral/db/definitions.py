@@ -32,6 +32,7 @@ from mistral.db.models import (
     members,
     workflows,
 )
+from mistral.db.preconditions import Judge, held
 from mistral.errors import BadRequest, Bug, Conflict, NotFound
 from mistral.lang.parse import ParsedAction, ParsedWorkflow
 from mistral.lang.specs import REQUIRED, InputDeclaration
@@ -44,11 +45,13 @@ class Author:
     """Who writes, when, and how ids are made.
 
     :param now: the database's clock (``Database.now``).
+    :param unchanged: judges a row before it is changed.
     """
 
     context: Context
     now: datetime
     new_id: Callable[[], str]
+    unchanged: Judge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +232,21 @@ def change(
 
 
 def remove(
-    connection: Connection, table: Table, row: Row, context: Context, what: str
+    connection: Connection,
+    table: Table,
+    row: Row,
+    context: Context,
+    what: str,
+    unchanged: Judge | None = None,
 ) -> None:
     """Delete exactly this row.
 
+    :param unchanged: judges it first.
     :raises Forbidden: it belongs to another project.
     :raises BadRequest: it is a workflow that triggers refer to.
     """
     scope.require_owner(row, context, f"The {what} '{row['name']}'")
+    held(connection, table, row, unchanged)
     if table is workflows:
         references.require_unused(connection, row)
         connection.execute(delete(members).where(members.c.resource_id == row["id"]))
@@ -327,6 +337,7 @@ def update_workflows(
             connection, workflows, "workflow", name, place.namespace, author.context
         )
         scope.require_owner(row, author.context, f"The workflow '{row['name']}'")
+        row = held(connection, workflows, row, author.unchanged)
         if row["scope"] == "public" and place.scope != "public":
             references.require_unused_elsewhere(connection, row)
         values = workflow_values(connection, workflow, author.now)
@@ -402,6 +413,7 @@ def update_actions(
             connection, actions, "action", name, place.namespace, author.context
         )
         scope.require_owner(row, author.context, f"The action '{row['name']}'")
+        row = held(connection, actions, row, author.unchanged)
         values = action_values(action) | {"scope": place.scope}
         changed.append(change(connection, actions, row, values, author.now))
     return changed
@@ -433,4 +445,5 @@ def update_environment(
     name = values["name"]
     row = named(connection, environments, "environment", name, None, context.project_id)
     scope.require_owner(row, context, f"The environment '{name}'")
+    row = held(connection, environments, row, author.unchanged)
     return change(connection, environments, row, values, author.now)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from mistral.db import definitions, scope
 from mistral.db.definitions import Author, Place
 from mistral.db.models import actions, workbooks, workflows
+from mistral.db.preconditions import held
 from mistral.lang.parse import ParsedWorkbook
 
 Row = Mapping[str, Any]
@@ -56,6 +57,7 @@ def update(
         connection, workbooks, "workbook", name, place.namespace, context.project_id
     )
     scope.require_owner(row, context, f"The workbook '{name}'")
+    row = held(connection, workbooks, row, author.unchanged)
     values = _values(parsed, place)
     changed = definitions.change(connection, workbooks, row, values, author.now)
     _put_members(connection, author, parsed, place, row["project_id"])

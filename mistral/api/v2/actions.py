@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from mistral.actions.signatures import describe_dynamic
-from mistral.api import listing, uploads
+from mistral.api import etags, listing, uploads
 from mistral.api.policy import OPEN
 from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Tags, Text
@@ -168,7 +168,7 @@ class Actions(Resource):
         with call.services.database.read() as connection:
             return code_sources.all_runnable(connection, call.context, namespace)
 
-    def get_one(self, call: Call, name: str, namespace: str | None = None) -> Action:
+    def get_one(self, call: Call, name: str, namespace: str | None = None) -> Any:
         if namespace is None:
             namespace = uploads.namespace_of(call)
         project, registry = call.context.project_id, call.services.registry
@@ -182,7 +182,7 @@ class Actions(Resource):
             if registry.serves_dynamic():
                 code = code_sources.runnable(connection, name, namespace, project)
         if row is not None:
-            return Action.shape(_of_row(row))
+            return etags.shown(call, row, Action.shape(_of_row(row)))
         if code is not None:
             return Action.shape(_of_code(code))
         descriptor = registry.find(name, namespace, project_id=project)
@@ -224,7 +224,9 @@ class Actions(Resource):
             row = definitions.identified(
                 connection, actions, "action", identifier, namespace, context
             )
-            definitions.remove(connection, actions, row, context, "action")
+            definitions.remove(
+                connection, actions, row, context, "action", etags.unchanged(call)
+            )
 
     def validate(self, call: Call) -> dict[str, Any]:
         return uploads.judge(call, check_actions)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import wsme.types as wtypes
 
-from mistral.api import listing, uploads
+from mistral.api import etags, listing, uploads
 from mistral.api.rest import ANY, Call, Resource, Route
 from mistral.api.types import (
     Date,
@@ -77,7 +77,7 @@ class Environments(Resource):
         shaped = [Environment.shape(row, query.fields) for row in rows]
         return listing.envelope(call, "environments", query, shaped)
 
-    def get_one(self, call: Call, name: str) -> Environment:
+    def get_one(self, call: Call, name: str) -> Any:
         fields = listing.fields_of(call, Environment.attributes())
         with call.services.database.read() as connection:
             row = definitions.named(
@@ -88,7 +88,7 @@ class Environments(Resource):
                 None,
                 call.context.project_id,
             )
-        return Environment.shape(row, fields)
+        return etags.shown(call, row, Environment.shape(row, fields))
 
     def post(self, call: Call) -> Environment:
         sent = self._sent(call)
@@ -121,7 +121,14 @@ class Environments(Resource):
             row = definitions.named(
                 connection, environments, "environment", name, None, context.project_id
             )
-            definitions.remove(connection, environments, row, context, "environment")
+            definitions.remove(
+                connection,
+                environments,
+                row,
+                context,
+                "environment",
+                etags.unchanged(call),
+            )
 
     def _sent(self, call: Call) -> dict[str, Any]:
         sent = call.read(Environment, allowed=WRITABLE).sent()

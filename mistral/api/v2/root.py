@@ -239,6 +239,8 @@ class Root:
         answer = resource.run(route, values, call)
         if answer.status == 204:
             return Response(status=204, content_type=None)
+        if answer.status == 304:
+            return Response(status=304, content_type=None, etag=answer.etag)
         if isinstance(answer.body, bytes):
             return Response(
                 status=answer.status,
@@ -253,6 +255,8 @@ class Root:
             content_type="application/json",
             charset=charset,
         )
+        if answer.etag is not None:
+            found.etag = answer.etag
         return _packed(request, found)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import wsme.types as wtypes
 
-from mistral.api import listing, uploads
+from mistral.api import etags, listing, uploads
 from mistral.api.policy import OPEN
 from mistral.api.rest import ANY, Call, Resource, Route, upload
 from mistral.api.types import Date, ResourceType, Scope, Tags, Text
@@ -83,7 +83,7 @@ class Workbooks(Resource):
         shaped = [Workbook.shape(_values(row), query.fields) for row in rows]
         return listing.envelope(call, "workbooks", query, shaped)
 
-    def get_one(self, call: Call, name: str, namespace: str | None = None) -> Workbook:
+    def get_one(self, call: Call, name: str, namespace: str | None = None) -> Any:
         fields = listing.fields_of(call, Workbook.attributes())
         if namespace is None:
             namespace = uploads.namespace_of(call)
@@ -96,7 +96,7 @@ class Workbooks(Resource):
                 namespace,
                 call.context.project_id,
             )
-        return Workbook.shape(_values(row), fields)
+        return etags.shown(call, row, Workbook.shape(_values(row), fields))
 
     def post(self, call: Call) -> Workbook:
         workbook = self._put(call, stored.create)
@@ -124,7 +124,9 @@ class Workbooks(Resource):
             row = definitions.named(
                 connection, workbooks, "workbook", name, namespace, context.project_id
             )
-            definitions.remove(connection, workbooks, row, context, "workbook")
+            definitions.remove(
+                connection, workbooks, row, context, "workbook", etags.unchanged(call)
+            )
 
     def validate(self, call: Call) -> dict[str, Any]:
         return uploads.judge(call, check_workbook)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from mistral.api import listing, uploads
+from mistral.api import etags, listing, uploads
 from mistral.api.policy import OPEN
 from mistral.api.rest import ANY, Call, Route, upload
 from mistral.api.types import Date, JsonText, Native, ResourceType, Scope, Tags, Text
@@ -138,7 +138,7 @@ class Workflows(Members):
         shaped = [Workflow.shape(values_of(row), query.fields) for row in rows]
         return listing.envelope(call, "workflows", query, shaped)
 
-    def get_one(self, call: Call, identifier: str) -> Workflow:
+    def get_one(self, call: Call, identifier: str) -> Any:
         fields = listing.fields_of(call, Workflow.attributes())
         with call.services.database.read() as connection:
             row = definitions.identified(
@@ -149,7 +149,7 @@ class Workflows(Members):
                 uploads.namespace_of(call),
                 call.context,
             )
-        return Workflow.shape(values_of(row), fields)
+        return etags.shown(call, row, Workflow.shape(values_of(row), fields))
 
     def post(self, call: Call) -> dict[str, Any]:
         place = uploads.place_of(call, "workflows")
@@ -189,7 +189,14 @@ class Workflows(Members):
                 uploads.namespace_of(call),
                 call.context,
             )
-            definitions.remove(connection, workflows, row, call.context, "workflow")
+            definitions.remove(
+                connection,
+                workflows,
+                row,
+                call.context,
+                "workflow",
+                etags.unchanged(call),
+            )
 
     def validate(self, call: Call) -> dict[str, Any]:
         return uploads.judge(call, check_workflows)
