@@ -49,12 +49,14 @@ def test_on_the_core(story: Story, core: PureStage) -> None:
     tell(story, core)
 
 
+@pytest.mark.thorough
 @each_story
 def test_with_every_message_twice(story: Story, echoing: PureStage) -> None:
     """ENG-236: to hear a message again changes nothing."""
     tell(story, echoing)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(2))
 @each_story
 def test_in_random_order(story: Story, seed: int) -> None:
@@ -71,6 +73,7 @@ PLAIN = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("story", PLAIN, ids=[s.id for s in PLAIN])
 def test_with_pauses(story: Story, seed: int) -> None:

@@ -472,6 +472,7 @@ def test_eng_140_one_item_gives_a_list() -> None:
     assert Simulator(task_of("i in <% [7] %>")).run("w")["output"] == {"r": [7]}
 
 
+@pytest.mark.thorough
 def test_eng_141_no_turn_opens_all_of_ten_thousand_items() -> None:
     text = task_of("i in <% range(10000) %>", action="std.async_noop")
     sim = Simulator(text)

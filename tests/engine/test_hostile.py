@@ -81,6 +81,7 @@ def _short(_clock: FakeClock) -> Evaluator:
     return Evaluator(settings, monotonic=time.monotonic)
 
 
+@pytest.mark.thorough
 def test_hostile_expressions_fail_their_task_and_nothing_else_SEC_13(
     make: Callable[..., House],
 ) -> None:

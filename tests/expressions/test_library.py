@@ -19,6 +19,8 @@ from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View
 from mistral.expressions.settings import ExpressionSettings
 
+pytestmark = pytest.mark.thorough
+
 SETTINGS = ExpressionSettings(limit_iterators=50)
 PLAIN = Plain(SETTINGS)
 OURS = Ours(SETTINGS)
