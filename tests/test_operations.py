@@ -731,3 +731,33 @@ bad: {tasks: {b: {action: std.fail}}}
     run = service.run("w")
     assert run["state"] == "SUCCESS", run["state_info"]
     assert run["output"] == {"flat": ["act", "unlike"]}
+
+
+def test_a_failure_names_task_item_attempt_and_cause(service: Service) -> None:
+    """In the state info of the run, and in its report."""
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    t:
+      with-items: i in <% [1, 2] %>
+      action: std.fail error_data=<% $.i * 10 %>
+      retry: {count: 1, delay: 1}
+"""
+    )
+    id = service.start("w")
+    service.house.settle()
+    service.house.advance(1)
+    run = service.execution(id)
+    assert run["state"] == "ERROR"
+    lines = run["state_info"].splitlines()
+    assert lines[2].startswith("  t [task_ex_id=")
+    assert lines[3] == "    attempts: 2"
+    assert [line.split(", ")[1] for line in lines[4:]] == ["idx=0]: 10", "idx=1]: 20"]
+    report = service.api.get(f"/v2/executions/{id}/report").json
+    [task] = report["root_workflow_execution"]["task_executions"]
+    assert task["retry_count"] == 1
+    assert [a["accepted"] for a in task["action_executions"]].count(True) == 2
+    shown = report["root_workflow_execution"]["state_info"]
+    assert shown == run["state_info"]

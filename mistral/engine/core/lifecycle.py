@@ -216,6 +216,9 @@ def failure(case: Case, failed: list[Task]) -> str:
     for task in failed:
         info = (task.state_info or "")[:2000]
         lines.append(f"\n  {task.name} [task_ex_id={task.id}] -> {info}\n")
+        retries = (task.runtime_context or {}).get("retry_task_policy") or {}
+        if retries.get("retry_no"):
+            lines.append(f"    attempts: {retries['retry_no'] + 1}\n")
         if task.type != "ACTION":
             lines.extend(_failed_items(case, task))
             continue
