@@ -81,6 +81,7 @@ def test_with_pauses(story: Story, seed: int) -> None:
     tell(story, PureStage(seed=seed, pauses=2))
 
 
+@pytest.mark.thorough
 @each_story
 def test_in_one_process(story: Story, house: HouseStage) -> None:
     tell(story, house)
