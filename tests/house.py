@@ -27,7 +27,7 @@ from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
-from mistral.errors import Bug
+from mistral.errors import Bug, Unavailable
 from mistral.executors.dynamic import CodeTexts, DynamicActions
 from mistral.executors.runner import Runner
 from mistral.expressions.evaluate import Evaluator
@@ -58,6 +58,8 @@ class Post:
     def __init__(self) -> None:
         self.offers: deque[CallAction] = deque()
         self.notices: list[Notify] = []
+        self.refused: set[str] = set()
+        """Runs whose notifications are not taken; "all": none is."""
         self.targets: dict[str, str | None] = {}
         """Group that an action was offered to, by the action's id."""
         self.closed: Exception | None = None
@@ -72,6 +74,8 @@ class Post:
         if self.closed is not None:
             raise self.closed
         if isinstance(message, Notify):
+            if message.run_id in self.refused or "all" in self.refused:
+                raise Unavailable("The broker is away.")
             self.notices.append(message)
             return
         assert isinstance(message, Batch)

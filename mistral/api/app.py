@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -119,18 +120,20 @@ def make_app(
     services: Services,
     *,
     identify: auth.Identify | None = None,
+    resources: Mapping[str, Resource] | None = None,
 ) -> WsgiApp:
     """The application.
 
     :param identify: who asks; default: as the settings say; where authentication
         is off, everybody is the administrator of the one project.
+    :param resources: what there is below ``/v2``; default: ``collections()``.
     :raises ServiceError: the policy file or the options of authentication cannot be
         used.
     """
     settings = services.settings
     if services.endings is None:
         services = replace(services, endings=Endings(services.database))
-    found = collections()
+    found = collections() if resources is None else resources
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(
         settings.source or empty_source(), enforce_roles=settings.api.enforce_roles

@@ -130,15 +130,12 @@ def test_sec15_a_file_that_cannot_be_used_stops_the_start(
         Policies(source(tmp_path, file, more))
 
 
-def test_sec15_a_route_without_a_policy_stops_the_start(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sec15_a_route_without_a_policy_stops_the_start(services: Services) -> None:
     class Things(Resource):
         routes = (Route("GET", "", "get_all", ""),)
 
-    monkeypatch.setattr("mistral.api.app.collections", lambda: {"things": Things()})
     with pytest.raises(Bug, match="not declared"):
-        make_app(services)
+        make_app(services, resources={"things": Things()})
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from house import CALLER, House
 from mistral.db import models
 from mistral.engine.core.ports import Rules
 from mistral.engine.notices import AGAIN_SECONDS
-from mistral.errors import Unavailable
-from mistral.messages import Notify, StartWorkflow
+from mistral.messages import StartWorkflow
 
 TREE = """
 version: '2.0'
@@ -113,16 +112,9 @@ def test_what_is_not_taken_waits_and_holds_back_only_its_own_run(
     house: House,
 ) -> None:
     house.upload(TREE)
-    refused: set[str] = set()
-    taken: list[Notify] = []
-
-    def send(message: Any, **_: Any) -> None:
-        if message.run_id in refused:
-            raise Unavailable("The broker is away.")
-        taken.append(message)
-
-    house.engine.deliver.notices._send = send
     id = house.new_id()
+    refused = house.post.refused
+    taken = house.post.notices
     refused.add(id)
     house.ask(
         StartWorkflow(
@@ -151,9 +143,10 @@ def test_an_engine_that_died_leaves_its_notifications_to_another(
     house: House,
 ) -> None:
     house.upload(TREE)
-    house.engine.deliver.notices._send = _refuse
+    house.post.refused.add("all")
     start(house, [{"type": "x"}])
     assert house.post.notices == []
+    house.post.refused.clear()
     house.engine = house.new_engine("two")
     house.clock.advance(3600)
     house.sweep()
@@ -162,10 +155,6 @@ def test_an_engine_that_died_leaves_its_notifications_to_another(
     ]
     assert sorted(told(house)) == sorted(ALL)
     assert house.rows(models.outbox) == []
-
-
-def _refuse(message: Any, **_: Any) -> None:
-    raise Unavailable("It died.")
 
 
 @pytest.fixture
