@@ -216,6 +216,8 @@ class ActionFinished(Event):
     :param result: data, or the error.
     :param fault: there was a result, but it cannot be kept, and ``result`` says
         why: it is too large (ENG-022) or its post-processing failed. The run ends.
+    :param unmade: nothing ran, as the action could not be made of its input, and
+        ``result`` says why. For a task there was no call then (ENG-064).
     """
 
     action_id: str = ""
@@ -223,6 +225,7 @@ class ActionFinished(Event):
     state: str = State.SUCCESS
     result: Any = None
     fault: bool = False
+    unmade: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,10 +250,16 @@ class Batch(Message):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat(Message):
     """What an executor runs and holds. It is answered with ``{"over":
-    [action ids whose attempt is finished or replaced], "missing": []}``.
+    [action ids whose attempt is finished or replaced], "missing": [],
+    "now": database's time}``.
 
+    :param asking: tokens of claims that have no answer yet; read before the others,
+        as an action goes from here to ``running`` and on to ``held``.
     :param running: ``[action_id, attempt]`` of what runs now.
     :param held: the same, for results that wait for the engine's commit.
+    :param heard: ``now`` of the last answer, which came before these lists were made:
+        what was granted until then and stands in none of them is lost. Without it
+        nothing is.
     :param leaving: the last one: the instance is going away by itself.
     """
 
@@ -259,6 +268,8 @@ class Heartbeat(Message):
     running: tuple[tuple[str, int], ...] = ()
     held: tuple[tuple[str, int], ...] = ()
     leaving: bool = False
+    asking: tuple[str, ...] = ()
+    heard: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -529,4 +540,4 @@ def decode(wire: Mapping[str, Any]) -> Message:
     return cls(**known, extra=extra)
 
 
-_TUPLES: Final = frozenset({"events", "running", "held", "publishers"})
+_TUPLES: Final = frozenset({"asking", "events", "running", "held", "publishers"})

@@ -19,8 +19,9 @@ from typing import Any, Final, Protocol
 from mistral.clock import Clock
 from mistral.db import outbox
 from mistral.db.database import Database
-from mistral.engine.intake import Intake
+from mistral.engine.intake import Answer, Intake
 from mistral.engine.notices import Notices
+from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.store import OWN_TIMERS
 from mistral.errors import MistralError, Unavailable
 from mistral.messages import Batch, Event, Message, decode
@@ -65,8 +66,10 @@ class Deliver(Service):
         clock: Clock,
         owner: str,
         notices: Notices,
+        reached: Reached = unwatched,
     ) -> None:
         super().__init__("engine-deliver")
+        self._reached = reached
         self._database = database
         self._bus = bus
         self._intake = intake
@@ -81,11 +84,17 @@ class Deliver(Service):
         self._ending = False
         self._threads: list[threading.Thread] = []
 
-    def after_commit(self, rows: Iterable[Row], now: datetime) -> None:
+    def after_commit(
+        self, rows: Iterable[Row], now: datetime, read_at: float | None = None
+    ) -> dict[str, Answer]:
         """Begin to carry out outbox rows that this process has leased.
 
         :param now: the database's time, which due dates are compared with.
+        :param read_at: monotonic seconds at which it was read, so that no timer is
+            late by what the commit took; None: just now.
+        :returns: what will be known of those that this process hears, by row.
         """
+        heard: dict[str, Answer] = {}
         offers: list[Row] = []
         timers: list[Row] = []
         for row in rows:
@@ -96,37 +105,42 @@ class Deliver(Service):
             elif row["due_at"] > now:
                 timers.append(row)
             else:
-                self.hear(row)
+                answer = self.hear(row)
+                if answer is not None:
+                    heard[row["id"]] = answer
         if not offers and not timers:
-            return
-        monotonic = self._clock.monotonic()
+            return heard
+        if read_at is None:
+            read_at = self._clock.monotonic()
         with self._change:
             self._offers.extend(offers)
             for row in timers:
                 delay = row["due_at"] - now
                 if delay <= OWN_TIMERS and len(self._timers) < MOST_TIMERS:
-                    at = monotonic + delay.total_seconds()
+                    at = read_at + delay.total_seconds()
                     event = decode(row["payload"])
                     if isinstance(event, Event):
                         entry = (at, next(self._numbers), event, row["id"])
                         heapq.heappush(self._timers, entry)
             self._change.notify_all()
+        return heard
 
-    def hear(self, row: Row) -> None:
-        """Put the event of a row into the intake."""
+    def hear(self, row: Row) -> Answer | None:
+        """Put the event of a row into the intake; None: that was not possible."""
         try:
             event = decode(row["payload"])
         except KeyError:
             # A newer engine's; that one will take it when the lease ends.
             LOG.warning("Events of kind %s are unknown here", row["kind"])
-            return
+            return None
         if not isinstance(event, Event):
             LOG.error("An outbox row holds a %s, which is no event", row["kind"])
-            return
+            return None
         try:
-            self._intake.put(event, row["id"])
+            return self._intake.put(event, row["id"])
         except Unavailable:
             LOG.debug("Stopping: row %s is left to others", row["id"])
+            return None
 
     # -- Timers ---------------------------------------------------------------
 
@@ -191,8 +205,12 @@ class Deliver(Service):
         except Exception:
             LOG.exception("%d offers could not be sent", len(rows))
             return 0
+        self._reached(Step.SENT)
         with self._change:
-            self._sent.extend(rows)
+            # without their payloads: as many as a second's offers are kept here
+            self._sent += [
+                {"id": row["id"], "attempts": row["attempts"]} for row in rows
+            ]
         return len(rows)
 
     def note_sent(self) -> int:

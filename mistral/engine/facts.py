@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from mistral.actions.signatures import describe_dynamic
-from mistral.db import code_sources, scope
+from mistral.db import code_sources, conditions, direct, scope
+from mistral.db.columns import may_be_named
 from mistral.db.models import (
     action_executions,
     actions,
@@ -27,6 +28,7 @@ from mistral.db.models import (
     workflows,
 )
 from mistral.engine.core.ports import Descriptor, Rules
+from mistral.engine.core.run import Run
 from mistral.errors import Bug
 from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View
@@ -37,31 +39,52 @@ from mistral.lang.specs import ActionSpec, WorkflowSpec
 Found = Mapping[str, Any]
 
 KEPT_SPECS: Final = 1_000
-KEPT_DOCUMENTS: Final = 256
+KEPT_DOCUMENTS: Final = 16 * 1024 * 1024
+"""Characters of JSON of the documents that a process keeps. In memory a text takes
+as much, a structure of small values up to ten times as much."""
 
 EXPRESSION_SECONDS: Final = 6.0
-"""For all expressions of one decision: with the rest of a turn it stays below the
-leases (10 s) that other engines go by."""
+"""For all expressions of one part of a decision that cannot be divided: an item, a
+task that begins or ends. With the next constant and the rest of a turn it stays below
+the leases (10 s) that other engines go by."""
+
+DECISION_SECONDS: Final = 1.0
+"""Of evaluating, after which a decision puts the parts that are left off."""
 
 
 class Kept:
-    """The most recently used values; used by the deciding thread alone."""
+    """The most recently used values; used by the deciding thread alone.
+
+    :param most: weight of all that is kept together. The newest is kept however
+        heavy it is.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
+        self._weight = 0
+        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """The value, made when it is not kept; None is not kept."""
+        """The value, made when it is not kept and then kept with weight 1; None is
+        not kept."""
         if key in self._values:
             self._values.move_to_end(key)
-            return self._values[key]
+            return self._values[key][0]
         value = make()
         if value is not None:
-            self._values[key] = value
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
+            self.put(key, value)
         return value
+
+    def put(self, key: Hashable, value: Any, weight: int = 1) -> None:
+        if key in self._values:
+            self._weight -= self._values.pop(key)[1]
+        self._values[key] = value, weight
+        self._weight += weight
+        while self._weight > self._most and len(self._values) > 1:
+            self._weight -= self._values.popitem(last=False)[1][1]
 
 
 @dataclass
@@ -79,6 +102,11 @@ class Sources:
     specs: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
     documents: Kept = field(default_factory=lambda: Kept(KEPT_DOCUMENTS))
 
+    def keep_documents(self, run: Run) -> None:
+        """The run's new documents are committed: the next turn will ask for them."""
+        for id, (body, size) in run.documents.items():
+            self.documents.put((run.id, id), body, size)
+
 
 class SqlFacts:
     """``engine.core.run.Facts`` inside the transaction of one turn."""
@@ -89,11 +117,17 @@ class SqlFacts:
         self._connection = connection
         self._sources = sources
         self._known: dict[Hashable, Any] = {}
-        self._allowance = Allowance(EXPRESSION_SECONDS)
+        self.next_decision()
 
     def next_decision(self) -> None:
         """What is evaluated from now on belongs to another decision."""
         self._allowance = Allowance(EXPRESSION_SECONDS)
+        self._evaluated = 0.0
+
+    def has_time(self) -> bool:
+        self._evaluated += self._allowance.used
+        self._allowance = Allowance(EXPRESSION_SECONDS)
+        return self._evaluated < DECISION_SECONDS
 
     def evaluate(self, tree: Any, view: View) -> Any:
         return self._sources.evaluator.evaluate(tree, view, self._allowance)
@@ -120,11 +154,10 @@ class SqlFacts:
         self, id: str | None, name: str | None, namespace: str, project_id: str
     ) -> Found | None:
         """By id, or by name in exactly this namespace."""
-        table = workflows
         if id:
-            wanted = [table.c.id == id, scope.of_project(table, project_id)]
-            return self._one(("workflow", id, project_id), table, *wanted)
-        return self._named(table, name or "", namespace, project_id)
+            key = ("workflow", id, project_id)
+            return self._kept(key, _WORKFLOW, {"id": id, "project": project_id})
+        return self._named(workflows, name or "", namespace, project_id)
 
     def definition(self, workflow_id: str, spec_id: str) -> str | None:
         """The text of a workflow, unless it has changed since or is gone."""
@@ -136,12 +169,22 @@ class SqlFacts:
 
     def adhoc(self, name: str, namespace: str, project_id: str) -> ActionSpec | None:
         """In the namespace, then in the default one (§ 8.10)."""
+        row = self._adhoc(name, namespace, project_id)
+        if row is None:
+            return None
+        return replace(action_from_dict(row["spec"]), workbook=row["workbook_name"])
+
+    def adhoc_text(self, name: str, namespace: str, project_id: str) -> str | None:
+        """The text that the same action was uploaded with."""
+        row = self._adhoc(name, namespace, project_id)
+        return None if row is None else str(row["definition"])
+
+    def _adhoc(self, name: str, namespace: str, project_id: str) -> Found | None:
         if not self._sources.registry.serves("adhoc"):
             return None
         spaces = dict.fromkeys((namespace, ""))
         found = (self._named(actions, name, space, project_id) for space in spaces)
-        row = next((each for each in found if each is not None), None)
-        return None if row is None else action_from_dict(row["spec"])
+        return next((each for each in found if each is not None), None)
 
     def environment(self, name: str, project_id: str) -> Found | None:
         table = environments
@@ -158,13 +201,13 @@ class SqlFacts:
         registry = self._sources.registry
         if registry.serves_dynamic():
             key = ("dynamic", name, namespace, project_id)
-            if key not in self._known:
+            if key not in self._known and _can_be_stored(key):
                 row = code_sources.runnable(
                     self._connection, name, namespace or "", project_id
                 )
                 self._known[key] = None if row is None else describe_dynamic(row)
-            if self._known[key] is not None:
-                dynamic: Descriptor = self._known[key]
+            dynamic: Descriptor | None = self._known.get(key)
+            if dynamic is not None:
                 return dynamic
         found: Descriptor | None = registry.find(name, namespace, project_id=project_id)
         return found
@@ -176,20 +219,13 @@ class SqlFacts:
     def _named(
         self, table: Any, name: str, namespace: str, project_id: str
     ) -> Found | None:
-        return self._one(
-            (table.name, name, namespace, project_id),
-            table,
-            table.c.name == name,
-            table.c.namespace == namespace,
-            scope.of_project(table, project_id),
-            order=scope.nearest_first(table, project_id),
-        )
+        bound = {"name": name, "namespace": namespace, "project": project_id}
+        return self._kept((table.name, *bound.values()), _NAMED[table], bound)
 
     # -- Executions -----------------------------------------------------------
 
     def header(self, run_id: str) -> Found | None:
-        table = workflow_executions
-        return self._one(("header", run_id), table, table.c.id == run_id)
+        return self._kept(("header", run_id), _HEADER, {"id": run_id})
 
     def tasks(
         self,
@@ -206,32 +242,19 @@ class SqlFacts:
 
         :param latest: of each name the newest alone, whatever the rest asks for.
         """
-        table = task_executions
         key = (
             "tasks", run_id, _frozen(ids), _frozen(names), _frozen(states),
             processed, has_next, latest,
         )  # fmt: skip
-        wanted: list[ColumnElement[bool]] = [table.c.workflow_execution_id == run_id]
-        for column, values in (
-            (table.c.id, key[2]),
-            (table.c.name, key[3]),
-            (table.c.state, key[4]),
-        ):
-            if values is not None:
-                wanted.append(column.in_(values))
-        for column, flag in (
-            (table.c.processed, processed),
-            (table.c.has_next_tasks, has_next),
-        ):
-            if flag is not None:
-                wanted.append(column.is_(flag))
-        if latest:
-            other = table.alias()
-            newest = select(func.max(other.c.seq)).where(
-                other.c.workflow_execution_id == run_id, other.c.name == table.c.name
-            )
-            wanted.append(table.c.seq == newest.scalar_subquery())
-        return self._all(key, table, *wanted, order=(table.c.seq,))
+        return self._found(
+            key,
+            task_executions,
+            equal={"workflow_execution_id": run_id},
+            among={"id": key[2], "name": key[3], "state": key[4]},
+            flags={"processed": processed, "has_next_tasks": has_next},
+            newest_of="name" if latest else None,
+            order=("seq",),
+        )
 
     def project_tasks(self, project_id: str, limit: int) -> Sequence[Found]:
         """Of all executions of a project, in no order and not more than that."""
@@ -248,26 +271,24 @@ class SqlFacts:
         task_ids: Iterable[str] | None = None,
         states: Iterable[str] | None = None,
     ) -> Sequence[Found]:
-        table = action_executions
         key = ("actions", run_id, _frozen(ids), _frozen(task_ids), _frozen(states))
-        wanted: list[ColumnElement[bool]] = []
-        if key[3] is not None:
-            wanted.append(table.c.task_execution_id.in_(key[3]))
-        else:
-            wanted.append(table.c.workflow_execution_id == run_id)
-        if key[2] is not None:
-            wanted.append(table.c.id.in_(key[2]))
-        if key[4] is not None:
-            wanted.append(table.c.state.in_(key[4]))
-        order = (table.c.item_index, table.c.created_at, table.c.id)
-        return self._all(key, table, *wanted, order=order)
+        return self._found(
+            key,
+            action_executions,
+            equal={"workflow_execution_id": run_id} if task_ids is None else {},
+            among={"task_execution_id": key[3], "id": key[2], "state": key[4]},
+            order=("item_index", "created_at", "id"),
+        )
 
     def children(self, task_ids: Iterable[str]) -> Sequence[Found]:
         """Headers of the sub-workflows of tasks."""
-        table, ids = workflow_executions, _frozen(task_ids) or ()
-        wanted = table.c.task_execution_id.in_(ids)
-        order = (table.c.created_at, table.c.id)
-        return self._all(("children", ids), table, wanted, order=order)
+        ids = _frozen(task_ids)
+        return self._found(
+            ("children", ids),
+            workflow_executions,
+            among={"task_execution_id": ids},
+            order=("created_at", "id"),
+        )
 
     def arrivals(
         self,
@@ -280,27 +301,28 @@ class SqlFacts:
 
         :param rounds: the first and the one after the last; None: all.
         """
-        table = join_arrivals
-        wanted = [table.c.join_id == join_id]
-        if rounds is not None:
-            wanted += [table.c.round >= rounds[0], table.c.round < rounds[1]]
-        if inbound is not None:
-            wanted.append(table.c.inbound == inbound)
-        order = (table.c.round, table.c.inbound)
-        key = ("arrivals", join_id, inbound, rounds)
-        return self._all(key, table, *wanted, order=order)
+        one = {} if inbound is None else {"inbound": inbound}
+        return self._found(
+            ("arrivals", join_id, inbound, rounds),
+            join_arrivals,
+            equal={"join_id": join_id, **one},
+            between={"round": rounds},
+            order=("round", "inbound"),
+        )
 
     def document(self, run_id: str, document_id: str) -> Any:
         """Written once, so it is kept across turns."""
+        kept, key = self._sources.documents, (run_id, document_id)
+        if key not in kept:
+            bound = {"run_id": run_id, "id": document_id}
+            found = direct.fetch(self._connection, _DOCUMENT, bound)
+            if not found:
+                return None
+            kept.put(key, found[0]["body"], found[0]["characters"])
+        return kept.get(key, dict)
 
-        def read() -> Any:
-            query = select(documents.c.body).where(
-                documents.c.workflow_execution_id == run_id,
-                documents.c.id == document_id,
-            )
-            return self._connection.execute(query).scalar_one_or_none()
-
-        return self._sources.documents.get((run_id, document_id), read)
+    def holds(self, run_id: str, document_id: str) -> bool:
+        return (run_id, document_id) in self._sources.documents
 
     def executions(
         self, project_id: str, limit: int, **filters: Any
@@ -323,6 +345,15 @@ class SqlFacts:
 
     # -- Statements -----------------------------------------------------------
 
+    def _kept(self, key: Hashable, query: Any, bound: Mapping[str, Any]) -> Any:
+        """The one row of a statement that is built once; None: there is none."""
+        if key not in self._known:
+            if not _can_be_stored(key):
+                return None
+            found = direct.fetch(self._connection, query, bound)
+            self._known[key] = dict(found[0]) if found else None
+        return self._known[key]
+
     def _one(
         self,
         key: Hashable,
@@ -338,6 +369,16 @@ class SqlFacts:
             self._known[key] = None if found is None else dict(found)
         row: Found | None = self._known[key]
         return row
+
+    def _found(self, key: Hashable, table: Any, **wanted: Any) -> Sequence[Found]:
+        """Rows by statements that are built once (``db.conditions``)."""
+        if key not in self._known:
+            if not _can_be_stored(key):
+                return ()
+            found = conditions.fetch(self._connection, table, **wanted)
+            self._known[key] = tuple(map(dict, found))
+        rows: Sequence[Found] = self._known[key]
+        return rows
 
     def _all(
         self,
@@ -357,6 +398,36 @@ class SqlFacts:
         return rows
 
 
+def _named(table: Any) -> Any:
+    project: Any = bindparam("project")
+    return (
+        select(table)
+        .where(
+            table.c.name == bindparam("name"),
+            table.c.namespace == bindparam("namespace"),
+            scope.of_project(table, project),
+        )
+        .order_by(*scope.nearest_first(table, project))
+        .limit(1)
+    )
+
+
+_PROJECT: Any = bindparam("project")
+_WORKFLOW: Final = select(workflows).where(
+    workflows.c.id == bindparam("id"), scope.of_project(workflows, _PROJECT)
+)
+_HEADER: Final = select(workflow_executions).where(
+    workflow_executions.c.id == bindparam("id")
+)
+_DOCUMENT: Final = select(
+    documents.c.body, func.length(documents.c.body).label("characters")
+).where(
+    documents.c.workflow_execution_id == bindparam("run_id"),
+    documents.c.id == bindparam("id"),
+)
+_NAMED: Final = {table: _named(table) for table in (workflows, actions)}
+
+
 def _frozen(values: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(sorted(set(values)))
 
@@ -364,11 +435,11 @@ def _frozen(values: Iterable[str] | None) -> tuple[str, ...] | None:
 def _can_be_stored(key: Any) -> bool:
     """Whether a row with these values can exist.
 
-    Names and ids to look for come out of expressions, too. Some databases
-    refuse NUL even in a question, so nobody asks them.
+    Names and ids to look for come out of expressions, too, and what a database
+    refuses even in a question would break the turn.
     """
     if isinstance(key, str):
-        return "\0" not in key
+        return may_be_named(key)
     if isinstance(key, tuple):
         return all(map(_can_be_stored, key))
     return True

@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from mistral.clock import Clock
 from mistral.errors import Unavailable
 from mistral.messages import CronDue, Event
 
@@ -31,6 +32,26 @@ def key_of(event: Event) -> str:
     return event.run_id or getattr(event, "action_id", "")
 
 
+class Answer(Future[Any]):
+    """What an event led to, told after the commit.
+
+    :ivar follows: answers of what it had to tell the runs above and below at once.
+    """
+
+    follows: tuple[Answer, ...] = ()
+
+    def spread(self, seconds: float, clock: Clock) -> bool:
+        """Wait until the runs above and below have decided what they were told, and
+        those that these told; whether they have, in time."""
+        end = clock.monotonic() + seconds
+        level = set(self.follows)
+        while level:
+            if wait(level, max(0.0, end - clock.monotonic())).not_done:
+                return False
+            level = {each for answer in level for each in answer.follows}
+        return True
+
+
 @dataclass(eq=False, slots=True)
 class Waiting:
     """An event and who waits for its end.
@@ -43,7 +64,7 @@ class Waiting:
 
     event: Event
     row_id: str | None = None
-    answer: Future[Any] = field(default_factory=Future)
+    answer: Answer = field(default_factory=Answer)
     skips: int = 0
     since: float = 0.0
 
@@ -68,7 +89,7 @@ class Intake:
     def __len__(self) -> int:
         return self._size
 
-    def put(self, event: Event, row_id: str | None = None) -> Future[Any]:
+    def put(self, event: Event, row_id: str | None = None) -> Answer:
         """Let an event be heard. What an outbox row promised is never refused.
 
         :returns: done after the commit of the turn that handled it.

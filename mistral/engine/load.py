@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from mistral.db import bulk, maintenance, outbox, requests, rows
+from mistral.db import bulk, direct, maintenance, outbox, requests, rows
 from mistral.db.database import Database
 from mistral.db.models import (
     action_executions,
@@ -29,7 +29,7 @@ from mistral.engine.core.run import Action, Run
 from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
-from mistral.messages import CronDue, Request
+from mistral.messages import ClaimAction, CronDue, Request
 
 Found = Any
 """A row: a mapping of column → value."""
@@ -92,28 +92,33 @@ def open_runs(
     runs = {w.key for w in batch if w.event.run_id}
     due = {w.key for w in batch if isinstance(w.event, CronDue)}
     alone = {w.key for w in batch if not w.event.run_id} - due
-    headers = rows.lock_headers(connection, runs, skip_locked=not wait)
-    singles = rows.lock_headers(
-        connection, alone, skip_locked=not wait, table=action_executions
+    named = {getattr(w.event, "action_id", "") for w in batch if w.event.run_id} - {""}
+    skip = not wait
+    headers, singles, triggers, (shared,), found = direct.fetch_together(
+        connection,
+        [
+            rows.to_lock(connection, workflow_executions, runs, skip_locked=skip),
+            rows.to_lock(connection, action_executions, alone, skip_locked=skip),
+            rows.to_lock(connection, cron_triggers, due, skip_locked=skip),
+            maintenance.to_share(database),
+            rows.to_fetch(connection, action_executions, "id", named),
+        ],
     )
-    triggers = rows.lock_headers(
-        connection, due, skip_locked=not wait, table=cron_triggers
-    )
-    skipped: set[str] = set()
-    if not wait:
-        skipped |= _there(connection, workflow_executions, runs - headers.keys())
-        skipped |= _there(connection, action_executions, alone - singles.keys())
-        skipped |= _there(connection, cron_triggers, due - triggers.keys())
-    facts.maintenance = maintenance.shown(maintenance.share(connection))
     loaded = Loaded(
-        database.now(connection),
+        shared.get("now") or database.now(connection),
         facts,
-        dict(headers),
-        triggers=triggers,
-        skipped=skipped,
+        headers=_by_id(headers),
+        triggers=_by_id(triggers),
     )
+    facts.maintenance = maintenance.shown(maintenance.Status(shared["status"]))
+    known = _by_id(singles)
+    skipped = loaded.skipped
+    if not wait:
+        skipped |= _there(connection, workflow_executions, runs - loaded.headers.keys())
+        skipped |= _there(connection, action_executions, alone - known.keys())
+        skipped |= _there(connection, cron_triggers, due - loaded.triggers.keys())
     for key in alone - skipped:
-        row = singles.get(key)
+        row = known.get(key)
         if row is not None and row["workflow_execution_id"]:
             loaded.moved[key] = row["workflow_execution_id"]
         else:
@@ -128,12 +133,17 @@ def open_runs(
     }
     loaded.answers = requests.find(connection, asked)
     _count_history(connection, loaded)
+    loaded.actions = _by_run(loaded, found)
     _fetch_named(connection, loaded, mine)
     return loaded
 
 
+def _by_id(found: Iterable[Found]) -> dict[str, Found]:
+    return {row["id"]: row for row in found}
+
+
 def _there(connection: Connection, table: Any, ids: Iterable[str]) -> set[str]:
-    found = bulk.fetch(connection, table, table.c.id, list(ids), columns=[table.c.id])
+    found = bulk.fetch(connection, table, "id", list(ids), columns=("id",))
     return {row["id"] for row in found}
 
 
@@ -154,18 +164,19 @@ def _count_history(connection: Connection, loaded: Loaded) -> None:
 def _fetch_named(
     connection: Connection, loaded: Loaded, batch: Sequence[Waiting]
 ) -> None:
-    """Actions that events name, the tasks of both, and the joins behind these."""
+    """The tasks of events and of their actions, and the joins behind these."""
     events = [w.event for w in batch if w.event.run_id in loaded.headers]
-    action_ids = {getattr(event, "action_id", "") for event in events} - {""}
     task_ids = {getattr(event, "task_id", "") for event in events} - {""}
-    loaded.actions = _by_run(
-        loaded, rows.fetch(connection, action_executions, "id", action_ids)
-    )
+    # A claim concerns its action alone.
+    claims = {e.action_id for e in events if isinstance(e, ClaimAction)}
+    claims -= {
+        getattr(e, "action_id", "") for e in events if not isinstance(e, ClaimAction)
+    }
     task_ids |= {
         row["task_execution_id"]
         for found in loaded.actions.values()
         for row in found
-        if row["task_execution_id"]
+        if row["task_execution_id"] and row["id"] not in claims
     }
     loaded.tasks = _by_run(
         loaded, rows.fetch(connection, task_executions, "id", task_ids)
@@ -184,14 +195,13 @@ def _fetch_named(
             joins[run_id] = names
     if not joins:
         return
-    table = task_executions
     keys = sorted(set().union(*joins.values()))
     for row in rows.fetch(
         connection,
-        table,
-        table.c.workflow_execution_id,
+        task_executions,
+        "workflow_execution_id",
         sorted(joins),
-        table.c.unique_key.in_(keys),
+        also=("unique_key", keys),
     ):
         run_id = row["workflow_execution_id"]
         if row["unique_key"] in joins[run_id]:

@@ -1,43 +1,31 @@
-"""The turn: take, load, decide, store, commit, deliver, answer.
+"""The loop of turns: take, load, decide, store, commit, deliver, answer.
 
-One thread decides. A failing decision has written nothing, so its run is
-loaded again and the other events of that run are decided without the culprit;
-neighbours commit. Nobody is answered before the commit.
+One thread decides. Here is what is around a try (``turn.py``): which events make a
+batch, when it is tried again or cut until the culprit stands alone, whether a commit
+that was not answered has happened, and what follows it. Nobody is answered before.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from mistral.clock import Clock
 from mistral.db import history
-from mistral.db.database import Database
-from mistral.engine import trace
-from mistral.engine.core.decide import Decision, decide
-from mistral.engine.core.run import Run
+from mistral.db.database import Database, OwnConnection
+from mistral.engine.claimers import Claimers
 from mistral.engine.deliver import Deliver
-from mistral.engine.facts import Sources, SqlFacts
+from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake, Waiting
-from mistral.engine.load import Loaded, open_runs
-from mistral.engine.store import Written, effect_row, history_row, save
-from mistral.errors import Bug, CallerError, MistralError, Unavailable
-from mistral.messages import (
-    ClaimAction,
-    Effect,
-    Request,
-    StartWorkflow,
-    Tell,
-    encode,
-)
+from mistral.engine.steps import Reached, Step, unwatched
+from mistral.engine.turn import Outcome, Turn
+from mistral.errors import Unavailable
+from mistral.redaction import redacted
 from mistral.service import Counts, Service
 
 LOG = logging.getLogger(__name__)
@@ -49,10 +37,6 @@ PATIENCE: Final = 0.2
 CONFLICTS: Final = 3
 """Replays after rows of another turn were in the way, before a batch is cut."""
 
-LONGEST_TURN: Final = 1.0
-"""Seconds of deciding after which a turn takes no further event: the commit is due,
-and runs whose expressions are slow must not keep the others waiting."""
-
 LONGEST_BACKOFF: Final = 5.0
 """Seconds between two tries while the database is away."""
 
@@ -61,32 +45,14 @@ class Stopped(Exception):
     """The engine stops; what was not committed is heard again elsewhere."""
 
 
-@dataclass(slots=True)
-class _Outcome:
-    """What is told after the commit.
-
-    :param back: of runs that another engine held.
-    :param late: of runs that the turn had no time left for.
-    :param cut: the rest of the run that took the time.
-    """
-
-    written: Written
-    answers: list[tuple[Waiting, Any]] = field(default_factory=list)
-    errors: list[tuple[Waiting, Exception]] = field(default_factory=list)
-    back: list[Waiting] = field(default_factory=list)
-    late: list[Waiting] = field(default_factory=list)
-    cut: list[Waiting] = field(default_factory=list)
-    moved: list[tuple[Waiting, str]] = field(default_factory=list)
-    trace: list[str] = field(default_factory=list)
-
-
 class EngineLoop(Service):
     """The deciding thread.
 
-    :param owner: id of this engine process, for leases.
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
     :param trace_log: logger of changes of states, see ``trace``.
+    :param lost_after: seconds without a sign after which executors are lost; 0: never.
+    :param reached: hears of each step of each turn.
     """
 
     def __init__(
@@ -98,15 +64,29 @@ class EngineLoop(Service):
         clock: Clock,
         reply_to: str,
         trace_log: str = "workflow_trace",
+        lost_after: float = 0.0,
+        reached: Reached = unwatched,
     ) -> None:
         super().__init__("engine-loop")
+        self._reached = reached
         self._trace = logging.getLogger(trace_log)
         self._database = database
+        self._own = OwnConnection(database)
+        self._claimers = Claimers(lost_after)
         self._intake = intake
         self._deliver = deliver
         self._sources = sources
         self._clock = clock
-        self._reply_to = reply_to
+        self._tries = Turn(
+            database,
+            sources,
+            clock,
+            owner=deliver.owner,
+            reply_to=reply_to,
+            claimers=self._claimers,
+            trace_log=self._trace,
+            reached=reached,
+        )
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -118,6 +98,7 @@ class EngineLoop(Service):
         batch = self._intake.take(timeout=timeout)
         if not batch:
             return {}
+        self._reached(Step.TAKEN)
         stuck = {w.key for w in batch if self._is_stuck(w)}
         self._turn([w for w in batch if w.key not in stuck])
         for key in sorted(stuck):
@@ -138,11 +119,11 @@ class EngineLoop(Service):
             return
         failures = conflicts = 0
         while True:
-            outcome = _Outcome(self._written())
+            outcome = self._tries.outcome()
             stored = False
             try:
-                with self._database.begin() as connection:
-                    self._transact(connection, batch, outcome, wait)
+                with self._own.begin() as connection:
+                    self._tries.attempt(connection, batch, outcome, wait)
                     stored = True
             except IntegrityError as error:
                 conflicts += 1
@@ -160,11 +141,6 @@ class EngineLoop(Service):
                     continue
             self._after_commit(outcome)
             return
-
-    def _written(self) -> Written:
-        return Written(
-            turn_id=self._sources.new_id(), now=datetime.min, owner=self._deliver.owner
-        )
 
     def _back_off(self, failures: int, batch: Sequence[Waiting]) -> int:
         """Wait, longer each time.
@@ -193,22 +169,18 @@ class EngineLoop(Service):
         if len(batch) == 1:
             self._poison_alone(batch[0], error)
             return
-        LOG.warning("A turn of %d events is cut: %r", len(batch), error)
+        LOG.warning("A turn of %d events is cut: %r", len(batch), redacted(error))
         half = len(batch) // 2
         self._turn(batch[:half], wait=wait)
         self._turn(batch[half:], wait=wait)
 
     def _poison_alone(self, waiting: Waiting, error: Exception) -> None:
         """Record an event that no turn can store, and nothing else of it."""
-        LOG.error("An event cannot be stored: %r", error, exc_info=error)
-        outcome = _Outcome(self._written())
+        LOG.error("An event cannot be stored", exc_info=error)
+        outcome = self._tries.outcome()
         try:
-            with self._database.begin() as connection:
-                outcome.written.now = self._database.now(connection)
-                self._poison(waiting, error, outcome)
-                if waiting.row_id:
-                    outcome.written.consumed.append(waiting.row_id)
-                save(connection, outcome.written)
+            with self._own.begin() as connection:
+                self._tries.store_poison(connection, waiting, error, outcome)
         except Exception as second:
             if not waiting.answer.done():
                 waiting.answer.set_exception(
@@ -219,178 +191,17 @@ class EngineLoop(Service):
             return
         self._after_commit(outcome)
 
-    # -- Inside the transaction -----------------------------------------------
-
-    def _transact(
-        self,
-        connection: Connection,
-        batch: Sequence[Waiting],
-        outcome: _Outcome,
-        wait: bool,
-    ) -> None:
-        facts = SqlFacts(connection, self._sources)
-        loaded = open_runs(connection, self._database, batch, facts, wait=wait)
-        outcome.written.now = loaded.now
-        events: dict[str, list[Waiting]] = {}
-        for waiting in batch:
-            if waiting.key in loaded.skipped:
-                outcome.back.append(waiting)
-            elif waiting.key in loaded.moved:
-                outcome.moved.append((waiting, loaded.moved[waiting.key]))
-            elif waiting.row_id in loaded.gone:
-                outcome.answers.append((waiting, None))
-            else:
-                events.setdefault(waiting.key, []).append(waiting)
-        until = self._clock.monotonic() + LONGEST_TURN
-        for key, mine in events.items():
-            if outcome.cut or self._clock.monotonic() > until:
-                outcome.late.extend(mine)
-                continue
-            decided = self._decide_run(key, mine, loaded, outcome, until)
-            outcome.cut.extend(mine[decided:])
-            outcome.written.consumed.extend(
-                w.row_id for w in mine[:decided] if w.row_id
-            )
-        save(connection, outcome.written)
-
-    def _decide_run(
-        self,
-        key: str,
-        events: Sequence[Waiting],
-        loaded: Loaded,
-        outcome: _Outcome,
-        until: float,
-    ) -> int:
-        """Decide the events of one header; those that fail are left out.
-
-        :returns: how many of them, at least one, were reached in time.
-        """
-        culprits: dict[Waiting, Exception] = {}
-        while True:
-            tried = _Tried(loaded.open(key))
-            reached, failed = len(events), None
-            for place, waiting in enumerate(events):
-                if waiting in culprits:
-                    continue
-                if place and self._clock.monotonic() > until:
-                    reached = place
-                    break
-                try:
-                    self._decide_one(waiting, loaded, tried)
-                except Exception as error:
-                    if isinstance(error, SQLAlchemyError | Unavailable):
-                        raise
-                    culprits[waiting] = failed = error
-                    break
-            if failed is None:
-                break
-        for waiting in events[:reached]:
-            if waiting in culprits:
-                self._report(waiting, culprits[waiting], tried, outcome)
-        self._keep(key, tried, loaded, outcome)
-        return reached
-
-    def _decide_one(self, waiting: Waiting, loaded: Loaded, tried: _Tried) -> None:
-        event = waiting.event
-        request_id = event.request_id if isinstance(event, Request) else ""
-        if request_id:
-            known = {**loaded.answers, **tried.handled}
-            if request_id in known:
-                tried.answers.append((waiting, known[request_id]))
-                return
-        before = len(tried.run.transitions) if tried.run is not None else 0
-        loaded.facts.next_decision()
-        decision: Decision = decide(tried.run, event, loaded.facts, loaded.now)
-        if decision.run is not tried.run:
-            before = 0
-        tried.run = decision.run
-        tried.answers.append((waiting, decision.answer))
-        tried.effects.extend(decision.effects)
-        if request_id and not _comes_again(event, decision.effects):
-            tried.handled[request_id] = decision.answer
-        if isinstance(event, ClaimAction) and decision.answer is True:
-            tried.claimers.add(event.executor_id)
-        if tried.run is not None and _is_stored(tried.run):
-            tried.heard.append(
-                (waiting, tried.run.transitions[before:], decision.effects)
-            )
-
-    def _keep(self, key: str, tried: _Tried, loaded: Loaded, outcome: _Outcome) -> None:
-        """Add what was decided for one header to what the turn writes."""
-        written, run = outcome.written, tried.run
-        outcome.answers.extend(tried.answers)
-        for waiting, transitions, effects in tried.heard:
-            assert run is not None
-            if run.standalone:
-                seq = loaded.next_seq.get(key, 1)
-                loaded.next_seq[key] = seq + 1
-            else:
-                run.history_seq += 1
-                seq = run.history_seq
-            written.history.append(
-                history_row(written, key, seq, waiting.event, transitions, effects)
-            )
-            if self._trace.isEnabledFor(logging.INFO):
-                outcome.trace.extend(trace.lines(run, transitions))
-        if run is not None and (tried.heard or tried.touched or run.trigger):
-            written.runs.append(run)
-        written.outbox.extend(
-            effect_row(effect, self._sources.new_id(), written, self._reply_to)
-            for effect in tried.effects
-        )
-        written.handled.extend(
-            {"request_id": id, "answer": answer, "at": written.now}
-            for id, answer in tried.handled.items()
-        )
-        written.claimers |= tried.claimers
-
-    def _report(
-        self, waiting: Waiting, error: Exception, tried: _Tried, outcome: _Outcome
-    ) -> None:
-        """One event that could not be decided: its sender's fault or ours."""
-        event = waiting.event
-        if event.answered and isinstance(error, MistralError):
-            if not isinstance(error, Bug):
-                if isinstance(event, StartWorkflow) and event.trigger:
-                    _say_refused(event, event.trigger, error)
-                outcome.errors.append((waiting, error))
-                return
-        elif isinstance(error, CallerError):
-            LOG.info("A %s was dropped: %s", type(event).__name__, error.code)
-            outcome.answers.append((waiting, None))
-            return
-        LOG.error("A %s is poison", type(event).__name__, exc_info=error)
-        self._poison(waiting, error, outcome)
-        run = tried.run
-        if run is not None and not run.is_new and run.state == "RUNNING":
-            run.state_info = (
-                f"The engine could not handle a {type(event).__name__}; it was set"
-                f" aside [turn={outcome.written.turn_id}]"
-            )
-            tried.touched = True
-
-    def _poison(self, waiting: Waiting, error: Exception, outcome: _Outcome) -> None:
-        event, written = waiting.event, outcome.written
-        written.poison.append(
-            {
-                "id": self._sources.new_id(),
-                "run_id": waiting.key[:36],
-                "kind": type(event).__name__,
-                "payload": encode(event),
-                "error": "".join(traceback.format_exception(error)),
-                "at": written.now,
-            }
-        )
-        if event.answered:
-            problem = Bug("The request could not be handled; it was set aside.")
-            outcome.errors.append((waiting, problem))
-        else:
-            outcome.answers.append((waiting, None))
-
     # -- After the commit -----------------------------------------------------
 
-    def _after_commit(self, outcome: _Outcome) -> None:
-        self._deliver.after_commit(outcome.written.outbox, outcome.written.now)
+    def _after_commit(self, outcome: Outcome) -> None:
+        written = outcome.written
+        self._reached(Step.COMMITTED)
+        heard = self._deliver.after_commit(written.outbox, written.now, outcome.read_at)
+        self._reached(Step.DELIVERED)
+        for waiting, rows in outcome.told:
+            follows = (heard.get(row) for row in rows)
+            waiting.answer.follows = tuple(each for each in follows if each is not None)
+        self._claimers.remember(outcome.sure, outcome.written.now)
         for line in outcome.trace:
             self._trace.info("%s", line)
         monotonic = self._clock.monotonic()
@@ -408,6 +219,9 @@ class EngineLoop(Service):
         for waiting, answer in outcome.answers:
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
+        for run in outcome.written.runs:
+            self._sources.keep_documents(run)
+        self._reached(Step.ANSWERED)
 
     # -- Life -----------------------------------------------------------------
 
@@ -424,6 +238,7 @@ class EngineLoop(Service):
         except BaseException as error:
             self.fail(error)
         finally:
+            self._own.close()
             self._intake.close()
             self._intake.refuse_rest(_stopping)
 
@@ -433,44 +248,6 @@ class EngineLoop(Service):
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
-
-
-@dataclass(slots=True)
-class _Tried:
-    """What the events of one header have led to so far.
-
-    :param touched: the run is written although no event was decided.
-    """
-
-    run: Run | None
-    answers: list[tuple[Waiting, Any]] = field(default_factory=list)
-    effects: list[Effect] = field(default_factory=list)
-    handled: dict[str, Any] = field(default_factory=dict)
-    claimers: set[str] = field(default_factory=set)
-    heard: list[tuple[Waiting, list[Any], list[Effect]]] = field(default_factory=list)
-    touched: bool = False
-
-
-def _is_stored(run: Run) -> bool:
-    """A stand-alone action that nothing is stored of has no history."""
-    return not run.standalone or bool(run.actions)
-
-
-def _comes_again(event: Any, effects: Sequence[Effect]) -> bool:
-    """Whether it was put off: it has no answer yet."""
-    return any(isinstance(e, Tell) and e.event is event for e in effects)
-
-
-def _say_refused(
-    event: StartWorkflow, trigger: Mapping[str, Any], error: MistralError
-) -> None:
-    LOG.warning(
-        "The workflow %s of %s %s was not started: %s",
-        event.workflow_name or event.workflow_id,
-        trigger["type"].replace("_", " "),
-        trigger["id"],
-        error.message,
-    )
 
 
 def _of_run(event: Any, run_id: str) -> Any:

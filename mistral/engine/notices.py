@@ -111,6 +111,12 @@ class Notices:
             return None
         return max(0.0, self._retry_at - self._clock.monotonic())
 
+    def retry(self) -> None:
+        """Offer now what was not taken."""
+        with self._change:
+            self._retry_at = None
+            self._change.notify_all()
+
     def end(self) -> None:
         """Let ``run`` return; what waits is left to other engines."""
         with self._change:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -16,16 +15,17 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, delete, or_, select, update
 
 from mistral.clock import Clock
-from mistral.db import code_sources, rows
+from mistral.db import bulk, code_sources, rows
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.engine.deliver import Deliver
 from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
-from mistral.engine.intake import Intake
+from mistral.engine.intake import Answer, Intake
 from mistral.engine.loop import EngineLoop
 from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices
+from mistral.engine.steps import Reached, unwatched
 from mistral.engine.sweeps import (
     LEFT,
     ExpirySweep,
@@ -33,6 +33,7 @@ from mistral.engine.sweeps import (
     OverdueSweep,
     UnclaimedSweep,
 )
+from mistral.engine.trusts import End, TrustSweep
 from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.messages import (
     COMPLETED,
@@ -53,6 +54,10 @@ LOG = logging.getLogger(__name__)
 
 RESULTS_AT_ONCE: Final = 64
 """Messages with results that wait for commits at the same time."""
+
+SPREAD_SECONDS: Final = 2.0
+"""How long the answer to a request waits for the runs above and below to follow. They
+follow anyway; a tree of thousands takes longer, and nobody should wait for that."""
 
 COMMIT_SECONDS: Final = 600.0
 """How long a result waits here before it is given back to the broker."""
@@ -81,6 +86,8 @@ class EngineBus(Protocol):
 
     def hears_itself(self, topic: str) -> bool: ...
 
+    def when_back(self, call: Callable[[], object]) -> None: ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
@@ -100,6 +107,9 @@ class EngineOptions:
     :param cron_triggers: whether this engine fires cron triggers; those that are
         due wait for one that does.
     :param publish: takes notifications; None: the bus, for notifiers.
+    :param reached: hears of each step that the engine takes.
+    :param end_trust: ends a trust whose trigger is gone; None: there are none, or
+        this engine cannot.
     """
 
     name: str
@@ -112,6 +122,8 @@ class EngineOptions:
     trace_log: str = "workflow_trace"
     cron_triggers: bool = True
     publish: Callable[[Notify], None] | None = None
+    end_trust: End | None = None
+    reached: Reached = unwatched
 
 
 class EngineServer(Service):
@@ -126,6 +138,7 @@ class EngineServer(Service):
         options: EngineOptions,
     ) -> None:
         super().__init__("engine")
+        self._clock = clock
         self._database = database
         self._bus = bus
         self._options = options
@@ -138,6 +151,7 @@ class EngineServer(Service):
             clock,
             owner=sources.new_id(),
             notices=Notices(database, options.publish or bus.send, clock),
+            reached=options.reached,
         )
         self.loop = EngineLoop(
             database,
@@ -147,17 +161,17 @@ class EngineServer(Service):
             clock,
             self.reply_to,
             options.trace_log,
+            options.lost_after,
+            options.reached,
         )
-        self.sweeps: list[Loop] = [
-            OverdueSweep(
-                database,
-                self.intake,
-                self.deliver,
-                self.reply_to,
-                passed_over=() if options.cron_triggers else (CronDue.__name__,),
-            ),
-            ExpirySweep(database),
-        ]
+        self.overdue = OverdueSweep(
+            database,
+            self.intake,
+            self.deliver,
+            self.reply_to,
+            passed_over=() if options.cron_triggers else (CronDue.__name__,),
+        )
+        self.sweeps: list[Loop] = [self.overdue, ExpirySweep(database)]
         if options.lost_after > 0:
             self.sweeps.append(
                 LostSweep(
@@ -183,6 +197,8 @@ class EngineServer(Service):
             self.sweeps.append(
                 ExpirationSweep(database, self.intake, options.expiration)
             )
+        if options.end_trust is not None:
+            self.sweeps.append(TrustSweep(database, options.end_trust))
         self.sweeps.append(
             MaintenanceSweep(database, self.intake, self.deliver.owner, clock)
         )
@@ -227,7 +243,7 @@ class EngineServer(Service):
             except TimeoutError:
                 raise Unavailable("The result is not stored yet.") from None
 
-    def _put(self, messages: Iterable[Message]) -> list[Future[Any]]:
+    def _put(self, messages: Iterable[Message]) -> list[Answer]:
         events = []
         for message in messages:
             if not isinstance(message, Event) or not (
@@ -239,13 +255,15 @@ class EngineServer(Service):
             events.append(message)
         return [self.intake.put(event) for event in events]
 
-    def _wait(self, answer: Future[Any]) -> Any:
+    def _wait(self, answer: Answer) -> Any:
         try:
-            return answer.result(self._options.answer_seconds)
+            found = answer.result(self._options.answer_seconds)
         except TimeoutError:
             raise Unavailable("The engine could not answer in time.") from None
+        answer.spread(SPREAD_SECONDS, self._clock)
+        return found
 
-    def _claim(self, answer: Future[Any]) -> Any:
+    def _claim(self, answer: Answer) -> Any:
         """One answer of many: what cannot be decided must not block the rest,
         and is a no."""
         try:
@@ -260,14 +278,17 @@ class EngineServer(Service):
 
     # -- Heartbeats -----------------------------------------------------------
 
-    def heartbeat(self, beat: Heartbeat) -> dict[str, list[str]]:
+    def heartbeat(self, beat: Heartbeat) -> dict[str, Any]:
         """Note that an executor lives; tell it what is over.
 
-        An action that the executor should run for longer than the lost time,
-        but neither runs nor holds, is lost although its executor lives.
+        An action that was granted to the executor longer ago than the lost time,
+        and that it neither asks for nor runs nor holds, is lost although its
+        executor lives. A beat may be old: it says nothing of what was granted after
+        the last answer that its sender had heard.
 
         :returns: ids: ``over``, ``missing``, and ``asynchronous``: those held
-            of which the engine knows that their results come from elsewhere.
+            of which the engine knows that their results come from elsewhere; and
+            ``now``, which the next beat repeats.
         """
         lost = timedelta(seconds=self._options.lost_after)
         with self._database.begin() as connection:
@@ -284,23 +305,26 @@ class EngineServer(Service):
                 table.c.state,
                 table.c.attempt,
                 table.c.executor_id,
+                table.c.started_by,
                 table.c.started_at,
                 table.c.is_sync,
-            ).where(or_(table.c.id.in_(sorted(listed)), mine))
-            found = {row["id"]: row for row in connection.execute(query).mappings()}
+            ).where(or_(bulk.among(connection, table.c.id), mine))
+            answered = connection.execute(query, {"among": sorted(listed)}).mappings()
+            found = {row["id"]: row for row in answered}
         over = [
             id
             for id, attempt in listed.items()
             if id not in found or _is_over(found[id], attempt, beat.executor_id)
         ]
+        before = _granted_before(beat, now, lost)
         missing = [
             row
             for id, row in found.items()
             if id not in listed
             and row["is_sync"]
-            and lost
+            and row["started_by"] not in beat.asking
             and row["started_at"] is not None
-            and row["started_at"] < now - lost
+            and row["started_at"] < before
         ]
         for row in missing:
             self.intake.put(
@@ -321,6 +345,7 @@ class EngineServer(Service):
             "over": over,
             "missing": [row["id"] for row in missing],
             "asynchronous": known,
+            "now": now.isoformat(),
         }
 
     def _note(
@@ -349,18 +374,31 @@ class EngineServer(Service):
                 ],
             )
 
+    # -- The broker -----------------------------------------------------------
+
+    def send_again(self) -> None:
+        """The broker was away and is back: whatever this engine has to send, or has
+        sent and nobody has claimed, goes out now."""
+        self.overdue.resend()
+        self.deliver.notices.retry()
+
     # -- Life -----------------------------------------------------------------
 
     def _start(self) -> None:
+        self._bus.when_back(self.send_again)
         for part in (self.deliver, self.loop, *self.sweeps):
             part.when_failed(self.fail)
             part.start()
-        listen = self._bus.listen
-        self._subscriptions = [
-            self._bus.serve(self._bus.engine_topic, self.handle),
-            listen(self._bus.results_topic, self.result, prefetch=RESULTS_AT_ONCE),
-            listen(self.reply_to, self.result, prefetch=RESULTS_AT_ONCE),
-        ]
+        bus, subscriptions = self._bus, self._subscriptions
+        try:
+            subscriptions.append(bus.serve(bus.engine_topic, self.handle))
+            for topic in (bus.results_topic, self.reply_to):
+                subscriptions.append(
+                    bus.listen(topic, self.result, prefetch=RESULTS_AT_ONCE)
+                )
+        except BaseException:
+            self._stop()
+            raise
 
     def _stop(self) -> None:
         """Hear nothing more, decide what was heard, then end."""
@@ -369,6 +407,13 @@ class EngineServer(Service):
         self.loop.stop()
         together(subscription.stop for subscription in self._subscriptions)
         self.deliver.stop()
+
+
+def _granted_before(beat: Heartbeat, now: datetime, lost: timedelta) -> datetime:
+    """Of what was granted before this, a beat has to list all that is not lost."""
+    if not lost or not beat.heard:
+        return datetime.min
+    return min(now - lost, datetime.fromisoformat(beat.heard))
 
 
 def _is_over(row: Any, attempt: int, executor_id: str) -> bool:

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from mistral.db import bulk, outbox, requests, rows
+from mistral.db import bulk, direct, outbox, requests, rows, trusts
 from mistral.db import history as history_rows
 from mistral.db.models import (
     action_executions,
     cron_triggers,
     documents,
-    executors,
     join_arrivals,
     poison,
     task_executions,
@@ -32,6 +31,7 @@ from mistral.engine.core.run import Changes, Run, changes
 from mistral.engine.intake import key_of
 from mistral.errors import Bug
 from mistral.messages import CallAction, Effect, Event, Notify, Tell, encode
+from mistral.publisher_entries import shown
 
 LEASE: Final = timedelta(seconds=10)
 """Time from the due date of a row to the moment when others may take it."""
@@ -56,7 +56,6 @@ class Written:
     history: list[dict[str, Any]] = field(default_factory=list)
     handled: list[dict[str, Any]] = field(default_factory=list)
     poison: list[dict[str, Any]] = field(default_factory=list)
-    claimers: set[str] = field(default_factory=set)
 
 
 def effect_row(
@@ -116,7 +115,10 @@ def history_row(
         "turn_id": written.turn_id,
         "kind": type(event).__name__,
         "body": {
-            "event": {name: _brief(value) for name, value in encode(event).items()},
+            "event": {
+                name: _brief(shown(value) if name == "params" else value)
+                for name, value in encode(event).items()
+            },
             "transitions": transitions,
             "effects": [_brief_effect(effect) for effect in effects],
         },
@@ -154,6 +156,8 @@ def save(connection: Connection, written: Written) -> None:
     """Write it all; the caller commits."""
     alive = [run for run in written.runs if not run.deleted]
     deleted = [run for run in written.runs if run.deleted]
+    if not deleted:
+        direct.begin_stream(connection)
     _save_rows(connection, written, [changes(run, written.now) for run in alive])
     gone = _trees(connection, {run.id for run in deleted})
     history_rows.append(
@@ -161,7 +165,16 @@ def save(connection: Connection, written: Written) -> None:
     )
     if gone:
         _remove(connection, gone)
-    kept = [row for row in written.outbox if row["run_id"] not in gone]
+    untimed = {run.id for run in alive if run.untimed}
+    if untimed:
+        # They ended: no timer means anything to them any more (§ 2.6).
+        outbox.remove_timers(connection, untimed)
+    kept = [
+        row
+        for row in written.outbox
+        if row["run_id"] not in gone
+        and not (row["kind"] == outbox.TIMER and row["run_id"] in untimed)
+    ]
     outbox.add(connection, kept)
     written.outbox = kept
     if written.consumed:
@@ -169,8 +182,6 @@ def save(connection: Connection, written: Written) -> None:
     if written.handled:
         requests.keep(connection, written.handled)
     rows.insert_many(connection, poison, written.poison)
-    if written.claimers:
-        _know_claimers(connection, written)
 
 
 def _save_rows(connection: Connection, written: Written, found: list[Changes]) -> None:
@@ -202,24 +213,21 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
         connection, documents, [row for c in found for row in c.documents]
     )
     rows.update_many(connection, cron_triggers, [c.trigger for c in found if c.trigger])
-    spent = [c.spent_trigger for c in found if c.spent_trigger is not None]
+    spent = dict(c.spent_trigger for c in found if c.spent_trigger is not None)
     if spent:
         rows.delete_ids(connection, cron_triggers, spent)
+        trusts.outlive(connection, spent)
+    withdrawn = [id for c in found for id in c.withdrawn]
+    if withdrawn:
+        rows.delete_ids(connection, action_executions, withdrawn)
     settled = {id for c in found for id in c.settled_offers}
     if settled:
-        _settle(connection, written, settled)
+        # Those of before this turn; what it offers anew is added afterwards.
+        outbox.remove_offers(connection, settled)
 
 
 def _stamped(row: dict[str, Any], now: datetime) -> dict[str, Any]:
     return row if row["created_at"] is not None else {**row, "created_at": now}
-
-
-def _settle(connection: Connection, written: Written, action_ids: set[str]) -> None:
-    """Remove offers of before this turn; those that it makes again stay."""
-    ids = [row["id"] for row in outbox.offers_of(connection, action_ids)]
-    if ids:
-        outbox.lock(connection, ids)
-        outbox.remove(connection, ids)
 
 
 def _trees(connection: Connection, ids: set[str]) -> set[str]:
@@ -250,16 +258,3 @@ def _remove(connection: Connection, keys: set[str]) -> None:
         connection.execute(delete(table).where(bulk.among(connection, column)), bound)
     rows.delete_ids(connection, workflow_executions, keys)
     rows.delete_ids(connection, action_executions, keys)
-
-
-def _know_claimers(connection: Connection, written: Written) -> None:
-    """Who claims and dies before its first heartbeat is missed all the same."""
-    now = written.now
-    rows.insert_missing(
-        connection,
-        executors,
-        [
-            {"id": id, "host": "", "started_at": now, "last_seen": now}
-            for id in sorted(written.claimers)
-        ],
-    )

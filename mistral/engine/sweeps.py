@@ -119,6 +119,14 @@ class OverdueSweep(Loop):
             self.wake()
         return {"sent": sent, "claimed": len(rows)}
 
+    def resend(self) -> None:
+        """Make due what this engine offers, and look for it now."""
+        owner, now = self._deliver.owner, self._database.now
+        self._database.replay(
+            lambda connection: outbox.resend_now(connection, owner, now(connection))
+        )
+        self.wake()
+
     def _claim(self, connection: Connection) -> tuple[list[Any], datetime]:
         now = self._database.now(connection)
         owner = self._deliver.owner

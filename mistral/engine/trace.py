@@ -37,18 +37,23 @@ def lines(run: Run, transitions: Iterable[list[Any]]) -> Iterator[str]:
     States stand together, so that ``ERROR`` is no word of its own for who searches
     a log by its levels.
 
-    :param transitions: ``[kind, id, name, from or None, to]``, as in the history.
+    :param transitions: as in the history: ``[kind, id, name, from or None, to or
+        None]``, where what goes to None is not kept; and ``["join", id, name, inbound
+        task, "absorbed"]`` for a late branch that starts nothing (LINT-16).
     """
     about = (
         "" if run.standalone else f" workflow={run.workflow_name} execution={run.id}"
     )
     for kind, id, name, start, to in transitions:
         where = about if kind != "workflow" else ""
+        if kind == "join":
+            yield f"join {name} [{id}]{where}: the late branch {start} starts nothing"
+            continue
         text = _message(run, kind, id, to)
-        yield f"{kind} {name} [{id}]{where}: {start or ''}->{to}{text}"
+        yield f"{kind} {name} [{id}]{where}: {start or ''}->{to or ''}{text}"
 
 
-def _message(run: Run, kind: str, id: str, state: str) -> str:
+def _message(run: Run, kind: str, id: str, state: str | None) -> str:
     rows: dict[str, Any] = {"task": run.tasks, "action": run.actions}.get(kind, {})
     row = run if kind == "workflow" else rows.get(id)
     if row is None or row.state != state or not row.state_info:

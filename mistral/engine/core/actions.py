@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
+from mistral.engine.core import adhoc
 from mistral.engine.core.data import Case, check_size, merged
 from mistral.engine.core.ports import Descriptor
 from mistral.engine.core.run import Action, Run, Task, TaskFault, move
 from mistral.engine.core.views import env_of, view
-from mistral.errors import AuthorError, ExpressionFault, InvalidInput, WorkflowFault
+from mistral.errors import AuthorError, InvalidInput, WorkflowFault
 from mistral.expressions.facts import View
-from mistral.lang.specs import REQUIRED, ActionSpec, TaskSpec
+from mistral.expressions.faults import wrong_value
+from mistral.lang.shapes import kind_of
+from mistral.lang.specs import TaskSpec
 from mistral.messages import CallAction, State
 
 NOOP: Final = "std.noop"
@@ -57,45 +60,25 @@ def prepare(
 ) -> Prepared:
     """Follow ad-hoc actions to the action that an executor knows (§ 8.11).
 
+    :param workbook: of who calls it; a base is looked up in the workbook of the
+        action that names it (Q09).
     :raises TaskFault: a cycle, a missing base or a failing ``base-input``.
     :raises UnknownAction: there is no such action.
     :raises WorkflowFault: wrong parameters.
     """
-    project = case.run.project_id
     outputs: list[Any] = []
-    seen: set[str] = set()
     shown_name, shown_input = name, given
-    while True:
-        spec = None
-        for candidate in _candidates(name, workbook):
-            spec = case.facts.adhoc(candidate, namespace, project)
-            if spec is not None:
-                break
-        if spec is None:
-            break
-        if spec.name in seen:
-            raise TaskFault(
-                f"Failed to instantiate an action [action_desc={shown_name}]: "
-                f"'{spec.name}' is based on itself"
-            )
-        given = _adhoc_input(spec, given)
-        if not seen:
-            shown_name, shown_input = spec.name, given
-        seen.add(spec.name)
+    first = True
+    for spec in adhoc.chain(case, name, namespace, workbook):
+        own, given = adhoc.base_input(case, spec, given, namespace, task)
+        if first:
+            shown_name, shown_input, first = spec.name, own, False
         outputs.append(spec.output)
-        seen_by = view(case, task, first=given, with_input=False)
-        try:
-            given = case.evaluate(spec.base_input, seen_by)
-        except ExpressionFault as error:
-            raise TaskFault(
-                f"Failed to instantiate an action [action_desc={spec.name}]: "
-                f"{error.message}"
-            ) from error
         name = spec.base
-    descriptor = case.facts.action(name, namespace, project)
+    descriptor = case.facts.action(name, namespace, case.run.project_id)
     if descriptor is None:
         text = f"Failed to find action [action_name={name}]"
-        raise TaskFault(text) if seen else UnknownAction(text)
+        raise UnknownAction(text) if first else TaskFault(text)
     try:
         case.facts.check_input(descriptor, given)
     except InvalidInput as error:
@@ -111,30 +94,31 @@ def prepare(
     )
 
 
-def _candidates(name: str, workbook: str | None) -> tuple[str, ...]:
-    return (f"{workbook}.{name}", name) if workbook else (name,)
-
-
-def _adhoc_input(spec: ActionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    missing = [n for n, v in spec.input.items() if v is REQUIRED and n not in given]
-    unexpected = [name for name in given if name not in spec.input]
-    if missing or unexpected:
-        raise WorkflowFault(
-            InvalidInput.listing(spec.name, "AdHocAction", missing, unexpected).message
-        )
-    defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
-    return {**defaults, **given}
-
-
 def evaluated_input(case: Case, spec: TaskSpec, seen: View) -> dict[str, Any]:
     """:raises WorkflowFault: a dynamic input is not a mapping (LANG-095)."""
-    found = case.evaluate(spec.input, seen)
+    found = case.evaluate(spec.input, seen, "input")
     if not isinstance(found, Mapping):
-        raise WorkflowFault(
+        sentence = (
             f"Wrong dynamic input for task '{spec.name}': a mapping is expected, "
-            f"found {type(found).__name__}"
+            f"found {kind_of(found)}"
         )
+        raise wrong_value(sentence, spec.input, "input")
     return dict(found)
+
+
+def evaluated_name(case: Case, task: Task, tree: str, what: str) -> str:
+    """The name of the action or workflow that a task calls; null: empty.
+
+    :param what: ``action`` or ``workflow``.
+    :raises WorkflowFault: it is no text.
+    """
+    if "<%" not in tree and "{" not in tree:
+        return tree
+    found = case.evaluate(tree, view(case, task), what) or ""
+    if isinstance(found, str):
+        return found
+    sentence = f"The name of the {what} must be a string, found {kind_of(found)}"
+    raise wrong_value(sentence, tree, what)
 
 
 def _defaults(case: Case, name: str) -> dict[str, Any]:
@@ -167,37 +151,35 @@ def open_action(
     """
     run = case.run
     text = spec.action or NOOP
-    name = text
-    if "<%" in text or "{" in text:
-        with _scheduling(item):
-            name = case.evaluate(text, view(case, task)) or NOOP
+    with _scheduling(item):
+        name = evaluated_name(case, task, text, "action") or NOOP
     given = evaluated_input(case, spec, view(case, task, extra=item))
     defaults = _defaults(case, text)
     if defaults:
-        given = merged(case.evaluate(defaults, view(case, task)), given)
+        defaults = case.evaluate(defaults, view(case, task), "__actions")
+        given = merged(defaults, given)
     namespace = (run.params or {}).get("namespace") or ""
     with _scheduling(item, UnknownAction):
-        call = prepare(
-            case, str(name), given, namespace, task=task, workbook=run.workbook
-        )
+        call = prepare(case, name, given, namespace, task=task, workbook=run.workbook)
     try:
         check_size(case, call.input, "ActionExecution", "input")
     except WorkflowFault as error:
-        raise TaskFault(error.message) from error
+        raise error.retold(TaskFault) from error
     target = spec.target
     if target is not None:
         with _scheduling(item):
-            target = case.evaluate(target, view(case, task, first=call.base_input))
-            target = _group(target)
+            seen = view(case, task, first=call.base_input)
+            target = _group(case.evaluate(target, seen, "target"), target)
     safe = spec.safe_rerun
     if isinstance(safe, str):
-        safe = case.evaluate(safe, view(case, task))
+        safe = case.evaluate(safe, view(case, task), "safe-rerun")
     action = Action(
         id=run.new_id(),
         task_execution_id=task.id,
         workflow_execution_id=run.id,
         project_id=run.project_id,
         name=call.name,
+        task_name=task.name,
         workflow_name=run.workflow_name,
         workflow_namespace=run.workflow_namespace,
         description="",
@@ -232,25 +214,41 @@ def _scheduling(
     except kind as error:
         if item is None:
             raise
-        raise TaskFault(error.message) from error
+        raise error.retold(TaskFault) from error
 
 
 def _inline(case: Case, action: Action, call: Prepared) -> bool:
-    """Finish ours that are pure and instantaneous without an executor."""
-    function = call.descriptor.inline if case.facts.rules.inline_actions else None
+    """Finish ours that are pure and instantaneous without an executor.
+
+    Not so what starts before a command that ends the run: whatever the action, it
+    ends after the run, which shows nothing of it (LANG § 15.2).
+    """
+    allowed = case.facts.rules.inline_actions and not case.ending
+    function = call.descriptor.inline if allowed else None
     if function is None:
         return False
     outcome = function(call.base_input, action.id)
     if outcome is None:
         return False
-    state, result = outcome
-    accept(case, action, state, result)
+    with handling(action):
+        accept(case, action, *outcome)
     return True
 
 
-def _group(target: Any) -> str | None:
+@contextmanager
+def handling(action: Action) -> Iterator[None]:
+    """A fault in here is found in what the action's result leads to (§ 1.7)."""
+    try:
+        yield
+    except AuthorError as error:
+        error.handled = action.name
+        raise
+
+
+def _group(target: Any, tree: Any) -> str | None:
     """The group of executors that a target names (§ 8.5); nothing names none.
 
+    :param tree: what the target was evaluated from.
     :raises WorkflowFault: there can be no queue of that name.
     """
     if target is None or target == "":
@@ -258,11 +256,12 @@ def _group(target: Any) -> str | None:
     text = str(target)
     fits = len(text.encode()) <= LONGEST_TARGET and text.isprintable()
     if not isinstance(target, str | int) or not fits:
-        raise WorkflowFault(
+        sentence = (
             "Invalid 'target': expected the name of an executor group, at most "
             f"{LONGEST_TARGET} bytes without control characters, found "
-            f"{type(target).__name__}"
+            f"{kind_of(target)}"
         )
+        raise wrong_value(sentence, tree if tree is not target else None, "target")
     return text
 
 
@@ -326,15 +325,10 @@ def accept(
         raise WorkflowFault(str(result))
     if state == State.SUCCESS:
         try:
-            for tree in action.outputs:
-                result = case.evaluate(tree, View(result, None))
-        except ExpressionFault as error:
-            text = (
-                f"Failed to complete action [error={error.message}, "
-                f"action={action.name}]"
-            )
-            _settle(case, action, State.ERROR, text)
-            raise WorkflowFault(text) from error
+            result = adhoc.transformed(case, action, result)
+        except WorkflowFault as error:
+            _settle(case, action, State.ERROR, error.message)
+            raise
     try:
         check_size(case, {"result": result}, "ActionExecution", "output")
     except WorkflowFault as error:
@@ -355,6 +349,15 @@ def abandon(case: Case, action: Action) -> None:
     """The task does not wait any longer: a later result is refused."""
     _settle(case, action, State.CANCELLED, None)
     action.accepted = False
+
+
+def withdraw(case: Case, action: Action) -> None:
+    """There was no call after all: the action could not be made (ENG-064)."""
+    run = case.run
+    run.transitions.append(["action", action.id, action.name, action.state, None])
+    run.settled_offers.append(action.id)
+    run.withdrawn.add(action.id)
+    del run.actions[action.id]
 
 
 def text_of(result: Any) -> str | None:
@@ -392,14 +395,14 @@ def run_alone(case: Case, event: Any) -> Action:
     )
     run.actions[action.id] = action
     run.transitions.append(["action", action.id, action.name, None, action.state])
-    _offer(case, action, call, _group(event.target), event.timeout)
+    _offer(case, action, call, _group(event.target, event.target), event.timeout)
     return action
 
 
 def security_of(context: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the caller's context that actions may know; secrets are sealed, and
     only executors have the key (SEC-07)."""
-    names = ("project_id", "project_name", "user_name", "trust_id")
+    names = ("project_id", "project_name", "user_name")
     kept = {name: context.get(name) for name in names}
-    more = ("region_name", "expires_at", "sealed")
+    more = ("region_name", "expires_at", "is_trust_scoped", "sealed")
     return kept | {name: context[name] for name in more if context.get(name)}

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mistral.engine.core import items, lifecycle, operations, tasks, workflows
+from mistral.engine.core import items, joins, lifecycle, operations, tasks, workflows
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task, move
+from mistral.engine.core.wording import of_item
 from mistral.messages import (
     ChildFinished,
     ChildPaused,
@@ -89,11 +90,19 @@ def finished(case: Case, task: Task, event: ChildFinished) -> None:
     if task.said is None or event.ending >= task.said[0]:
         task.said = [event.ending, event.message]
     if not event.child_id and event.state == State.ERROR and task.total is not None:
-        # An item that could not start: the task says why, at once (§ 4.4).
-        with lifecycle.forced(case, task, "Failed to handle action completion"):
-            if not task.expired and task.state in lifecycle.AWAITING:
-                tasks.complete(case, task, State.ERROR, event.message)
+        with lifecycle.forced(case, task, lifecycle.HANDLING):
+            not_started(case, task, of_item(event.message, event.index))
     _consider(case, task)
+
+
+def not_started(case: Case, task: Task, reason: str | None) -> None:
+    """A child could not start: the task says why, at once, whatever its other
+    items do (§ 4.4).
+
+    :raises ExpressionFault, WorkflowFault: forced failures.
+    """
+    if not task.expired and task.state in lifecycle.AWAITING:
+        tasks.complete(case, task, State.ERROR, reason)
 
 
 def paused(case: Case, task: Task, event: ChildPaused) -> None:
@@ -155,6 +164,7 @@ def reopened(case: Case, task: Task, event: ChildReopened) -> None:
     if task.completed:
         task.closed_from = None
         move(run, task, State.RUNNING)
+        joins.mark_redone(case, task)
         task.processed = task.error_handled = task.expired = False
         task.finished_at = None
         task.next_tasks, task.has_next_tasks = None, False
@@ -190,7 +200,7 @@ def _consider(case: Case, task: Task) -> None:
     """What the counts say now: the task is over, or has room for more."""
     if task.expired:
         return
-    with lifecycle.forced(case, task, "Failed to handle action completion"):
+    with lifecycle.forced(case, task, lifecycle.HANDLING):
         if task.state == State.PAUSED and task.held <= 0:
             move(case.run, task, State.RUNNING)
         if task.type == "WORKFLOW":
@@ -200,15 +210,17 @@ def _consider(case: Case, task: Task) -> None:
 
 
 def open_more(case: Case, task: Task) -> None:
-    """Room became free in a with-items task."""
+    """Room became free in a with-items task. As long as a page is under way it takes
+    the room: else each of many results would open a page."""
     if task.total is None or task.completed:
         return
     if case.run.completed:
-        if not lifecycle.in_progress(case, task):
+        if not lifecycle.in_progress(case, [task]):
             lifecycle.close(case, task)
     elif (
         task.state == State.RUNNING
         and case.run.state == State.RUNNING
         and items.has_more(task)
+        and not task.paging
     ):
         tasks.open_items(case, task)

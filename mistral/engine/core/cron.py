@@ -18,7 +18,8 @@ from mistral.messages import CronDue, Effect, StartWorkflow, Tell
 
 
 class Trigger(Row):
-    """A cron trigger; ``spent``: it never fires again and is to be removed."""
+    """A cron trigger; ``last_run_id``: it never fires again after that run, and is
+    to be removed."""
 
     workflow_name: str
     workflow_namespace: str
@@ -39,7 +40,7 @@ class Trigger(Row):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        self.spent = False
+        self.last_run_id: str | None = None
 
 
 def execution_id(trigger_id: str, planned: datetime) -> str:
@@ -59,7 +60,7 @@ def fire(trigger: Trigger, event: CronDue, now: datetime) -> list[Effect]:
     if trigger.remaining_executions != 0:
         following = next_match(trigger.pattern, max(now, planned))
     if following is None:
-        trigger.spent = True
+        trigger.last_run_id = execution_id(trigger.id, planned)
         return effects
     trigger.next_execution_time = following
     due = CronDue(trigger_id=trigger.id, planned=following.isoformat())

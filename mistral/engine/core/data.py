@@ -1,23 +1,22 @@
-"""The variables of a branch: how they are kept, handed on, and meet again.
+"""The decision in progress, and values as it keeps them.
 
-A context is a flat mapping of variable → value. A large value is stored once
-per run and contexts hold ``{"$ref": id}`` in its place (a user's own mapping
-of that form is always stored, so the form is ours). Versions count how often
-a leaf was published along a branch (spec/engine.md § 2.10).
+A large value is a document of its run, stored once, and ``{"$ref": id}`` stands in
+its place wherever it is kept. A user's own mapping of that form is always stored, so
+the form is ours.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from mistral.engine.core.ports import Facts
-from mistral.engine.core.rows import same
-from mistral.engine.core.run import Run, Task
-from mistral.errors import WorkflowFault
+from mistral.engine.core.run import Action, Document, Run, Task
+from mistral.errors import ExpressionFault, WorkflowFault
 from mistral.expressions.facts import View
 from mistral.lang.specs import TaskSpec
 from mistral.messages import Effect
@@ -33,17 +32,33 @@ class Case:
     facts: Facts
     now: datetime
     effects: list[Effect] = field(default_factory=list)
-    # Tasks that ended while the run was paused: their ``pause`` is dropped.
-    resumed: set[str] = field(default_factory=set)
-    # By task: its context, what it published, and both merged. A large value
+    # By task: what its outbound context was made of, and that context. A large value
     # that came of merging is stored once, however often it is asked for.
-    united: dict[str, tuple[Any, Any, dict[str, Any]]] = field(default_factory=dict)
+    outbound: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    # Behind what starts now stands a ``fail`` or ``succeed``: it has to be over first.
+    ending: bool = False
 
-    def evaluate(self, tree: Any, view: View) -> Any:
-        return self.facts.evaluate(tree, view)
+    def evaluate(self, tree: Any, view: View, at: str = "") -> Any:
+        """
+        :param at: path of the tree in the task or workflow (``retry.count``).
+        :raises ExpressionFault: with that path.
+        """
+        try:
+            return self.facts.evaluate(tree, view)
+        except ExpressionFault as fault:
+            if not at:
+                raise
+            raise fault.below(at) from None
 
     def spec_of(self, task: Task) -> TaskSpec:
         return self.run.spec.tasks[task.name]
+
+
+def actions_of(case: Case, task: Task) -> list[Action]:
+    """All action executions of the task."""
+    if not task.is_new:
+        case.run.adopt_actions(case.facts.actions(case.run.id, task_ids=[task.id]))
+    return list(case.run.actions.of(task.id))
 
 
 def is_ref(value: Any) -> bool:
@@ -72,51 +87,79 @@ def resolved(case: Case, value: Any, run_id: str | None = None) -> Any:
     """
     if not is_ref(value):
         return value
-    id = value[REF]
-    if run_id is not None and run_id != case.run.id:
-        return case.facts.document(run_id, id)
-    if id in case.run.documents:
-        return case.run.documents[id]
-    return case.facts.document(case.run.id, id)
+    return document(case, value[REF], run_id)
 
 
-class Held(Mapping[str, Any]):
-    """A context with its large values, which are fetched when asked for."""
+def document(case: Case, id: str, run_id: str | None = None) -> Any:
+    """What is stored by itself.
 
-    def __init__(self, case: Case, context: Mapping[str, Any]) -> None:
+    :param run_id: the run that it belongs to, when it is another.
+    """
+    run = case.run
+    if id in run.documents and run_id in (None, run.id):
+        return run.documents[id].body
+    return case.facts.document(run_id or run.id, id)
+
+
+class Resolved(Mapping[str, Any]):
+    """Variables with their large values, which are fetched when asked for."""
+
+    def __init__(self, case: Case, variables: Mapping[str, Any]) -> None:
         self._case = case
-        self._context = context
+        self._variables = variables
 
     def __getitem__(self, key: str) -> Any:
-        return resolved(self._case, self._context[key])
+        return resolved(self._case, self._variables[key])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._context)
+        return iter(self._variables)
 
     def __len__(self) -> int:
-        return len(self._context)
+        return len(self._variables)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._context
+        return key in self._variables
 
 
-def stored(case: Case, value: Any) -> Any:
-    """The value, or a reference to it when it is large."""
+def stored(case: Case, value: Any, most: int | None = None) -> Any:
+    """The value, or a reference to it when it is large.
+
+    :param most: bytes from which it is; None: as the rules say.
+    """
+    if most is None:
+        most = case.facts.rules.large_value
     if isinstance(value, str):
-        large = len(value) >= case.facts.rules.large_value
+        if len(value) < most:
+            return value
+        text = value.encode(errors="surrogatepass")
     elif isinstance(value, (dict, list)):
-        large = is_ref(value) or size(value) >= case.facts.rules.large_value
+        text = json_text(value)
+        if len(text) < most and (not is_ref(value)):
+            return value
     else:
-        large = False
-    if not large:
         return value
-    id = case.run.new_id()
-    case.run.documents[id] = value
-    return {REF: id}
+    return {REF: _keep(case, value, text)}
 
 
-def size(value: Any) -> int:
-    """Bytes of the value's JSON text.
+def keep(case: Case, value: Any) -> str:
+    """Store a value with the run; answers its id."""
+    return _keep(case, value, json_text(value))
+
+
+def _keep(case: Case, value: Any, text: bytes) -> str:
+    """The id comes of the content: what is kept twice is stored once. The seed is in
+    it, so that a run never meets what an earlier one of its id has left behind."""
+    run = case.run
+    kind = type(value).__name__
+    digest = hashlib.blake2b(text, digest_size=16, key=f"{kind}:{run.seed}".encode())
+    id = digest.hexdigest()
+    if not case.facts.holds(run.id, id):
+        run.documents[id] = Document(value, len(text))
+    return id
+
+
+def json_text(value: Any) -> bytes:
+    """The value's JSON text.
 
     :raises WorkflowFault: it is nested so deeply that it has none.
     """
@@ -125,7 +168,15 @@ def size(value: Any) -> int:
     except RecursionError:
         raise WorkflowFault("A value is nested too deeply to be stored") from None
     # A server that an action asked may answer with half a character.
-    return len(text.encode(errors="surrogatepass"))
+    return text.encode(errors="surrogatepass")
+
+
+def size(value: Any) -> int:
+    """Bytes of the value's JSON text.
+
+    :raises WorkflowFault: see ``json_text``.
+    """
+    return len(json_text(value))
 
 
 def check_size(case: Case, value: Any, kind: str, field: str) -> None:
@@ -136,101 +187,3 @@ def check_size(case: Case, value: Any, kind: str, field: str) -> None:
             f"Field size limit exceeded [class={kind}, field={field}, "
             f"size={found // 1024}KB, limit={limit // 1024}KB]"
         )
-
-
-def outbound(case: Case, task: Task) -> tuple[dict[str, Any], dict[str, int]]:
-    """The context and versions that a task hands on."""
-    context = task.in_context or {}
-    versions = task.versions or {}
-    published = task.published
-    if not published:
-        return context, versions
-    if case.facts.rules.merge_strategy == "merge":
-        known = case.united.get(task.id)
-        if known is None or known[0] is not context or known[1] is not published:
-            known = (context, published, _united(case, context, published))
-            case.united[task.id] = known
-        context = known[2]
-    else:
-        context = {**context, **published}
-    versions = dict(versions)
-    for path in task.published_versions or ():
-        versions[path] = versions.get(path, 0) + 1
-    return context, versions
-
-
-def _united(
-    case: Case, context: Mapping[str, Any], published: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The context with what was published, mappings of one name merged."""
-    result = dict(context)
-    for key, value in published.items():
-        old, new = resolved(case, context.get(key)), resolved(case, value)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            value = stored(case, merged(old, new))
-        result[key] = value
-    return result
-
-
-def meet(case: Case, tasks: Iterable[Task]) -> tuple[dict[str, Any], dict[str, int]]:
-    """The merge of the outbound contexts of several tasks (§ 22.3, Q54):
-    the value published more often wins, a tie goes to the later completion."""
-    order = sorted(tasks, key=lambda t: (t.finished_at or case.now, t.seq, t.name))
-    context: dict[str, Any] = {}
-    versions: dict[str, int] = {}
-    for task in order:
-        other, counts = outbound(case, task)
-        if not context:
-            context, versions = dict(other), dict(counts)
-            continue
-        if not case.facts.rules.versioning:
-            context = merged(
-                {k: resolved(case, v) for k, v in context.items()},
-                {k: resolved(case, v) for k, v in other.items()},
-            )
-            continue
-        for key, value in other.items():
-            if key not in context:
-                context[key] = value
-            elif not same(context[key], value):
-                met = _met(
-                    key, resolved(case, context[key]), resolved(case, value),
-                    versions, counts,
-                )  # fmt: skip
-                context[key] = stored(case, met)
-        for path, count in counts.items():
-            versions[path] = max(count, versions.get(path, 0))
-    return context, versions
-
-
-def _met(
-    path: str, a: Any, b: Any, old: Mapping[str, int], new: Mapping[str, int]
-) -> Any:
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        result = dict(a)
-        for key, value in b.items():
-            if key in result:
-                result[key] = _met(f"{path}.{key}", result[key], value, old, new)
-            else:
-                result[key] = value
-        return result
-    if same(a, b):
-        return a
-    below = isinstance(a, Mapping) or isinstance(b, Mapping)
-    return b if _count(new, path, below) >= _count(old, path, below) else a
-
-
-def _count(versions: Mapping[str, int], path: str, below: bool) -> int:
-    """The version of a leaf, or of the nearest value around it that has one.
-
-    :param below: a mapping meets something else, so one of the two took the
-        place of the other: what was published inside counts, too (ENG-103).
-    """
-    around = path
-    while around not in versions and "." in around:
-        around = around.rpartition(".")[0]
-    count = versions.get(around, 0)
-    if below:
-        inside = (n for p, n in versions.items() if p.startswith(f"{path}."))
-        count += max(inside, default=0)
-    return count

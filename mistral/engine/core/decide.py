@@ -35,7 +35,6 @@ from mistral.errors import (
     NotFound,
 )
 from mistral.messages import (
-    COMPLETED,
     ActionFinished,
     ActionTurnedAsync,
     ChildFinished,
@@ -248,13 +247,7 @@ def _woke(case: Case, event: Woke) -> None:
     if event.key == "continue":
         if run.state != State.RUNNING:
             return
-        run.behind = False
-        run.adopt(run_rows(case))
-        run.todo = sorted(
-            (t for t in run.tasks.values() if t.completed and not t.processed),
-            key=lambda t: t.seq,
-        )
-        workflows.advance(case)
+        workflows.catch_up(case)
         return
     task = results.task_of(case, event.task_id)
     if task is None or task.completed or run.completed:
@@ -262,7 +255,7 @@ def _woke(case: Case, event: Woke) -> None:
     if event.key == "timeout":
         if event.epoch == task.epoch:
             seconds = int((case.now - (task.started_at or case.now)).total_seconds())
-            with lifecycle.forced(case, task, "Failed to complete task"):
+            with lifecycle.forced(case, task, lifecycle.COMPLETING):
                 limit = policies.evaluate(case, task, case.spec_of(task)).timeout
                 tasks.expire(case, task, limit or seconds)
             workflows.advance(case)
@@ -272,7 +265,9 @@ def _woke(case: Case, event: Woke) -> None:
     if run.state == State.PAUSED:
         task.ready = True
         return
-    with lifecycle.forced(case, task, "Failed to run task"):
+    waited = task.outcome is not None
+    doing = lifecycle.COMPLETING if waited else lifecycle.RUNNING
+    with lifecycle.forced(case, task, doing):
         if event.key == "retry" and task.state == State.WAITING and not task.ran:
             task.step = None
             workflows.decide_join(case, task)
@@ -292,18 +287,15 @@ def _is_awaited(task: Task, event: Woke) -> bool:
     return held and event.epoch == task.tries
 
 
-def run_rows(case: Case) -> Any:
-    """Tasks whose follow-ups are still to be decided."""
-    return case.facts.tasks(case.run.id, states=list(COMPLETED), processed=False)
-
-
 def _more_items(case: Case, event: MoreItems) -> None:
     task = results.task_of(case, event.task_id)
-    if task is None or event.epoch != task.tries or task.state != State.RUNNING:
+    if task is None or event.epoch != task.tries:
         return
-    if case.run.state != State.RUNNING:
+    # Also when nothing is opened now: what goes on later looks for itself.
+    task.paging = False
+    if task.state != State.RUNNING or case.run.state != State.RUNNING:
         return
-    with lifecycle.forced(case, task, "Failed to run task"):
+    with lifecycle.forced(case, task, lifecycle.RUNNING):
         tasks.open_items(case, task)
     workflows.advance(case)
 

@@ -5,46 +5,60 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mistral.engine.core.data import Case
+from mistral.engine.core.data import Case, document, keep
 from mistral.engine.core.run import Task
 from mistral.engine.core.views import view
-from mistral.errors import WorkflowFault
+from mistral.expressions.faults import wrong_value
+from mistral.lang.shapes import kind_of
 from mistral.lang.specs import TaskSpec
 
 
 def collect(case: Case, task: Task, spec: TaskSpec) -> None:
-    """Evaluate the collections once per launch and keep them with the run.
+    """Evaluate the collections for a launch and keep them with the run. How many
+    items there are is settled by the first launch, ``total``; what the
+    collections have beyond is left out (LANG § 12.2).
 
-    :raises WorkflowFault: not iterable, or of different lengths.
+    :raises WorkflowFault: not iterable, of different lengths, or shorter than
+        they were.
     """
     seen = view(case, task)
     lists: dict[str, list[Any]] = {}
     for name, tree in (spec.with_items or {}).items():
-        value = case.evaluate(tree, seen)
+        value = case.evaluate(tree, seen, "with-items")
         if not isinstance(value, Iterable):
-            raise WorkflowFault(
-                f"Wrong input format for with-items of task '{spec.name}': "
-                f"Iterable type is expected for each value, '{name}' is "
-                f"{type(value).__name__}"
+            sentence = (
+                f"Wrong input format for with-items of task '{spec.name}': Iterable "
+                f"type is expected for each value, '{name}' is {kind_of(value)}"
             )
+            raise wrong_value(sentence, tree, "with-items")
         lists[name] = list(value)
     lengths = {name: len(values) for name, values in lists.items()}
     if len(set(lengths.values())) > 1:
-        raise WorkflowFault(
+        sentence = (
             f"Wrong input format for with-items of task '{spec.name}': "
             f"All arrays must have the same length, found {lengths}"
         )
-    task.total = next(iter(lengths.values()), 0)
-    task.items = case.run.new_id()
-    case.run.documents[task.items] = lists
+        first, *others = lengths
+        other = next(name for name in others if lengths[name] != lengths[first])
+        raise wrong_value(sentence, (spec.with_items or {})[other], "with-items")
+    length = next(iter(lengths.values()), 0)
+    if task.total is None:
+        task.total = length
+    elif length < task.total:
+        sentence = (
+            f"Wrong input format for with-items of task '{spec.name}': the task began "
+            f"with {task.total} items, found {length}"
+        )
+        tree = next(iter((spec.with_items or {}).values()))
+        raise wrong_value(sentence, tree, "with-items")
+    lists = {name: values[: task.total] for name, values in lists.items()}
+    task.items = keep(case, lists)
 
 
 def at(case: Case, task: Task, index: int) -> Mapping[str, Any]:
     """The loop variables of one item."""
     assert task.items is not None
-    lists = case.run.documents.get(task.items)
-    if lists is None:
-        lists = case.facts.document(case.run.id, task.items)
+    lists: Mapping[str, list[Any]] = document(case, task.items)
     return {name: values[index] for name, values in lists.items()}
 
 

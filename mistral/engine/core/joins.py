@@ -3,7 +3,8 @@
 There is one row per join and run, and rounds within it: a round begins with
 its first trigger and ends when the join runs or fails. Later triggers of
 inbound tasks that had not contributed to the round are absorbed; a second
-trigger of a contributor opens the next round (Q35).
+trigger of a contributor opens the next round (Q35). So does, for a join that has
+failed, a trigger that follows from a rerun or a skip since then (§ 2.7.5, § 7.6).
 
 An arrival costs the same in a join of two and of two thousand: it is one
 inserted row and a counter. All inbound tasks are looked at once, when the
@@ -19,7 +20,9 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from mistral.engine.core import reach
-from mistral.engine.core.data import Case, meet, outbound
+from mistral.engine.core.contexts import columns, give, outbound, shared
+from mistral.engine.core.data import Case
+from mistral.engine.core.meeting import meet
 from mistral.engine.core.run import Run, Task
 from mistral.lang.graph import graph_of
 from mistral.messages import State
@@ -28,15 +31,18 @@ NOT_TRIGGERED: Final = "not triggered"
 IMPOSSIBLE: Final = "impossible route"
 DEAD: Final = frozenset({NOT_TRIGGERED, IMPOSSIBLE})
 
+REDO: Final = ""
+"""Key in ``passes`` of the number of the last rerun or skip that led to a task: no
+task has this name."""
+
 Verdict = Literal["run", "fail"] | None
 
 
 def find(case: Case, name: str) -> Task | None:
     """The row of a join, if a trigger has made it."""
     run = case.run
-    for task in run.tasks.values():
-        if task.unique_key == name:
-            return task
+    for task in run.tasks.of(name):
+        return task
     if run.is_new:
         return None
     return next(iter(run.adopt(case.facts.tasks(run.id, names=[name]))), None)
@@ -54,16 +60,26 @@ def arrive(case: Case, join: Task, source: Task, event: str) -> None:
         elif known["event"] in DEAD:
             _replace(case, join, known, source, event)
         else:
-            mark = [join.round, source.id, event]
-            join.newer = {**(join.newer or {}), source.name: mark}
+            _note_newer(join, *trigger)
     elif next_pass:
         if join.completed and join.processed and join is not source:
             reopen(case, join, [trigger])
         else:
             join.pending = [*(join.pending or ()), trigger]
-    elif known is None:
-        # The round is decided already: absorbed.
-        _note(case, join, *trigger)
+    else:
+        # The round is decided already.
+        absorbed = ["join", join.id, join.name, source.name, "absorbed"]
+        case.run.transitions.append(absorbed)
+        if known is None:
+            _note(case, join, *trigger)
+        elif known["event"] in DEAD:
+            _note_newer(join, *trigger)
+
+
+def _note_newer(join: Task, inbound: str, source_id: str, event: str) -> None:
+    """In this round an inbound task fires after something else is known of it."""
+    mark = [join.round, source_id, event]
+    join.newer = {**(join.newer or {}), inbound: mark}
 
 
 def _is_next_pass(
@@ -71,18 +87,22 @@ def _is_next_pass(
 ) -> bool:
     """Whether a trigger of a join whose round is decided opens the next one.
 
-    It does when the round itself led to it (a loop), and when an inbound task
-    that has contributed was executed once more; a branch that is only late
-    does not (§ 2.7.5, Q35).
+    It does when the round itself led to it (a loop), when an inbound task that has
+    fired was executed once more, and when a rerun or skip since the join failed led
+    to it; a branch that is only late does not (§ 2.7.5, Q35).
     """
     mine = (passes_after(case, source) or {}).get(join.name, 0)
     if mine and mine == join.round:
         return True
-    if known is None:
+    if not join.ran and redo_of(source) > join.judged:
+        return True
+    if known is None or (join.ran and known["event"] in DEAD):
         return False
     earlier = _contributor(case, join, known)
     if earlier is None:
         return True
+    if redo_of(source) != redo_of(earlier):
+        return redo_of(source) > redo_of(earlier)
     was = (earlier.passes or {}).get(join.name, 0)
     if was > mine:
         # A branch of an earlier pass is only late, unless it came in that pass.
@@ -90,6 +110,16 @@ def _is_next_pass(
         return any(row["source_id"] == source.id for row in came)
     # After a contribution of an earlier pass this one belongs to the decided round.
     return was == mine
+
+
+def redo_of(task: Task) -> int:
+    """The last rerun or skip that led to the task; 0: none did."""
+    return (task.passes or {}).get(REDO, 0)
+
+
+def mark_redone(case: Case, task: Task) -> None:
+    """The task is executed again by the present rerun or skip."""
+    task.passes = {**(task.passes or {}), REDO: case.run.redone}
 
 
 def passes_after(case: Case, task: Task) -> dict[str, int] | None:
@@ -103,12 +133,11 @@ def _keep(case: Case, join: Task, source: Task) -> None:
     """Keep what a source hands on whose row is used again in its next round."""
     if source.unique_key is None or not reach.is_on_loop(case.run.spec, source.name):
         return
-    context, versions = outbound(case, source)
+    context = shared(case, outbound(case, source))
     join.brought = {
         **(join.brought or {}),
         source.name: {
-            "in_context": context,
-            "versions": versions,
+            **columns(context),
             "passes": passes_after(case, source),
             "finished_at": (source.finished_at or case.now).isoformat(),
         },
@@ -197,7 +226,9 @@ def _look(case: Case, join: Task, *names: str) -> None:
             if task.id not in consumed and reach.event_of(task, join.name):
                 _note_last(case, join, name, task)
                 continue
-        coming, witness = reach.can_come(case.run.spec, name, latest, join)
+        coming, witness = reach.can_come(
+            case.run.spec, name, latest, join, redone=bool(case.run.redone)
+        )
         if witness is not None:
             reach.watch(witness, join)
         if not coming:
@@ -245,7 +276,10 @@ def gather(case: Case, join: Task) -> tuple[list[str], list[dict[str, str]]]:
 def refresh(case: Case, join: Task) -> None:
     """A branch that came while the join ran is seen at its end (§ 2.2, step 3)."""
     if join.arrived > join.met:
+        redo = redo_of(join)
         _take_over(case, join)
+        if redo > redo_of(join):
+            join.passes = {**(join.passes or {}), REDO: redo}
 
 
 Rows = list[Mapping[str, Any]]
@@ -254,19 +288,19 @@ Rows = list[Mapping[str, Any]]
 def _take_over(case: Case, join: Task) -> tuple[dict[str, Mapping[str, Any]], Rows]:
     """The inbound context from all that fired; returns what is known of this
     round, and of it the rows that fired."""
-    known = {n: _newest(join, row) for n, row in _known(case, join).items()}
+    known = _known(case, join)
     fired = [row for row in known.values() if row["event"] not in DEAD]
     _by_id(case, [row["source_id"] for row in fired])
     found = (_contributor(case, join, row) for row in fired)
     sources = [task for task in found if task is not None]
-    join.in_context, join.versions = meet(case, sources)
+    give(join, shared(case, meet(case, sources)))
     join.passes = _met_passes(sources)
     join.met = join.arrived
     return known, fired
 
 
 def _newest(join: Task, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row with the latest execution that fired while the join waited."""
+    """The row with the latest execution that fired in the round."""
     round, id, event = (join.newer or {}).get(row["inbound"], (0, None, None))
     if round != join.round:
         return row
@@ -283,32 +317,29 @@ def _met_passes(sources: Iterable[Task]) -> dict[str, int] | None:
 
 def _contribution(case: Case, join: Task, source: Task) -> Mapping[str, Any] | None:
     """What this inbound task gave to the present round."""
-    for row in case.run.arrivals:
-        if (row["join_id"], row["round"], row["inbound"]) == (
-            join.id, join.round, source.name,
-        ):  # fmt: skip
-            return row
+    row = case.run.arrivals.get(join.id, {}).get((join.round, source.name))
+    if row is not None:
+        return _newest(join, row)
     # After a rerun, a skip or a reopened sub-workflow it may come once more, and
     # so may all that follow from it.
     once = not case.run.redone and reach.runs_once(case.run.spec, source.name)
     if join.is_new or (once and join.round == 1):
         return None
     rounds = (join.round, join.round + 1)
-    return next(iter(case.facts.arrivals(join.id, source.name, rounds=rounds)), None)
+    rows = case.facts.arrivals(join.id, source.name, rounds=rounds)
+    return _newest(join, rows[0]) if rows else None
 
 
 def _note(
     case: Case, join: Task, inbound: str, source_id: str | None, event: str
 ) -> None:
-    case.run.arrivals.append(
-        {
-            "join_id": join.id,
-            "round": join.round,
-            "inbound": inbound,
-            "source_id": source_id,
-            "event": event,
-        }
-    )
+    case.run.arrivals.setdefault(join.id, {})[join.round, inbound] = {
+        "join_id": join.id,
+        "round": join.round,
+        "inbound": inbound,
+        "source_id": source_id,
+        "event": event,
+    }
     if event in DEAD:
         join.dead += 1
     else:
@@ -320,15 +351,15 @@ def _rows(case: Case, join: Task, first: int, end: int) -> list[Mapping[str, Any
     stored = [] if join.is_new else case.facts.arrivals(join.id, rounds=(first, end))
     fresh = [
         row
-        for row in case.run.arrivals
-        if row["join_id"] == join.id and first <= row["round"] < end
+        for (round, _), row in case.run.arrivals.get(join.id, {}).items()
+        if first <= round < end
     ]
     return [*stored, *fresh]
 
 
 def _known(case: Case, join: Task) -> dict[str, Mapping[str, Any]]:
     rows = _rows(case, join, join.round, join.round + 1)
-    return {row["inbound"]: row for row in rows}
+    return {row["inbound"]: _newest(join, row) for row in rows}
 
 
 def _consumed(case: Case, join: Task, tasks: Iterable[Task | None]) -> set[str]:

@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, check_size, meet, resolved
+from mistral.engine.core.contexts import Held
+from mistral.engine.core.data import Case, check_size
+from mistral.engine.core.meeting import meet
 from mistral.engine.core.ports import Facts
-from mistral.engine.core.run import Task, move
+from mistral.engine.core.run import Move, Task, move
 from mistral.engine.core.views import counting_children, view
-from mistral.engine.core.wording import message_of
+from mistral.engine.core.wording import attempt_of, message_of
 from mistral.errors import (
+    AuthorError,
     ExpressionFault,
     Locked,
     WorkflowFault,
@@ -29,6 +32,9 @@ from mistral.messages import (
     Tell,
 )
 
+BUDGET: Final = "the timeout covers waits, all attempts and the delays between them"
+"""What a time-out is often not thought to be (LINT-22)."""
+
 CLOSED = "The task was open when its workflow ended."
 
 MAINTENANCE: Final = "maintenance"
@@ -41,17 +47,38 @@ AWAITING = (State.RUNNING, State.PAUSED)
 """States of a task that waits for its children."""
 
 
+RUNNING: Final = "Failed to run task"
+HANDLING: Final = "Failed to handle action completion"
+COMPLETING: Final = "Failed to complete task"
+"""What was being done, as the text of a forced failure begins (§ 1.7): starting;
+what a result led to; what no child did: a timer, a time-out, a join, a skip."""
+
+
+def deciding(task: Task) -> str:
+    """What is being done when the follow-ups of an ended task are decided."""
+    if task.total == 0:
+        # Without an item it ends as it starts.
+        return RUNNING
+    by_itself = task.expired or task.waited or task.started_at is None
+    return COMPLETING if by_itself or task.state == State.SKIPPED else HANDLING
+
+
 @contextmanager
-def forced(case: Case, task: Task, doing: str, action: str = "") -> Iterator[None]:
+def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
     """A fault in the text of the workflow ends the run at once (§ 2.8).
 
-    :param action: name of the action whose result is handled (§ 1.7).
+    :param doing: one of ``RUNNING``, ``HANDLING``, ``COMPLETING``.
     """
     try:
         yield
     except (ExpressionFault, WorkflowFault) as error:
         run = case.run
-        about = f", action={action}" if action else ""
+        if error.handled is not None:
+            doing = HANDLING
+        about = ""
+        if doing == HANDLING:
+            about = f", action={error.handled or _last_child(case, task)}"
+        about += _which(error, task)
         text = (
             f"{doing} [error={message_of(case, error, task)}, wf={run.workflow_name}, "
             f"task={task.name}{about}]"
@@ -64,6 +91,25 @@ def forced(case: Case, task: Task, doing: str, action: str = "") -> Iterator[Non
         task.error_handled = False
         if not run.completed:
             finish(case, State.ERROR, text)
+
+
+def _last_child(case: Case, task: Task) -> str:
+    """Name of the action or workflow whose result the task heard last."""
+    if task.type == "WORKFLOW":
+        names = [row["workflow_name"] for row in case.facts.children([task.id])]
+    else:
+        run = case.run
+        rows = case.facts.actions(run.id, task_ids=[task.id])
+        known = [*run.adopt_actions(rows), *run.actions.values()]
+        names = [each.name for each in known if each.task_execution_id == task.id]
+    return names[-1] if names else task.name
+
+
+def _which(error: AuthorError, task: Task) -> str:
+    """Item and attempt of a fault, where there are several."""
+    item = "" if error.item is None else f", item={error.item}"
+    attempt = attempt_of(task)
+    return f"{item}, attempt={attempt}" if attempt > 1 else item
 
 
 def pause(case: Case, message: str | None, word: int = 0) -> None:
@@ -131,11 +177,21 @@ def open_children(case: Case) -> list[Mapping[str, Any]]:
     return [row for row in case.facts.children(ids) if row["state"] not in COMPLETED]
 
 
-def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) -> None:
-    """End the run: output, state, word to the parent, nothing left open."""
+def finish(
+    case: Case,
+    state: str,
+    info: str | None,
+    also: Iterable[Task] = (),
+    result: Any = None,
+) -> None:
+    """End the run: output, state, word to the parent, nothing left open.
+
+    :param also: tasks whose variables are in the output although others follow them.
+    :param result: what the output says as ``result``; null: the reason.
+    """
     run = case.run
     try:
-        output = output_of(case, state, info, also)
+        output = output_of(case, state, info, also, result)
         check_size(case, output, "WorkflowExecution", "output")
     except (ExpressionFault, WorkflowFault) as error:
         if state == State.SUCCESS:
@@ -153,6 +209,7 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
     was, kept = run.state, run.paused_by is not None
     move(run, run, state, info)
     run.endings += 1
+    run.untimed, run.timed = run.timed, False
     run.output = output
     run.accepted = True
     close_open(case)
@@ -169,13 +226,27 @@ def finish(case: Case, state: str, info: str | None, also: Iterable[Task] = ()) 
         )
 
 
+def say_again(case: Case, info: str | None) -> None:
+    """A run that succeeded is told so once more (§ 7.2): reason and output are
+    written anew and publishers hear it. The parent's task is over, it does not.
+
+    :raises ExpressionFault, WorkflowFault: the output fails; nothing changes.
+    """
+    run = case.run
+    output = output_of(case, State.SUCCESS, info, ())
+    check_size(case, output, "WorkflowExecution", "output")
+    move(run, run, State.SUCCESS, info)
+    run.moves.append(Move(run, State.SUCCESS, State.SUCCESS, info, False))
+    run.output = output
+
+
 def text_of_output(output: Mapping[str, Any], info: str | None) -> str | None:
     said = output.get("result", info)
     return said if said is None or isinstance(said, str) else str(said)
 
 
 def output_of(
-    case: Case, state: str, info: str | None, also: Iterable[Task]
+    case: Case, state: str, info: str | None, also: Iterable[Task], result: Any = None
 ) -> dict[str, Any]:
     run = case.run
     if state == State.CANCELLED:
@@ -185,15 +256,18 @@ def output_of(
         ended = [t for t in end_tasks(case) if t.name == target]
     else:
         ended = end_tasks(case, also)
-    context, _ = meet(case, ended)
-    final = {key: resolved(case, value) for key, value in context.items()}
-    tree = run.spec.output if state == State.SUCCESS else run.spec.output_on_error
-    output = final
+    context = meet(case, ended)
+    tree, name = run.spec.output, "output"
+    if state != State.SUCCESS:
+        tree, name = run.spec.output_on_error, "output-on-error"
+    output: Mapping[str, Any] = {}
     if tree:
-        output = case.evaluate(dict(tree), view(case, branch=context))
+        output = case.evaluate(dict(tree), view(case, branch=context), name)
+    if not tree or (state == State.SUCCESS and not output):
+        output = Held(case, context)
     if state == State.SUCCESS:
-        return output or final
-    return {"result": info, **output}
+        return dict(output)
+    return {"result": info if result is None else result, **output}
 
 
 def end_tasks(case: Case, also: Iterable[Task] = ()) -> list[Task]:
@@ -213,24 +287,21 @@ def failure(case: Case, failed: list[Task]) -> str:
     """The text of § 1.7; what a sub-workflow says is told once."""
     names = ", ".join(dict.fromkeys(task.name for task in failed))
     lines = [f"Failure caused by error in tasks: {names}\n"]
+    _adopt_actions(case, failed, [State.ERROR])
     for task in failed:
         info = (task.state_info or "")[:2000]
         lines.append(f"\n  {task.name} [task_ex_id={task.id}] -> {info}\n")
-        retries = (task.runtime_context or {}).get("retry_task_policy") or {}
-        if retries.get("retry_no"):
-            lines.append(f"    attempts: {retries['retry_no'] + 1}\n")
+        attempts = attempt_of(task)
+        if attempts > 1:
+            lines.append(f"    attempts: {attempts}\n")
+        if task.expired:
+            lines.append(f"    {BUDGET}\n")
         if task.type != "ACTION":
             lines.extend(_failed_items(case, task))
             continue
-        if not task.is_new:
-            rows = case.facts.actions(case.run.id, task_ids=[task.id])
-            case.run.adopt_actions(rows)
-        for action in sorted(case.run.actions.values(), key=lambda a: a.item_index):
-            if (
-                action.task_execution_id == task.id
-                and action.accepted
-                and action.state == State.ERROR
-            ):
+        actions = case.run.actions.of(task.id)
+        for action in sorted(actions, key=lambda each: each.item_index):
+            if action.accepted and action.state == State.ERROR:
                 shown = str((action.output or {}).get("result"))[:1000]
                 lines.append(
                     f"    [action_ex_id={action.id}, idx={action.item_index}]:"
@@ -259,29 +330,41 @@ def close_open(case: Case) -> None:
         return
     if not run.is_new:
         run.adopt(case.facts.tasks(run.id, processed=False))
-    for task in list(run.tasks.values()):
-        if not task.completed and not in_progress(case, task):
+    left = [task for task in run.tasks.values() if not task.completed]
+    going_on = in_progress(case, left)
+    for task in left:
+        if task.id not in going_on:
             close(case, task)
 
 
-def in_progress(case: Case, task: Task) -> bool:
-    """Whether a child of the task will end by itself.
+def _adopt_actions(case: Case, tasks: Iterable[Task], states: list[State]) -> None:
+    """Load actions of these tasks: one look-up for all."""
+    ids = [task.id for task in tasks if task.type == "ACTION" and not task.is_new]
+    if ids:
+        rows = case.facts.actions(case.run.id, task_ids=ids, states=states)
+        case.run.adopt_actions(rows)
+
+
+def in_progress(case: Case, tasks: Iterable[Task]) -> set[str]:
+    """Ids of those of the tasks that have a child which will end by itself.
 
     A synchronous action does, or its executor is found lost; a sub-workflow is
     a run of its own. An asynchronous action may be answered never: it is
     detached, and a result that comes all the same still completes the task.
     """
-    if task.open <= 0 or task.state not in AWAITING or task.type != "ACTION":
-        return task.open > 0 and task.state in AWAITING
-    run = case.run
-    if not task.is_new:
-        states = [State.RUNNING, State.PAUSED]
-        rows = case.facts.actions(run.id, task_ids=[task.id], states=states)
-        run.adopt_actions(rows)
+    awaiting = [task for task in tasks if task.open > 0 and task.state in AWAITING]
+    _adopt_actions(case, awaiting, [State.RUNNING, State.PAUSED])
+    return {
+        task.id
+        for task in awaiting
+        if task.type != "ACTION" or _has_own_end(case, task)
+    }
+
+
+def _has_own_end(case: Case, task: Task) -> bool:
     return any(
         action.is_sync and not action.completed and action.epoch == task.tries
-        for action in run.actions.values()
-        if action.task_execution_id == task.id
+        for action in case.run.actions.of(task.id)
     )
 
 

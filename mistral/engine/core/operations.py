@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mistral.engine.core import (
@@ -27,6 +27,7 @@ from mistral.messages import (
     State,
     StopWorkflow,
     Tell,
+    Woke,
 )
 
 
@@ -74,17 +75,48 @@ def _go_on(case: Case) -> None:
         (t for t in run.tasks.values() if not t.processed), key=lambda t: t.seq
     )
     run.todo = [t for t in waiting if t.completed]
-    case.resumed = {t.id for t in run.todo if t.rest is None}
-    for task in waiting:
-        if run.state != State.RUNNING:
-            break
-        _take_up(case, task)
+    for task in run.todo:
+        task.resumed = task.rest is None
+    _take_up_all(case, waiting)
     workflows.advance(case)
+
+
+def _take_up_all(case: Case, held: Iterable[Task]) -> None:
+    """Go on with what is not over, in this decision or in those that follow."""
+    for task in held:
+        if case.run.state != State.RUNNING:
+            return
+        if case.facts.has_time():
+            _take_up(case, task)
+        else:
+            _take_up_later(case, task)
+
+
+def _take_up_later(case: Case, task: Task) -> None:
+    run = case.run
+    if task.state == State.IDLE:
+        task.step = "released" if task.step == "begin" else "start"
+        workflows.put_off(case)
+    elif task.state == State.WAITING and not task.ran:
+        # To look at a join takes no expressions.
+        _take_up(case, task)
+    elif task.ready and not task.completed:
+        # Its timer comes once more.
+        key, epoch = "wait-before", task.epoch
+        if task.outcome is not None or task.step == "launch":
+            key = "retry" if task.step == "launch" else "wait-after"
+            epoch = task.tries
+        event = Woke(run_id=run.id, task_id=task.id, key=key, epoch=epoch)
+        case.effects.append(Tell(event=event))
+    elif task.state == State.RUNNING and task.total is not None:
+        tasks.tell_of_more(case, task)
 
 
 def _take_up(case: Case, task: Task) -> None:
     """Go on with one task that is not over: start, count again, open items."""
-    with lifecycle.forced(case, task, "Failed to run task"):
+    waited = task.outcome is not None
+    doing = lifecycle.COMPLETING if waited else lifecycle.RUNNING
+    with lifecycle.forced(case, task, doing):
         if task.state == State.WAITING and not task.ran:
             if task.ready:
                 # The delay of a retry is over: the join is decided again.
@@ -121,6 +153,9 @@ def stop(case: Case, state: str, message: str | None) -> None:
             f"Cannot change state to {state}. Allowed states are: "
             "SUCCESS, ERROR, CANCELLED"
         )
+    if run.state == State.SUCCESS == state:
+        lifecycle.say_again(case, message)
+        return
     if run.completed and (run.state == State.SUCCESS or state != State.SUCCESS):
         return
     if state == State.SUCCESS:
@@ -140,11 +175,12 @@ def reopen(case: Case, rerun: Task | None) -> None:
     :raises TransitionRefused: the run ended in SUCCESS.
     """
     run = case.run
-    run.redone = True
+    run.redone += 1
     if not run.completed:
         return
     was = run.state
     move(run, run, State.RUNNING)
+    run.timed, run.untimed = run.timed or run.untimed, False
     run.accepted = False
     if run.parent:
         lifecycle.tell_parent(case, ChildReopened, was=was)
@@ -159,7 +195,7 @@ def reopen(case: Case, rerun: Task | None) -> None:
             task.finished_at = None
             # Its timer may be gone: it goes on at once.
             task.ready = task.state == State.DELAYED or task.step == "launch"
-        with lifecycle.forced(case, task, "Failed to complete task"):
+        with lifecycle.forced(case, task, lifecycle.COMPLETING):
             tasks.limit_again(case, task)
 
 
@@ -184,6 +220,7 @@ def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) ->
     task.finished_at = None
     task.next_tasks, task.has_next_tasks = None, False
     task.rest = None
+    joins.mark_redone(case, task)
     # An operator's word overrides the inbound tasks, in its retries too (J5).
     task.ran = task.unique_key is not None
     workflows.begin(case, task)
@@ -202,10 +239,11 @@ def skip(case: Case, task: Task, env: Mapping[str, Any] | None) -> None:
     reopen(case, task)
     # It ends a second time: joins have to look at what it gave them before.
     task.epoch += 1
+    joins.mark_redone(case, task)
     task.runtime_context = {}
     task.rest = None
     task.processed = False
-    with lifecycle.forced(case, task, "Failed to complete task"):
+    with lifecycle.forced(case, task, lifecycle.COMPLETING):
         tasks.complete(case, task, State.SKIPPED, "Task was skipped.")
     go_on_after(case, task)
 
@@ -223,9 +261,7 @@ def go_on_after(case: Case, task: Task) -> None:
         if not each.processed and each is not task and each not in todo
     ]
     todo.extend(each for each in held if each.completed)
-    for each in held:
-        if not each.completed and case.run.state == State.RUNNING:
-            _take_up(case, each)
+    _take_up_all(case, [each for each in held if not each.completed])
     case.run.todo = [*mine, *todo, *(t for t in case.run.todo if t not in mine + todo)]
     workflows.advance(case)
 

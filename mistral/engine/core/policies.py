@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, outbound
+from mistral.engine.core.contexts import outbound
+from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task
 from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
+from mistral.expressions.faults import wrong_value
+from mistral.lang.shapes import kind_of
 from mistral.lang.specs import Policies, TaskSpec
 from mistral.messages import State
 
@@ -34,49 +37,60 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
 
     :raises WorkflowFault: a value of a wrong type.
     """
-    policies: Policies = spec.policies
+    given: Policies = spec.policies
+    retry = given.retry
     seen = view(case, task)
 
-    def value(tree: Any) -> Any:
-        return case.evaluate(tree, seen) if isinstance(tree, str) else tree
+    def value(tree: Any, path: str) -> Any:
+        return case.evaluate(tree, seen, path) if isinstance(tree, str) else tree
 
-    def number(tree: Any, policy: str, name: str) -> int:
-        found = value(tree)
-        if found is None and tree is None:
-            return 0
-        if isinstance(found, float) and found.is_integer():
-            found = int(found)
-        if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-            raise WorkflowFault(
-                f"Invalid data type in {policy}: '{name}' must be an integer of 0 "
-                f"or more, found {type(found).__name__}"
-            )
-        return found
+    def number(tree: Any, policy: str, path: str) -> int:
+        return 0 if tree is None else _number(value(tree, path), tree, policy, path)
 
-    def seconds(tree: Any, policy: str, name: str) -> int:
-        found = number(tree, policy, name)
+    def seconds(tree: Any, policy: str, path: str) -> int:
+        found = number(tree, policy, path)
         if found > LONGEST:
-            raise WorkflowFault(
-                f"Invalid data type in {policy}: '{name}' must be {LONGEST} seconds "
-                "or less"
-            )
+            expected = f"{LONGEST} seconds or less"
+            raise _wrong(policy, path, expected, "more", tree)
         return found
 
-    pause = value(policies.pause_before)
-    if policies.pause_before is not None and not isinstance(pause, bool):
-        raise WorkflowFault(
-            "Invalid data type in PauseBeforePolicy: 'pause-before' must be a "
-            f"boolean, found {type(pause).__name__}"
-        )
-    retry = policies.retry
+    pause = value(given.pause_before, "pause-before")
+    if given.pause_before is not None and not isinstance(pause, bool):
+        raise _wrong(
+            "PauseBeforePolicy", "pause-before", "a boolean", kind_of(pause),
+            given.pause_before,
+        )  # fmt: skip
     return Before(
         pause=bool(pause),
-        wait=seconds(policies.wait_before, "WaitBeforePolicy", "wait-before"),
-        wait_after=seconds(policies.wait_after, "WaitAfterPolicy", "wait-after"),
-        timeout=seconds(policies.timeout, "TimeoutPolicy", "timeout"),
-        concurrency=number(policies.concurrency, "ConcurrencyPolicy", "concurrency"),
-        retry_count=number(retry and retry.count, "RetryPolicy", "count"),
-        retry_delay=seconds(retry and retry.delay, "RetryPolicy", "delay"),
+        wait=seconds(given.wait_before, "WaitBeforePolicy", "wait-before"),
+        wait_after=seconds(given.wait_after, "WaitAfterPolicy", "wait-after"),
+        timeout=seconds(given.timeout, "TimeoutPolicy", "timeout"),
+        concurrency=number(given.concurrency, "ConcurrencyPolicy", "concurrency"),
+        retry_count=number(retry and retry.count, "RetryPolicy", "retry.count"),
+        retry_delay=seconds(retry and retry.delay, "RetryPolicy", "retry.delay"),
+    )
+
+
+def _number(found: Any, tree: Any, policy: str, path: str) -> int:
+    kind = kind_of(found)
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    if isinstance(found, int) and not isinstance(found, bool):
+        if found >= 0:
+            return found
+        kind = "a negative number"
+    elif isinstance(found, float):
+        kind = "a number with a fraction"
+    raise _wrong(policy, path, "an integer of 0 or more", kind, tree)
+
+
+def _wrong(
+    policy: str, path: str, expected: str, found: str, tree: Any
+) -> WorkflowFault:
+    return wrong_value(
+        f"Invalid data type in {policy}: '{path}' must be {expected}, found {found}",
+        tree,
+        path,
     )
 
 
@@ -86,7 +100,9 @@ def fails_on(case: Case, task: Task, spec: TaskSpec) -> bool:
     tree = spec.policies.fail_on
     if tree is None or task.state == State.CANCELLED or task.expired:
         return False
-    found = case.evaluate(tree, view(case, task)) if isinstance(tree, str) else tree
+    found = tree
+    if isinstance(tree, str):
+        found = case.evaluate(tree, view(case, task), "fail-on")
     return bool(found) and task.state == State.SUCCESS
 
 
@@ -97,10 +113,12 @@ def repeats(case: Case, task: Task, spec: TaskSpec, values: Before) -> bool:
         return False
     if "retry_task_policy" not in (task.runtime_context or {}):
         task.runtime_context = {**(task.runtime_context or {}), "retry_task_policy": {}}
-    context, _ = outbound(case, task)
-    seen = view(case, task, branch=context)
-    go_on = case.evaluate(retry.continue_on, seen) if retry.continue_on else None
-    stop = case.evaluate(retry.break_on, seen) if retry.break_on else None
+    seen = view(case, task, branch=outbound(case, task))
+    go_on = stop = None
+    if retry.continue_on:
+        go_on = case.evaluate(retry.continue_on, seen, "retry.continue-on")
+    if retry.break_on:
+        stop = case.evaluate(retry.break_on, seen, "retry.break-on")
     made = (task.runtime_context or {})["retry_task_policy"].get("retry_no", 0)
     if made >= values.retry_count or task.expired:
         return False

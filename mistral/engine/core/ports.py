@@ -16,7 +16,9 @@ class Rules:
 
     :param field_limit: bytes of JSON of one input, output or published set;
         negative: unlimited.
-    :param large_value: bytes from which a value is stored once per run.
+    :param large_value: bytes from which a value is stored once per run, and bytes of
+        the variables that a task keeps for itself; the others are in layers.
+    :param own_variables: the most variables that a task keeps for itself.
     :param page: items that one turn opens.
     :param steps: tasks that one turn finishes by itself.
     :param notify: publishers of every root run, besides its own.
@@ -27,6 +29,7 @@ class Rules:
     field_limit: int = 1024 * 1024
     inline_actions: bool = True
     large_value: int = 4096
+    own_variables: int = 32
     page: int = 500
     steps: int = 500
     notify: tuple[Mapping[str, Any], ...] = ()
@@ -57,6 +60,13 @@ class Facts(Protocol):
     """Status while it is not RUNNING (§ 10.7): nothing may start; else empty."""
 
     def evaluate(self, tree: Any, view: View) -> Any: ...
+    def has_time(self) -> bool:
+        """Asked before each part of a decision that a later decision could take as
+        well (an item, a task): whether this one shall. It shall when nothing was
+        evaluated yet, so that one gets on. The expressions of each part have their
+        time to themselves."""
+        ...
+
     def uuid(self) -> str: ...
     def spec(self, spec_id: str) -> WorkflowSpec: ...
     def workflow(
@@ -67,6 +77,7 @@ class Facts(Protocol):
     def adhoc(
         self, name: str, namespace: str, project_id: str
     ) -> ActionSpec | None: ...
+    def adhoc_text(self, name: str, namespace: str, project_id: str) -> str | None: ...
     def action(
         self, name: str, namespace: str, project_id: str
     ) -> Descriptor | None: ...
@@ -103,6 +114,10 @@ class Facts(Protocol):
         rounds: tuple[int, int] | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
     def document(self, run_id: str, document_id: str) -> Any: ...
+    def holds(self, run_id: str, document_id: str) -> bool:
+        """Whether a document is known to be stored; false: perhaps it is."""
+        ...
+
     def executions(
         self, project_id: str, limit: int, **filters: Any
     ) -> Sequence[Mapping[str, Any]]: ...

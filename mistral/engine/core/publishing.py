@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, check_size, merged, stored
+from mistral.engine.core.data import Case, check_size, merged, resolved, stored
 from mistral.engine.core.run import Task
 from mistral.engine.core.views import view
 from mistral.lang.specs import Publish, TaskSpec
@@ -43,21 +43,34 @@ def publish(case: Case, task: Task, spec: TaskSpec) -> None:
     shared = case.evaluate(shared, seen)
     if branch:
         check_size(case, branch, "TaskExecution", "published")
-    task.published = {key: stored(case, value) for key, value in branch.items()}
-    paths: list[str] = []
-    for key, value in branch.items():
-        paths.extend(leaf_paths(key, value))
-    task.published_versions = paths
+    task.published = _all_stored(case, branch)
+    leaves = {key: leaf_paths("", value) for key, value in branch.items()}
+    whole = [""]
+    task.published_versions = {
+        key: paths for key, paths in leaves.items() if paths != whole
+    }
     if shared:
-        case.run.context = merged(case.run.context or {}, shared)
-        task.published_global = {
-            key: stored(case, value) for key, value in shared.items()
-        }
+        _publish_globally(case, shared)
+        task.published_global = _all_stored(case, shared)
+
+
+def _publish_globally(case: Case, variables: Mapping[str, Any]) -> None:
+    """Mappings of one name are merged (§ 2.9)."""
+    known = dict(case.run.context or {})
+    for key, value in variables.items():
+        old = resolved(case, known.get(key))
+        both = isinstance(value, Mapping) and isinstance(old, Mapping)
+        known[key] = stored(case, merged(old, value) if both else value)
+    case.run.context = known
+
+
+def _all_stored(case: Case, variables: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: stored(case, value) for key, value in variables.items()}
 
 
 def leaf_paths(path: str, value: Any) -> list[str]:
-    """Dotted paths of the leaves. An empty mapping has none (§ 22.3) and is
-    counted itself, so that it wins over what it replaced (ENG-103)."""
+    """Paths of the leaves below a name, ``.a.b``. An empty mapping has none (§ 22.3)
+    and is counted itself, so that it wins over what it replaced (ENG-103)."""
     if not isinstance(value, Mapping) or not value:
         return [path]
     found: list[str] = []

@@ -62,12 +62,20 @@ def is_routed(task: Task) -> bool:
 
 
 def can_come(
-    spec: WorkflowSpec, name: str, latest: Latest, join: Task
+    spec: WorkflowSpec, name: str, latest: Latest, join: Task, *, redone: bool
 ) -> tuple[bool, Task | None]:
     """Whether a task can still be reached, for the first time or once more,
-    and because of whom; a cycle by itself offers no route (ENG-089)."""
+    and because of whom; a cycle by itself offers no route (ENG-089).
+
+    :param redone: something was rerun or skipped, so all that follows from it may run
+        once more.
+    """
     graph = graph_of(spec)
-    if latest.get(name) is not None and runs_once(spec, name):
+
+    def is_over(name: str) -> bool:
+        return not redone and runs_once(spec, name)
+
+    if latest.get(name) is not None and is_over(name):
         return False, None
     seen = {name, join.name}
     stack = [name]
@@ -85,7 +93,7 @@ def can_come(
                     return True, task
                 if event_of(task, current) and latest.get(current) is None:
                     return True, None
-                if runs_once(spec, source):
+                if is_over(source):
                     continue
             seen.add(source)
             stack.append(source)
@@ -110,9 +118,6 @@ class Latest:
         self._run = case.run
         self._facts = case.facts
         self._graph = graph_of(case.run.spec)
-        self._found: dict[str, Task] = {}
-        for task in case.run.tasks.values():
-            self._keep(task)
         self._asked: set[str] = set()
         self._most = FIRST_LOOK
         self._fetch(names)
@@ -120,7 +125,8 @@ class Latest:
     def get(self, name: str) -> Task | None:
         if name not in self._asked:
             self._fetch(self._before(name))
-        return self._found.get(name)
+        found = self._run.tasks.of(name)
+        return max(found, key=lambda task: task.seq, default=None)
 
     def _before(self, name: str) -> list[str]:
         names, seen = [name], {name}
@@ -138,10 +144,4 @@ class Latest:
         self._asked |= wanted
         if wanted and not self._run.is_new:
             rows = self._facts.tasks(self._run.id, names=wanted, latest=True)
-            for task in self._run.adopt(rows):
-                self._keep(task)
-
-    def _keep(self, task: Task) -> None:
-        old = self._found.get(task.name)
-        if old is None or old.seq < task.seq:
-            self._found[task.name] = task
+            self._run.adopt(rows)

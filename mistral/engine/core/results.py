@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mistral.engine.core import actions, children, lifecycle, workflows
+from mistral.engine.core import actions, children, lifecycle, tasks, workflows
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Action, Task, move
+from mistral.engine.core.wording import of_item
 from mistral.errors import AuthorError, BadRequest, Forbidden, NotFound
 from mistral.messages import (
     COMPLETED,
@@ -51,7 +52,31 @@ def finished(case: Case, event: ActionFinished) -> None:
     action = _action(case, event.action_id)
     if action is None or action.completed or action.attempt != event.attempt:
         return
+    if event.unmade and action.task_execution_id is not None:
+        _withdraw(case, action, action.task_execution_id, event.result)
+        return
     _settle(case, action, event.state, event.result, fault=event.fault)
+
+
+def _withdraw(case: Case, action: Action, task_id: str, reason: str) -> None:
+    """The action could not be made: an ordinary error of its task, of which no
+    action execution is left (§ 2.8). A stand-alone one stays, as its id is known."""
+    task = task_of(case, task_id)
+    actions.withdraw(case, action)
+    if task is None or _is_void(action, task):
+        return
+    index = None if task.total is None else action.item_index
+    with lifecycle.forced(case, task, lifecycle.HANDLING):
+        lifecycle.reopen_detached(case, task)
+        tasks.count(task, State.ERROR, 1)
+        children.not_started(case, task, of_item(reason, index))
+    workflows.advance(case)
+
+
+def _is_void(action: Action, task: Task) -> bool:
+    """Whether a later launch has replaced the action, or will: its result counts
+    no more."""
+    return action.epoch != task.tries or task.step == "launch"
 
 
 def _settle(
@@ -61,7 +86,7 @@ def _settle(
     task_id = action.task_execution_id
     task = None if task_id is None else task_of(case, task_id)
     was = action.state
-    void = task is not None and (action.epoch != task.tries or task.step == "launch")
+    void = task is not None and _is_void(action, task)
     if task is None or void:
         try:
             actions.accept(case, action, state, result, fault=fault)
@@ -69,13 +94,12 @@ def _settle(
             # The action is in ERROR and says why; nobody else is concerned.
             pass
         if void:
-            # A later launch has replaced it, or will: its result counts no more.
             action.accepted = False
         return
-    doing = "Failed to handle action completion"
-    with lifecycle.forced(case, task, doing, action.name):
+    with lifecycle.forced(case, task, lifecycle.HANDLING), actions.handling(action):
         lifecycle.reopen_detached(case, task)
-        actions.accept(case, action, state, result, fault=fault)
+        with tasks.about_item(task, action.item_index):
+            actions.accept(case, action, state, result, fault=fault)
         if not task.completed:
             children.action_finished(case, task, action, was)
     workflows.advance(case)

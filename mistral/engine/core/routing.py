@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, outbound
+from mistral.engine.core.contexts import outbound
+from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task
 from mistral.engine.core.views import view
 from mistral.lang.specs import Event, TaskSpec
@@ -44,15 +45,15 @@ def _fired(
     for event in events:
         for edge in spec.clause(event).edges:
             if seen is None and (edge.condition is not None or edge.params):
-                seen = view(case, task, branch=outbound(case, task)[0])
+                seen = view(case, task, branch=outbound(case, task))
             if edge.condition is not None:
                 assert seen is not None
-                if not case.evaluate(edge.condition, seen):
+                if not case.evaluate(edge.condition, seen, event):
                     continue
             params: Any = {}
             if edge.params and edge.is_command:
                 assert seen is not None
-                params = case.evaluate(dict(edge.params), seen)
+                params = case.evaluate(dict(edge.params), seen, event)
             found.append({"target": edge.target, "event": event, "params": params})
     return found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from mistral.messages import COMPLETED
 
@@ -83,3 +83,28 @@ class Row:
         changed["updated_at"] = now
         changed["id"] = values["id"]
         return changed
+
+
+R = TypeVar("R", bound=Row)
+
+
+class Rows(dict[str, R]):
+    """Rows by id, and by one more column that does not change."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__()
+        self._column = column
+        self._groups: dict[Any, list[R]] = {}
+
+    def __setitem__(self, id: str, row: R) -> None:
+        super().__setitem__(id, row)
+        self._groups.setdefault(getattr(row, self._column), []).append(row)
+
+    def __delitem__(self, id: str) -> None:
+        row = self[id]
+        super().__delitem__(id)
+        self._groups[getattr(row, self._column)].remove(row)
+
+    def of(self, value: str) -> Sequence[R]:
+        """The rows with this value, as they came."""
+        return self._groups.get(value, ())

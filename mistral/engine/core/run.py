@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 from mistral.engine.core.cron import Trigger
-from mistral.engine.core.rows import Row
+from mistral.engine.core.rows import Row, Rows
 from mistral.engine.core.states import may_move
 from mistral.errors import Bug, TransitionRefused, WorkflowFault
 from mistral.lang.specs import WorkflowSpec
@@ -41,7 +41,7 @@ class Task(Row):
     workflow_id: str | None
     tags: list[str] | None
     processed: bool
-    in_context: dict[str, Any] | None
+    in_context: Mapping[str, Any] | None
     published: dict[str, Any] | None
     next_tasks: list[list[str]] | None
     has_next_tasks: bool
@@ -52,12 +52,14 @@ class Task(Row):
     finished_at: datetime | None
     epoch: int
     tries: int
-    versions: dict[str, int] | None
-    published_versions: list[str] | None
+    versions: Mapping[str, Any] | None
+    layers: list[list[Any]] | None
+    published_versions: dict[str, list[str]] | None
     published_global: dict[str, Any] | None
     since: int
     total: int | None
     cursor: int
+    paging: bool
     open: int
     done: int
     failed: int
@@ -73,6 +75,7 @@ class Task(Row):
     ready: bool
     step: str | None
     rest: list[dict[str, Any]] | None
+    resumed: bool
     expired: bool
     round: int
     arrived: int
@@ -83,6 +86,7 @@ class Task(Row):
     newer: dict[str, list[Any]] | None
     brought: dict[str, dict[str, Any]] | None
     passes: dict[str, int] | None
+    judged: int
     watchers: list[str] | None
     closed_from: str | None
 
@@ -101,8 +105,11 @@ class Task(Row):
         "tries": 0,
         # The first launch whose sub-workflows count.
         "since": 0,
-        # Publication counts of the inbound context, by path (§ 2.10).
+        # The rest of the inbound context: how often its variables were published
+        # (§ 2.10), and the layers below them, see ``contexts``.
         "versions": None,
+        "layers": None,
+        # Of what it published: leaves of the mappings.
         "published_versions": None,
         # What it published for the whole run, as the API shows it (Q-57).
         "published_global": None,
@@ -110,6 +117,8 @@ class Task(Row):
         "total": None,
         "cursor": 0,
         "items": None,
+        # The event that opens the next page is under way.
+        "paging": False,
         # Children of this launch: open, ended, of these in ERROR and CANCELLED;
         # sub-workflows that are PAUSED, and of these the ones that maintenance
         # keeps so. Their news add up in any order.
@@ -130,10 +139,13 @@ class Task(Row):
         "waited": False,
         # A timer came while the run was paused.
         "ready": False,
-        # What a task held back is to do when it goes on: "begin" or "launch".
+        # What a task held back is to do: "launch"; of an IDLE one "begin" when the
+        # run is resumed, "released" after that, "start" as soon as it can.
         "step": None,
         # Commands behind a ``pause`` of this task's clause.
         "rest": None,
+        # It ended while the run was paused: its own ``pause`` is dropped.
+        "resumed": False,
         # A time-out ends the task for good (ENG-156).
         "expired": False,
         # Joins: round, who arrived and who cannot any more.
@@ -151,8 +163,11 @@ class Task(Row):
         # What inbound joins on loops handed on when they last fired: their own
         # rows are made anew by their next round.
         "brought": None,
-        # Joins on loops that led to this task: name → round.
+        # Joins on loops that led to this task: name → round; and the last rerun or
+        # skip that did: "" → its number.
         "passes": None,
+        # Reruns and skips so far when the join's round was decided.
+        "judged": 0,
         # Joins that wait for what this task leads to.
         "watchers": None,
         # The state before the end of the run closed this task.
@@ -166,6 +181,7 @@ class Action(Row):
     task_execution_id: str | None
     workflow_execution_id: str | None
     name: str
+    task_name: str | None
     workflow_name: str | None
     workflow_namespace: str
     description: str | None
@@ -189,10 +205,10 @@ class Action(Row):
     kind = "action"
     COLUMNS = (
         "id", "task_execution_id", "workflow_execution_id", "project_id", "name",
-        "workflow_name", "workflow_namespace", "description", "tags", "state",
-        "state_info", "input", "output", "accepted", "is_sync", "item_index",
-        "attempt", "started_by", "executor_id", "started_at", "last_heartbeat",
-        "created_at", "updated_at",
+        "task_name", "workflow_name", "workflow_namespace", "description", "tags",
+        "state", "state_info", "input", "output", "accepted", "is_sync",
+        "item_index", "attempt", "started_by", "executor_id", "started_at",
+        "last_heartbeat", "created_at", "updated_at",
     )  # fmt: skip
     INTERNAL: ClassVar[Mapping[str, Any]] = {
         "epoch": 0,
@@ -204,6 +220,16 @@ class Action(Row):
         # ``output`` trees of ad-hoc actions, innermost first.
         "outputs": (),
     }
+
+
+class Document(NamedTuple):
+    """A value that is stored by itself.
+
+    :param size: bytes of its JSON text.
+    """
+
+    body: Any
+    size: int
 
 
 class Run(Row):
@@ -232,12 +258,13 @@ class Run(Row):
     open: int
     waiting: int
     behind: bool
-    redone: bool
+    redone: int
     parent: dict[str, Any] | None
     word: int
     heeded: int
     endings: int
     noticed: int
+    timed: bool
     workbook: str | None
     security: dict[str, Any] | None
     triggered_by: dict[str, Any] | None
@@ -261,9 +288,9 @@ class Run(Row):
         "waiting": 0,
         # A turn stopped at its limit: finished tasks are still to be routed.
         "behind": False,
-        # Something was rerun or skipped, or a clause went on behind a pause:
+        # Reruns and skips so far, at least 1 when a clause went on behind a pause:
         # whatever follows may come once more.
-        "redone": False,
+        "redone": 0,
         # {"run_id", "task_id", "attempt", "index"} of a sub-workflow.
         "parent": None,
         # Pauses and resumes so far: sub-workflows heed the newest only.
@@ -274,6 +301,8 @@ class Run(Row):
         "endings": 0,
         # Notifications so far.
         "noticed": 0,
+        # A timer was set, and may be still to come.
+        "timed": False,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
@@ -288,11 +317,16 @@ class Run(Row):
         self.standalone = False
         self.trigger: Trigger | None = None
         self.deleted = False
-        self.tasks: dict[str, Task] = {}
-        self.actions: dict[str, Action] = {}
-        self.arrivals: list[dict[str, Any]] = []
-        self.documents: dict[str, Any] = {}
+        self.untimed = False
+        """Its timers are void from now on."""
+        self.tasks: Rows[Task] = Rows("name")
+        self.actions: Rows[Action] = Rows("task_execution_id")
+        # New ones by join, then by round and name of the inbound task.
+        self.arrivals: dict[str, dict[tuple[int, str], dict[str, Any]]] = {}
+        self.documents: dict[str, Document] = {}
         self.settled_offers: list[str] = []
+        # Action executions of which nothing is kept.
+        self.withdrawn: set[str] = set()
         self.transitions: list[list[Any]] = []
         # The same of this run and its tasks, for who wants to be told.
         self.moves: list[Move] = []
@@ -336,6 +370,8 @@ class Run(Row):
     def adopt_actions(self, rows: Iterable[Mapping[str, Any]]) -> list[Action]:
         found = []
         for row in rows:
+            if row["id"] in self.withdrawn:
+                continue
             action = self.actions.get(row["id"])
             if action is None:
                 action = self.actions[row["id"]] = Action.from_row(row)
@@ -370,13 +406,19 @@ class Changes:
     arrivals: list[dict[str, Any]] = field(default_factory=list)
     documents: list[dict[str, Any]] = field(default_factory=list)
     settled_offers: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     trigger: dict[str, Any] | None = None
-    spent_trigger: str | None = None
+    spent_trigger: tuple[str, str] | None = None
+    """Its id, and that of its last run."""
 
 
 def changes(run: Run, now: datetime) -> Changes:
     """All that the rules changed since the run was loaded."""
-    found = Changes(arrivals=run.arrivals, settled_offers=run.settled_offers)
+    found = Changes(
+        arrivals=[row for rows in run.arrivals.values() for row in rows.values()],
+        settled_offers=run.settled_offers,
+        withdrawn=sorted(run.withdrawn),
+    )
     for task in run.tasks.values():
         row = task.changes(now)
         if row is not None:
@@ -387,11 +429,11 @@ def changes(run: Run, now: datetime) -> Changes:
             (found.new_actions if action.is_new else found.actions).append(row)
     found.documents = [
         {"workflow_execution_id": run.id, "id": id, "body": body}
-        for id, body in run.documents.items()
+        for id, (body, _) in run.documents.items()
     ]
     if run.trigger is not None:
-        if run.trigger.spent:
-            found.spent_trigger = run.trigger.id
+        if run.trigger.last_run_id is not None:
+            found.spent_trigger = (run.trigger.id, run.trigger.last_run_id)
         else:
             found.trigger = run.trigger.changes(now)
     if run.standalone:

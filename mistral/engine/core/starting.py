@@ -11,18 +11,21 @@ from mistral.engine.core import (
     tasks,
     workflows,
 )
-from mistral.engine.core.data import Case, check_size
+from mistral.engine.core.contexts import Context
+from mistral.engine.core.data import Case, check_size, stored
 from mistral.engine.core.run import move
 from mistral.engine.core.views import env_view, view
 from mistral.engine.core.wording import message_of
 from mistral.errors import (
     BadRequest,
+    DefinitionFault,
     ExpressionFault,
     InvalidInput,
     MistralError,
     NotFound,
     WorkflowFault,
 )
+from mistral.expressions.evaluate import to_storable
 from mistral.lang.graph import graph_of
 from mistral.lang.specs import REQUIRED, WorkflowSpec
 from mistral.messages import (
@@ -43,7 +46,10 @@ def start(case: Case, event: StartWorkflow) -> None:
     run = case.run
     project = event.context["project_id"]
     row = _definition(case, event, project)
-    spec = case.facts.spec(row["spec_id"])
+    try:
+        spec = case.facts.spec(row["spec_id"])
+    except DefinitionFault as error:
+        raise BadRequest(error.message) from error
     given, params = _split(spec, event)
     parent = event.parent
     run.id = event.run_id
@@ -90,20 +96,23 @@ def start(case: Case, event: StartWorkflow) -> None:
         # Once, here: sub-workflows inherit the list (§ 10.8).
         own = params.get("notify")
         more = own if isinstance(own, list) else []
-        params = {**params, "notify": [*more, *case.facts.rules.notify]}
+        always = [each for each in case.facts.rules.notify if each not in more]
+        params = {**params, "notify": [*more, *always]}
     run.params = _checked_params(case, spec, params, row, event, project)
     try:
         check_size(case, run.params, "WorkflowExecution", "params")
     except WorkflowFault as error:
         raise BadRequest(error.message) from error
     if spec.vars:
-        run.context = {**run.context, **_evaluated_vars(case, spec.vars)}
+        found = _evaluated_vars(case, spec.vars)
+        kept = {name: stored(case, value) for name, value in found.items()}
+        run.context = {**run.context, **kept}
     move(run, run, State.RUNNING)
     # A sub-workflow that was asked for before maintenance began.
     lifecycle.keep(case)
     if spec.type == "direct":
         created = [
-            tasks.create(case, name, {}, {}, None)
+            tasks.create(case, name, Context(), None)
             for name in graph_of(spec).start_tasks
         ]
         workflows.begin_all(case, created)
@@ -120,11 +129,12 @@ def _creator(context: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     names = (
         "user_name", "project_id", "project_name", "roles", "is_admin",
-        "request_id", "region_name", "trust_id", "is_trust_scoped", "expires_at",
+        "request_id", "region_name", "is_trust_scoped", "expires_at",
     )  # fmt: skip
     masked = {"auth_token": "***", "service_catalog": "***"}
+    trust = {"trust_id": "***" if context.get("is_trust_scoped") else None}
     shown = {name: context.get(name) for name in names}
-    return {"openstack": {"user": user, "user_id": user, **shown, **masked}}
+    return {"openstack": {"user": user, "user_id": user, **shown, **masked, **trust}}
 
 
 def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, Any]:
@@ -151,7 +161,7 @@ def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, 
 
 def _evaluated_vars(case: Case, variables: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return dict(case.evaluate(dict(variables), view(case)))
+        return dict(case.evaluate(dict(variables), view(case), "vars"))
     except ExpressionFault as error:
         raise ExpressionFault(message_of(case, error)) from error
 
@@ -174,7 +184,11 @@ def _checked_input(
     unexpected = [name for name in given if name not in spec.input]
     if missing or unexpected:
         raise InvalidInput.listing(spec.name, "WorkflowSpec", missing, unexpected)
-    defaults = {n: v for n, v in spec.input.items() if v is not REQUIRED}
+    defaults = {
+        n: to_storable(v, f"input.{n}")
+        for n, v in spec.input.items()
+        if v is not REQUIRED and n not in given
+    }
     filled = {**defaults, **given}
     try:
         check_size(case, filled, "WorkflowExecution", "input")
@@ -196,7 +210,7 @@ def _checked_params(
         found = case.facts.environment(env, project)
         if found is None:
             raise BadRequest(f"Environment is not found: {env}")
-        env = found["variables"]
+        env = found["variables"] or {}
     if not isinstance(env, Mapping):
         raise BadRequest(
             f"Unexpected value type for environment: a mapping or a name is "

@@ -12,11 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from mistral.engine.core import actions, items, joins, policies
-from mistral.engine.core.data import Case
+from mistral.engine.core.contexts import Context, columns
+from mistral.engine.core.data import Case, actions_of
 from mistral.engine.core.publishing import publish
 from mistral.engine.core.run import Action, Task, TaskFault, move
 from mistral.engine.core.views import view
-from mistral.engine.core.wording import message_of
+from mistral.engine.core.wording import message_of, of_item
+from mistral.errors import AuthorError
 from mistral.messages import (
     COMPLETED,
     MoreItems,
@@ -34,8 +36,7 @@ SOME_CANCELLED = "One or more actions was cancelled."
 def create(
     case: Case,
     name: str,
-    context: Mapping[str, Any],
-    versions: Mapping[str, int],
+    context: Context,
     triggered_by: list[dict[str, str]] | None,
 ) -> Task:
     """A new execution of a task: IDLE, or WAITING for a join."""
@@ -57,8 +58,7 @@ def create(
         state=(State.WAITING if waits else State.IDLE).value,
         state_info="Task is waiting." if waits else None,
         processed=False,
-        in_context=dict(context),
-        versions=dict(versions),
+        **columns(context),
         has_next_tasks=False,
         error_handled=False,
         unique_key=name if waits else None,
@@ -85,6 +85,9 @@ def begin(case: Case, task: Task, *, released: bool = False) -> bool:
     task.waited = False
     task.outcome = None
     task.ready = False
+    if not task.keep:
+        # Its items are counted anew (§ 4.6).
+        task.total = None
     if values.pause and not released:
         move(case.run, task, State.RUNNING)
         move(case.run, task, State.IDLE, "Set by 'pause-before' policy")
@@ -113,6 +116,7 @@ def begin(case: Case, task: Task, *, released: bool = False) -> bool:
 def _wake(case: Case, task: Task, key: str, seconds: int, epoch: int) -> None:
     due = case.now + timedelta(seconds=seconds)
     event = Woke(run_id=case.run.id, task_id=task.id, key=key, epoch=epoch)
+    case.run.timed = True
     case.effects.append(Tell(event=event, due_at=due))
 
 
@@ -140,14 +144,15 @@ def launch(case: Case, task: Task) -> None:
     task.open = task.done = task.failed = task.cancelled = 0
     task.held = task.kept = 0
     task.cursor = 0
+    task.paging = False
     task.said = None
     with ordinary_errors(case, task):
         if spec.with_items is None:
             task.total = None
             _open(case, task, 0, None)
             return
+        items.collect(case, task, spec)
         if not task.keep:
-            items.collect(case, task, spec)
             task.chosen = None
         task.keep = False
         items.show(task)
@@ -162,46 +167,83 @@ def ordinary_errors(case: Case, task: Task) -> Iterator[None]:
     try:
         yield
     except TaskFault as error:
-        complete(case, task, State.ERROR, message_of(case, error, task))
+        complete(case, task, State.ERROR, _told(case, error, task))
+
+
+def _told(case: Case, error: TaskFault, task: Task) -> str | None:
+    return of_item(message_of(case, error, task), error.item)
 
 
 def open_items(case: Case, task: Task) -> None:
-    """Open items up to the concurrency, a page at the most in one turn."""
+    """Open items up to the concurrency: a page at the most in one decision, less
+    when their expressions take long."""
     page = case.facts.rules.page
     while page and items.has_more(task) and items.has_room(task):
         if task.completed:
             return
+        if not case.facts.has_time():
+            break
         index = items.next_index(task)
         page -= 1
         try:
             _open(case, task, index, items.at(case, task, index))
         except TaskFault as error:
-            complete(case, task, State.ERROR, message_of(case, error, task))
+            complete(case, task, State.ERROR, _told(case, error, task))
             return
     items.show(task)
     if task.completed:
         return
     if items.has_more(task) and items.has_room(task):
-        event = MoreItems(run_id=case.run.id, task_id=task.id, epoch=task.tries)
-        case.effects.append(Tell(event=event))
+        tell_of_more(case, task)
+
+
+def tell_of_more(case: Case, task: Task) -> None:
+    """Have the next page opened by an event of its own."""
+    task.paging = True
+    event = MoreItems(run_id=case.run.id, task_id=task.id, epoch=task.tries)
+    case.effects.append(Tell(event=event))
 
 
 def _open(case: Case, task: Task, index: int, item: Mapping[str, Any] | None) -> None:
-    spec = case.spec_of(task)
+    """Open one child.
+
+    :param item: the loop variables; None: the task has no items.
+    :raises TaskFault, WorkflowFault, ExpressionFault: with the item.
+    """
     task.open += 1
-    if spec.workflow is not None:
-        _open_workflow(case, task, index, item)
-        return
-    timeout = (
-        policies.evaluate(case, task, spec).timeout if spec.policies.timeout else 0
-    )
     try:
-        action = actions.open_action(case, task, spec, index, item, timeout)
-    except Exception:
+        with about_item(task, index):
+            action = _opened(case, task, index, item)
+    except AuthorError:
         task.open -= 1
         raise
-    if action.completed:
-        action_done(case, task, action)
+    if action is not None and action.completed:
+        with actions.handling(action):
+            action_done(case, task, action)
+
+
+@contextmanager
+def about_item(task: Task, index: int) -> Iterator[None]:
+    """A fault in here is one of this item, if the task has any."""
+    try:
+        yield
+    except AuthorError as error:
+        error.item = None if task.total is None else index
+        raise
+
+
+def _opened(
+    case: Case, task: Task, index: int, item: Mapping[str, Any] | None
+) -> Action | None:
+    """The action execution; None: it is a sub-workflow."""
+    spec = case.spec_of(task)
+    if spec.workflow is not None:
+        _open_workflow(case, task, index, item)
+        return None
+    timeout = 0
+    if spec.policies.timeout:
+        timeout = policies.evaluate(case, task, spec).timeout
+    return actions.open_action(case, task, spec, index, item, timeout)
 
 
 def _open_workflow(
@@ -210,14 +252,14 @@ def _open_workflow(
     run = case.run
     spec = case.spec_of(task)
     seen = view(case, task, extra=item)
-    name = case.evaluate(spec.workflow, view(case, task))
+    name = actions.evaluated_name(case, task, spec.workflow or "", "workflow")
     given = actions.evaluated_input(case, spec, seen)
     params = run.params or {}
     case.effects.append(
         Tell(
             event=StartWorkflow(
                 run_id=run.new_id(),
-                workflow_name=str(name),
+                workflow_name=name,
                 namespace=params.get("namespace") or "",
                 input=given,
                 params={"notify": params["notify"]} if params.get("notify") else {},
@@ -297,14 +339,11 @@ def complete(case: Case, task: Task, state: str, info: str | None) -> None:
 
 def _drop_result(case: Case, task: Task, keep: Any) -> None:
     if isinstance(keep, str):
-        keep = case.evaluate(keep, view(case, task))
+        keep = case.evaluate(keep, view(case, task), "keep-result")
     if keep or task.type != "ACTION":
         return
-    if not task.is_new:
-        rows = case.facts.actions(case.run.id, task_ids=[task.id])
-        case.run.adopt_actions(rows)
-    for action in case.run.actions.values():
-        if action.task_execution_id == task.id and action.completed:
+    for action in actions_of(case, task):
+        if action.completed:
             action.output = {}
 
 
@@ -349,16 +388,13 @@ def _held_by_policy(case: Case, task: Task) -> bool:
 
 def invalidate(case: Case, task: Task, only_bad: bool = False) -> set[int]:
     """Results so far do not count any more; returns the indexes that still do."""
-    run = case.run
     kept: set[int] = set()
     if task.type != "ACTION":
         if not only_bad:
             task.since = task.tries + 1
         return kept
-    if not task.is_new:
-        run.adopt_actions(case.facts.actions(run.id, task_ids=[task.id]))
-    for action in run.actions.values():
-        if action.task_execution_id != task.id or not action.accepted:
+    for action in actions_of(case, task):
+        if not action.accepted:
             continue
         if only_bad and action.state == State.SUCCESS:
             kept.add(action.item_index)
@@ -374,7 +410,7 @@ def release(case: Case, task: Task) -> bool:
     """
     step, task.ready = task.step, False
     if task.state == State.IDLE:
-        return begin(case, task, released=step == "begin")
+        return begin(case, task, released=step in ("begin", "released"))
     if task.outcome is not None and task.state == State.DELAYED:
         (state, info), task.outcome = task.outcome, None
         complete(case, task, state, info)
@@ -386,13 +422,10 @@ def release(case: Case, task: Task) -> bool:
 
 def expire(case: Case, task: Task, seconds: int) -> None:
     """The time-out: the task ends for good and lets go of its children."""
-    run = case.run
-    rows = case.facts.actions(run.id, task_ids=[task.id])
-    run.adopt_actions(rows)
     task.expired = True
     task.outcome = None
-    for action in list(run.actions.values()):
-        if action.task_execution_id == task.id and not action.completed:
+    for action in actions_of(case, task):
+        if not action.completed:
             actions.abandon(case, action)
     if task.type == "WORKFLOW":
         for row in case.facts.children([task.id]):

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from mistral.engine.core.data import Case, Held, merged, resolved
+from mistral.engine.core.contexts import Context, Held, inbound
+from mistral.engine.core.data import Case, Resolved, merged, resolved
 from mistral.engine.core.run import Action, Task
 from mistral.errors import ExpressionFault
 from mistral.expressions.facts import View
+from mistral.publisher_entries import shown
 
 MOST_FOUND: Final = 10_000
 """Executions that a look-up in a whole project may find."""
@@ -75,7 +77,7 @@ def view(
     task: Task | None = None,
     *,
     extra: Mapping[str, Any] | None = None,
-    branch: Mapping[str, Any] | None = None,
+    branch: Context | None = None,
     with_input: bool = True,
     first: Mapping[str, Any] | None = None,
 ) -> View:
@@ -87,14 +89,14 @@ def view(
     """
     run = case.run
     reserved: dict[str, Any] = {"__env": env_of(case)}
-    context = run.context or {}
     if not run.standalone:
         reserved["__execution"] = {"id": run.id}
     if task is not None:
         reserved["__task_execution"] = {"id": task.id, "name": task.name}
         if branch is None:
-            branch = task.in_context
-    layers = [first or {}, extra or {}, Held(case, branch or {}), context]
+            branch = inbound(task)
+    held = Held(case, branch or Context())
+    layers = [first or {}, extra or {}, held, Resolved(case, run.context or {})]
     if with_input:
         layers.append(run.input or {})
     deep = case.facts.rules.merge_strategy == "merge"
@@ -123,7 +125,7 @@ class Lookups:
             "name": run.workflow_name,
             "spec": run.spec.body,
             "input": run.input,
-            "params": run.params,
+            "params": shown(run.params),
             "created_at": stamp(run.created_at),
             "updated_at": stamp(run.updated_at),
             "root_execution_id": run.root_execution_id,
@@ -168,6 +170,7 @@ class Lookups:
         return [
             {
                 **{name: row[name] for name in names},
+                "params": shown(row["params"]),
                 "name": row["workflow_name"],
                 "created_at": stamp(row["created_at"]),
                 "updated_at": stamp(row["updated_at"]),
@@ -251,7 +254,7 @@ class Lookups:
 
     def global_variable(self, name: str) -> Any:
         _check_text(var_name=name)
-        return (self._case.run.context or {}).get(name)
+        return resolved(self._case, (self._case.run.context or {}).get(name))
 
     def uuid(self) -> str:
         return self._case.facts.uuid()
@@ -301,7 +304,7 @@ def latest(case: Case, name: str) -> Task | None:
         return None
     if not case.run.is_new:
         case.run.adopt(case.facts.tasks(case.run.id, names=[name], latest=True))
-    found = [task for task in case.run.tasks.values() if task.name == name]
+    found = case.run.tasks.of(name)
     return max(found, key=lambda task: task.seq, default=None)
 
 
@@ -327,17 +330,15 @@ def _action_results(case: Case, tasks: Sequence[Task]) -> dict[str, list[Any]]:
     ids = [task.id for task in tasks if not task.is_new]
     rows = case.facts.actions(run.id, task_ids=ids) if ids else ()
     run.adopt_actions(row for row in rows if row["workflow_execution_id"] == run.id)
-    others = [
-        Action.from_row(row) for row in rows if row["workflow_execution_id"] != run.id
-    ]
-    found: dict[str, list[Action]] = {task.id: [] for task in tasks}
-    for action in (*run.actions.values(), *others):
-        if action.accepted and action.task_execution_id in found:
-            found[action.task_execution_id].append(action)
+    found = {task.id: list(run.actions.of(task.id)) for task in tasks}
+    for row in rows:
+        if row["workflow_execution_id"] != run.id:
+            found[row["task_execution_id"]].append(Action.from_row(row))
     return {
         id: [
             (action.output or {}).get("result")
             for action in sorted(actions, key=lambda action: action.item_index)
+            if action.accepted
         ]
         for id, actions in found.items()
     }

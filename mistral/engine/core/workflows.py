@@ -7,6 +7,7 @@ run ends. Pause is "advance does nothing": the marks stay in the rows.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from mistral.engine.core import (
@@ -16,7 +17,9 @@ from mistral.engine.core import (
     routing,
     tasks,
 )
-from mistral.engine.core.data import Case, meet, outbound
+from mistral.engine.core.contexts import Context, outbound, shared
+from mistral.engine.core.data import Case
+from mistral.engine.core.meeting import meet
 from mistral.engine.core.run import Task, move
 from mistral.errors import (
     ExpressionFault,
@@ -24,6 +27,7 @@ from mistral.errors import (
 )
 from mistral.lang.graph import graph_of
 from mistral.messages import (
+    COMPLETED,
     State,
     Tell,
     Woke,
@@ -40,19 +44,48 @@ def advance(case: Case) -> None:
             if not _break_stall(case):
                 break
             continue
-        if steps == 0:
-            case.effects.append(Tell(event=Woke(run_id=run.id, key="continue")))
+        if steps == 0 or not case.facts.has_time():
             run.todo = []
-            run.behind = True
+            put_off(case)
             return
         steps -= 1
         task = run.todo[position]
         position += 1
-        with lifecycle.forced(case, task, "Failed to complete task"):
+        with lifecycle.forced(case, task, lifecycle.deciding(task)):
             _route(case, task)
     run.todo = []
     if run.state == State.RUNNING and run.open == 0 and not run.behind:
-        _conclude(case)
+        if case.facts.has_time():
+            _conclude(case)
+        else:
+            put_off(case)
+
+
+def put_off(case: Case) -> None:
+    """The rest of what this decision should do is for another: finished tasks that
+    are not routed, and those that may begin."""
+    run = case.run
+    if not run.behind:
+        case.effects.append(Tell(event=Woke(run_id=run.id, key="continue")))
+        run.behind = True
+
+
+def catch_up(case: Case) -> None:
+    """What an earlier decision has put off."""
+    run = case.run
+    run.behind = False
+    states = [*COMPLETED, State.IDLE]
+    run.adopt(case.facts.tasks(run.id, states=states, processed=False))
+    left = sorted(
+        (task for task in run.tasks.values() if not task.processed),
+        key=lambda task: task.seq,
+    )
+    run.todo = [task for task in left if task.completed]
+    idle = [task for task in left if task.state == State.IDLE]
+    # Who holds the run has waited for these.
+    pauses = any(task.step == "begin" for task in idle)
+    begin_all(case, [task for task in idle if task.step != "begin"], pauses)
+    advance(case)
 
 
 def _break_stall(case: Case) -> bool:
@@ -77,9 +110,15 @@ def _break_stall(case: Case) -> bool:
 
 
 def begin(case: Case, task: Task) -> None:
-    with lifecycle.forced(case, task, "Failed to run task"):
-        if tasks.begin(case, task) and case.run.state == State.RUNNING:
-            lifecycle.pause(case, None)
+    if _begin(case, task) and case.run.state == State.RUNNING:
+        lifecycle.pause(case, None)
+
+
+def _begin(case: Case, task: Task) -> bool:
+    """:returns: whether the run must be paused (pause-before)."""
+    with lifecycle.forced(case, task, lifecycle.RUNNING):
+        return tasks.begin(case, task, released=task.step == "released")
+    return False
 
 
 def _route(case: Case, task: Task) -> None:
@@ -92,7 +131,7 @@ def _route(case: Case, task: Task) -> None:
     if task.rest is not None:
         commands, task.rest = task.rest, None
         # Behind a pause its clause may name a join once more.
-        run.redone = True
+        run.redone = run.redone or 1
     else:
         try:
             fired = routing.next_edges(case, task, case.spec_of(task))
@@ -101,12 +140,14 @@ def _route(case: Case, task: Task) -> None:
             raise
         routing.remember(task, fired)
         commands = routing.dispatch_order(fired)
-        if task.id in case.resumed:
+        if task.resumed:
+            task.resumed = False
             commands = [c for c in commands if c["target"] != "pause"]
     stop = next(
         (i for i, c in enumerate(commands) if c["target"] in routing.STATE_COMMANDS),
         len(commands),
     )
+    case.ending = any(c["target"] in ("fail", "succeed") for c in commands[stop:][:1])
     _follow(case, task, commands[:stop])
     _settle_joins(case, task, {name for name, _ in task.next_tasks or ()})
     if stop < len(commands):
@@ -126,7 +167,12 @@ def _enter_again(case: Case, join: Task) -> None:
 def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
     """Start the tasks that fired, then count the arrivals at joins."""
     run = case.run
-    context, versions = outbound(case, task)
+
+    @cache
+    def handed() -> Context:
+        """What the new ones among them are given."""
+        return shared(case, outbound(case, task), len(commands))
+
     passes = joins.passes_after(case, task)
     started: list[Task] = []
     arrivals: list[Task] = []
@@ -134,13 +180,13 @@ def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
         name, event = command["target"], command["event"]
         if run.spec.tasks[name].join is None:
             cause = [{"task_id": task.id, "event": event}]
-            started.append(tasks.create(case, name, context, versions, cause))
+            started.append(tasks.create(case, name, handed(), cause))
             started[-1].passes = passes
             continue
         join = joins.find(case, name)
         new = join is None
         if join is None:
-            join = tasks.create(case, name, context, versions, None)
+            join = tasks.create(case, name, handed(), None)
         before = join.round
         joins.arrive(case, join, task, event)
         if new or join.round != before:
@@ -151,14 +197,23 @@ def _follow(case: Case, task: Task, commands: list[routing.Command]) -> None:
     begin_all(case, started)
 
 
-def begin_all(case: Case, started: list[Task]) -> None:
-    """Start new tasks; nothing starts in a run that one of them has ended."""
-    for each in started:
+def begin_all(case: Case, started: list[Task], pauses: bool = False) -> None:
+    """Start tasks that one event leads to; nothing starts in a run that one of
+    them has ended. A pause-before among them holds its own task (§ 7.3): the
+    pause comes when the others have begun, in whatever order they stand."""
+    most = case.facts.rules.page
+    for place, task in enumerate(started):
         if case.run.state != State.RUNNING:
-            # A pause-before among them: they go on when the run does.
-            each.step = "start"
-            continue
-        begin(case, each)
+            task.step = task.step or "start"
+        elif place >= most or not case.facts.has_time():
+            for each in started[place:]:
+                each.step = each.step or "start"
+            put_off(case)
+            return
+        else:
+            pauses |= _begin(case, task)
+    if pauses and case.run.state == State.RUNNING:
+        lifecycle.pause(case, None)
 
 
 def _reset_join(case: Case, join: Task) -> None:
@@ -214,13 +269,14 @@ def decide_join(case: Case, join: Task) -> None:
     verdict = joins.verdict(case, join)
     if verdict is None:
         return
+    join.judged = case.run.redone
     failing, causes = joins.gather(case, join)
     join.runtime_context = {**(join.runtime_context or {}), "triggered_by": causes}
     if verdict == "run":
         join.ran = True
         begin(case, join)
         return
-    with lifecycle.forced(case, join, "Failed to complete task"):
+    with lifecycle.forced(case, join, lifecycle.COMPLETING):
         tasks.complete(case, join, State.ERROR, f"Failed by tasks: {failing}")
 
 
@@ -241,7 +297,7 @@ def _command(
         task.processed = False
         lifecycle.pause(case, text)
     elif command["target"] == "fail":
-        lifecycle.finish(case, State.ERROR, text, also=[task])
+        lifecycle.finish(case, State.ERROR, text, also=[task], result=message)
     else:
         lifecycle.finish(case, State.SUCCESS, text, also=[task])
 
@@ -259,8 +315,8 @@ def _json(value: Any) -> str:
 def start_ready(case: Case) -> None:
     created = []
     for name, needed in reverse.ready(case):
-        context, versions = meet(case, needed)
-        created.append(tasks.create(case, name, context, versions, None))
+        context = shared(case, meet(case, needed))
+        created.append(tasks.create(case, name, context, None))
     begin_all(case, created)
 
 

@@ -1,0 +1,366 @@
+"""One try of a turn, inside one transaction: load, decide, store.
+
+What is around it, when a try counts, is repeated or cut, and what happens after the
+commit, is ``loop.py``; nothing here commits, waits or sends, so a try that fails has
+left nothing behind but the transaction, which is rolled back.
+
+A failing decision has written nothing, so its run is loaded again and the other events
+of that run are decided without the culprit; neighbours commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from mistral.clock import Clock
+from mistral.db.database import Database
+from mistral.engine import trace
+from mistral.engine.claimers import Claimers
+from mistral.engine.core.decide import Decision, decide
+from mistral.engine.core.run import Run
+from mistral.engine.facts import Sources, SqlFacts
+from mistral.engine.intake import Waiting
+from mistral.engine.load import Loaded, open_runs
+from mistral.engine.steps import Reached, Step, unwatched
+from mistral.engine.store import Written, effect_row, history_row, save
+from mistral.errors import Bug, CallerError, MistralError, Unavailable
+from mistral.messages import (
+    ChildPaused,
+    ChildReopened,
+    ChildResumed,
+    ClaimAction,
+    Effect,
+    PauseWorkflow,
+    Request,
+    ResumeWorkflow,
+    StartWorkflow,
+    StopWorkflow,
+    Tell,
+    encode,
+)
+
+LOG = logging.getLogger(__name__)
+
+LONGEST_TURN: Final = 1.0
+"""Seconds of deciding after which a turn takes no further event: the commit is due,
+and runs whose expressions are slow must not keep the others waiting."""
+
+KIN: Final = (
+    PauseWorkflow,
+    ResumeWorkflow,
+    StopWorkflow,
+    ChildPaused,
+    ChildResumed,
+    ChildReopened,
+)
+"""What a run tells those above and below when somebody changes its state; who has
+asked for that is answered when they have followed (§ 6.3, § 7.6)."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is told after the commit.
+
+    :param back: of runs that another engine held.
+    :param late: of runs that the turn had no time left for.
+    :param cut: the rest of the run that took the time.
+    :param read_at: monotonic seconds at which the database's time was read.
+    :param claimers: executors that were told yes; ``sure``: what is known of them.
+    :param told: events and the outbox rows by which they reach other runs of the tree.
+    """
+
+    written: Written
+    answers: list[tuple[Waiting, Any]] = field(default_factory=list)
+    errors: list[tuple[Waiting, Exception]] = field(default_factory=list)
+    back: list[Waiting] = field(default_factory=list)
+    late: list[Waiting] = field(default_factory=list)
+    cut: list[Waiting] = field(default_factory=list)
+    read_at: float | None = None
+    claimers: set[str] = field(default_factory=set)
+    sure: Mapping[str, datetime] = field(default_factory=dict)
+    moved: list[tuple[Waiting, str]] = field(default_factory=list)
+    told: list[tuple[Waiting, list[str]]] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+
+
+class Turn:
+    """Tries batches.
+
+    :param owner: id of this engine process, for leases.
+    :param reply_to: topic of this engine's results, written into offers.
+    :param clock: only its monotonic side counts here.
+    :param trace_log: logger of changes of states, see ``trace``.
+    :param reached: hears of each step of a try.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sources: Sources,
+        clock: Clock,
+        *,
+        owner: str,
+        reply_to: str,
+        claimers: Claimers,
+        trace_log: logging.Logger,
+        reached: Reached = unwatched,
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._clock = clock
+        self._owner = owner
+        self._reply_to = reply_to
+        self._claimers = claimers
+        self._trace = trace_log
+        self._reached = reached
+
+    def outcome(self) -> Outcome:
+        """Of a try that begins."""
+        return Outcome(
+            Written(turn_id=self._sources.new_id(), now=datetime.min, owner=self._owner)
+        )
+
+    def attempt(
+        self,
+        connection: Connection,
+        batch: Sequence[Waiting],
+        outcome: Outcome,
+        wait: bool,
+    ) -> None:
+        """Decide a batch and store what came of it.
+
+        :param wait: for runs that another engine has locked.
+        """
+        facts = SqlFacts(connection, self._sources)
+        loaded = open_runs(connection, self._database, batch, facts, wait=wait)
+        self._reached(Step.LOADED)
+        outcome.written.now = loaded.now
+        outcome.read_at = self._clock.monotonic()
+        events: dict[str, list[Waiting]] = {}
+        for waiting in batch:
+            if waiting.key in loaded.skipped:
+                outcome.back.append(waiting)
+            elif waiting.key in loaded.moved:
+                outcome.moved.append((waiting, loaded.moved[waiting.key]))
+            elif waiting.row_id in loaded.gone:
+                outcome.answers.append((waiting, None))
+            else:
+                events.setdefault(waiting.key, []).append(waiting)
+        until = self._clock.monotonic() + LONGEST_TURN
+        for key, mine in events.items():
+            if outcome.cut or self._clock.monotonic() > until:
+                outcome.late.extend(mine)
+                continue
+            decided = self._decide_run(key, mine, loaded, outcome, until)
+            outcome.cut.extend(mine[decided:])
+            outcome.written.consumed.extend(
+                w.row_id for w in mine[:decided] if w.row_id
+            )
+        self._reached(Step.DECIDED)
+        outcome.sure = self._claimers.write(
+            connection, outcome.claimers, outcome.written.now
+        )
+        save(connection, outcome.written)
+        self._reached(Step.STORED)
+
+    def store_poison(
+        self,
+        connection: Connection,
+        waiting: Waiting,
+        error: Exception,
+        outcome: Outcome,
+    ) -> None:
+        """Record an event that no turn can store, and nothing else of it."""
+        outcome.written.now = self._database.now(connection)
+        self._poison(waiting, error, outcome)
+        if waiting.row_id:
+            outcome.written.consumed.append(waiting.row_id)
+        save(connection, outcome.written)
+
+    def _decide_run(
+        self,
+        key: str,
+        events: Sequence[Waiting],
+        loaded: Loaded,
+        outcome: Outcome,
+        until: float,
+    ) -> int:
+        """Decide the events of one header; those that fail are left out.
+
+        :returns: how many of them, at least one, were reached in time.
+        """
+        culprits: dict[Waiting, Exception] = {}
+        while True:
+            tried = _Tried(loaded.open(key))
+            reached, failed = len(events), None
+            for place, waiting in enumerate(events):
+                if waiting in culprits:
+                    continue
+                if place and self._clock.monotonic() > until:
+                    reached = place
+                    break
+                try:
+                    self._decide_one(waiting, loaded, tried)
+                except Exception as error:
+                    if isinstance(error, SQLAlchemyError | Unavailable):
+                        raise
+                    culprits[waiting] = failed = error
+                    break
+            if failed is None:
+                break
+        for waiting in events[:reached]:
+            if waiting in culprits:
+                self._report(waiting, culprits[waiting], tried, outcome)
+        self._keep(key, tried, loaded, outcome)
+        return reached
+
+    def _decide_one(self, waiting: Waiting, loaded: Loaded, tried: _Tried) -> None:
+        event = waiting.event
+        request_id = event.request_id if isinstance(event, Request) else ""
+        if request_id:
+            known = {**loaded.answers, **tried.handled}
+            if request_id in known:
+                tried.answers.append((waiting, known[request_id]))
+                return
+        before = len(tried.run.transitions) if tried.run is not None else 0
+        loaded.facts.next_decision()
+        decision: Decision = decide(tried.run, event, loaded.facts, loaded.now)
+        if decision.run is not tried.run:
+            before = 0
+        tried.run = decision.run
+        tried.answers.append((waiting, decision.answer))
+        tried.effects.extend(decision.effects)
+        if request_id and not _comes_again(event, decision.effects):
+            tried.handled[request_id] = decision.answer
+        if isinstance(event, ClaimAction) and decision.answer is True:
+            tried.claimers.add(event.executor_id)
+        if tried.run is not None and _is_stored(tried.run):
+            tried.heard.append(
+                (waiting, tried.run.transitions[before:], decision.effects)
+            )
+
+    def _keep(self, key: str, tried: _Tried, loaded: Loaded, outcome: Outcome) -> None:
+        """Add what was decided for one header to what the turn writes."""
+        written, run = outcome.written, tried.run
+        outcome.answers.extend(tried.answers)
+        for waiting, transitions, effects in tried.heard:
+            assert run is not None
+            if run.standalone:
+                seq = loaded.next_seq.get(key, 1)
+                loaded.next_seq[key] = seq + 1
+            else:
+                run.history_seq += 1
+                seq = run.history_seq
+            written.history.append(
+                history_row(written, key, seq, waiting.event, transitions, effects)
+            )
+            if self._trace.isEnabledFor(logging.INFO):
+                outcome.trace.extend(trace.lines(run, transitions))
+        if run is not None and (tried.heard or tried.touched or run.trigger):
+            written.runs.append(run)
+        row_of: dict[int, str] = {}
+        for effect in tried.effects:
+            row_of[id(effect)] = row_id = self._sources.new_id()
+            written.outbox.append(effect_row(effect, row_id, written, self._reply_to))
+        outcome.told.extend(
+            (waiting, [row_of[id(effect)] for effect in effects if _is_for_kin(effect)])
+            for waiting, _, effects in tried.heard
+        )
+        written.handled.extend(
+            {"request_id": id, "answer": answer, "at": written.now}
+            for id, answer in tried.handled.items()
+        )
+        outcome.claimers |= tried.claimers
+
+    def _report(
+        self, waiting: Waiting, error: Exception, tried: _Tried, outcome: Outcome
+    ) -> None:
+        """One event that could not be decided: its sender's fault or ours."""
+        event = waiting.event
+        if event.answered and isinstance(error, MistralError):
+            if not isinstance(error, Bug):
+                if isinstance(event, StartWorkflow) and event.trigger:
+                    _say_refused(event, event.trigger, error)
+                outcome.errors.append((waiting, error))
+                return
+        elif isinstance(error, CallerError):
+            LOG.info("A %s was dropped: %s", type(event).__name__, error.code)
+            outcome.answers.append((waiting, None))
+            return
+        LOG.error("A %s is poison", type(event).__name__, exc_info=error)
+        self._poison(waiting, error, outcome)
+        run = tried.run
+        if run is not None and not run.is_new and run.state == "RUNNING":
+            run.state_info = (
+                f"The engine could not handle a {type(event).__name__}; it was set"
+                f" aside [turn={outcome.written.turn_id}]"
+            )
+            tried.touched = True
+
+    def _poison(self, waiting: Waiting, error: Exception, outcome: Outcome) -> None:
+        event, written = waiting.event, outcome.written
+        written.poison.append(
+            {
+                "id": self._sources.new_id(),
+                "run_id": waiting.key[:36],
+                "kind": type(event).__name__,
+                "payload": encode(event),
+                "error": "".join(traceback.format_exception(error)),
+                "at": written.now,
+            }
+        )
+        if event.answered:
+            problem = Bug("The request could not be handled; it was set aside.")
+            outcome.errors.append((waiting, problem))
+        else:
+            outcome.answers.append((waiting, None))
+
+
+@dataclass(slots=True)
+class _Tried:
+    """What the events of one header have led to so far.
+
+    :param touched: the run is written although no event was decided.
+    """
+
+    run: Run | None
+    answers: list[tuple[Waiting, Any]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    handled: dict[str, Any] = field(default_factory=dict)
+    claimers: set[str] = field(default_factory=set)
+    heard: list[tuple[Waiting, list[Any], list[Effect]]] = field(default_factory=list)
+    touched: bool = False
+
+
+def _is_for_kin(effect: Effect) -> bool:
+    return isinstance(effect, Tell) and isinstance(effect.event, KIN)
+
+
+def _is_stored(run: Run) -> bool:
+    """A stand-alone action that nothing is stored of has no history."""
+    return not run.standalone or bool(run.actions)
+
+
+def _comes_again(event: Any, effects: Sequence[Effect]) -> bool:
+    """Whether it was put off: it has no answer yet."""
+    return any(isinstance(e, Tell) and e.event is event for e in effects)
+
+
+def _say_refused(
+    event: StartWorkflow, trigger: Mapping[str, Any], error: MistralError
+) -> None:
+    LOG.warning(
+        "The workflow %s of %s %s was not started: %s",
+        event.workflow_name or event.workflow_id,
+        trigger["type"].replace("_", " "),
+        trigger["id"],
+        error.message,
+    )
