@@ -3,7 +3,8 @@
 ``rows`` (the engine's), ``outbox``, ``history`` and ``requests`` are written
 with these. How a set travels differs: PostgreSQL takes one array per column
 (one text for any number of rows, so it stays prepared), MariaDB and MySQL a
-list of values, SQLite runs a prepared statement per row inside the process.
+list of values, SQLite a JSON list of keys; rows it takes one by one, with a
+prepared statement and inside the process.
 Very large sets are cut into chunks.
 """
 
@@ -31,15 +32,19 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.engine import RowMapping
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Delete, Insert
 
+from mistral.db import direct
+from mistral.db.columns import Json
 from mistral.errors import Bug
 
 Row = Mapping[str, Any]
 
 _IDS_A_STATEMENT: Final = 5_000
 _ROWS_A_STATEMENT: Final = 1_000
+# A row is there some four times on its way through the library; SQLite takes rows
+# one by one anyway, so smaller parts cost nothing and need less memory.
+_ROWS_INSIDE: Final = 100
 # Far below the smallest ``max_allowed_packet`` in use (16 MiB; 4 bytes a
 # character and escapes counted), yet few statements.
 _CHARACTERS_A_STATEMENT: Final = 1_000_000
@@ -50,9 +55,9 @@ def select_among(
     statement: Select[Any],
     key: ColumnElement[Any],
     values: Collection[Any],
-) -> list[RowMapping]:
+) -> list[Row]:
     """Rows of ``statement`` whose ``key`` is one of ``values``."""
-    found: list[RowMapping] = []
+    found: list[Row] = []
     for chunk in _chunks(values):
         narrowed = statement.where(among(connection, key))
         found.extend(connection.execute(narrowed, {"among": chunk}).mappings())
@@ -62,45 +67,72 @@ def select_among(
 def fetch(
     connection: Connection,
     table: Table,
-    key: str | Column[Any],
+    key: str,
     values: Collection[Any],
-    *where: ColumnElement[bool],
-    columns: Sequence[Column[Any]] = (),
-) -> list[RowMapping]:
+    *,
+    also: tuple[str, Collection[Any]] | None = None,
+    columns: tuple[str, ...] = (),
+) -> list[Row]:
     """Rows whose column is one of ``values``, in the order of their creation
     (``seq`` where the table has it) or else of their primary key.
 
-    :param where: more conditions.
+    :param also: another column and its values.
     :param columns: all if none is named.
     """
+    asked = to_fetch(connection, table, key, values, also=also, columns=columns)
+    return [row for question in asked for row in direct.fetch(connection, *question)]
+
+
+def to_fetch(
+    connection: Connection,
+    table: Table,
+    key: str,
+    values: Collection[Any],
+    *,
+    also: tuple[str, Collection[Any]] | None = None,
+    columns: tuple[str, ...] = (),
+) -> list[direct.Question]:
+    """What :func:`fetch` asks, for ``direct.fetch_together``."""
     if not values:
         return []
-    wanted = table.c[key] if isinstance(key, str) else key
-    order = [table.c.seq] if "seq" in table.c else []
-    statement = select(*(columns or table.c)).where(*where)
-    statement = statement.order_by(*order, *table.primary_key)
-    return select_among(connection, statement, wanted, values)
+    second = {} if also is None else {"among_too": list(also[1])}
+    statement = _fetch(
+        connection.dialect.name, table, key, None if also is None else also[0], columns
+    )
+    return [(statement, {"among": chunk, **second}) for chunk in _chunks(values)]
 
 
 def lock(
     connection: Connection,
     table: Table,
     ids: Collection[str],
-    columns: Sequence[Column[Any]] = (),
+    columns: tuple[str, ...] = (),
     *,
     skip_locked: bool = False,
-) -> list[RowMapping]:
+) -> list[Row]:
     """Lock the rows with these ids in the order of the ids, and read them.
 
+    :param columns: all if none is named.
     :param skip_locked: leave out what somebody else holds instead of waiting.
         SQLite has one writer at a time: there is nothing to lock or to skip.
     """
+    asked = to_lock(connection, table, ids, columns, skip_locked=skip_locked)
+    return [row for question in asked for row in direct.fetch(connection, *question)]
+
+
+def to_lock(
+    connection: Connection,
+    table: Table,
+    ids: Collection[str],
+    columns: tuple[str, ...] = (),
+    *,
+    skip_locked: bool = False,
+) -> list[direct.Question]:
+    """What :func:`lock` asks, for ``direct.fetch_together``."""
     if not ids:
         return []
-    statement = forced(select(*(columns or table.c)), table, "PRIMARY")
-    statement = statement.order_by(table.c.id)
-    statement = statement.with_for_update(skip_locked=skip_locked)
-    return select_among(connection, statement, table.c.id, sorted(ids))
+    statement = _lock(connection.dialect.name, table, columns, skip_locked)
+    return [(statement, {"among": chunk}) for chunk in _chunks(sorted(ids))]
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -134,19 +166,57 @@ def update_many(connection: Connection, table: Table, rows: Sequence[Row]) -> in
 
 def delete_ids(connection: Connection, table: Table, ids: Collection[str]) -> int:
     """Delete rows by id; answers how many were there."""
-    statement = delete(table).where(among(connection, table.c.id))
+    statement = _delete(connection.dialect.name, table, "id")
     return sum(
-        connection.execute(statement, {"among": chunk}).rowcount
+        direct.change(connection, statement, {"among": chunk})
         for chunk in _chunks(sorted(ids))
+    )
+
+
+def delete_of_kind(
+    connection: Connection, table: Table, key: str, values: Collection[str], kind: str
+) -> int:
+    """Delete the rows of a kind whose column is one of ``values``; answers how
+    many were there."""
+    statement = _delete(connection.dialect.name, table, key, of_kind=True)
+    return sum(
+        direct.change(connection, statement, {"among": chunk, "of_kind": kind})
+        for chunk in _chunks(sorted(values))
     )
 
 
 def among(connection: Connection, key: ColumnElement[Any]) -> ColumnElement[bool]:
     """``key`` is in the list that is bound as ``among``."""
-    if connection.dialect.name == "postgresql":
+    return listed(connection.dialect.name, key, "among")
+
+
+def listed(dialect: str, key: ColumnElement[Any], bound: str) -> ColumnElement[bool]:
+    """``key`` is in the list that is bound by that name."""
+    # one text for lists of any length, where the database can read one value as a
+    # list: drivers keep the statements that they have prepared, by their text
+    if dialect == "sqlite":
+        return key.in_(select(_json_values(bound).c.value))
+    if dialect == "postgresql":
         kind = postgresql.ARRAY(key.type, dimensions=1)
-        return key == any_(bindparam("among", type_=kind))
-    return key.in_(bindparam("among", expanding=True))
+        return key == any_(bindparam(bound, type_=kind))
+    return key.in_(bindparam(bound, expanding=True))
+
+
+def values_of(dialect: str, key: ColumnElement[Any], bound: str) -> Any:
+    """The list that is bound by that name as a table with the column ``value``; None
+    where there is no such thing (MariaDB, MySQL)."""
+    if dialect == "sqlite":
+        return _json_values(bound)
+    if dialect == "postgresql":
+        kind = postgresql.ARRAY(key.type, dimensions=1)
+        given = func.unnest(bindparam(bound, type_=kind))
+        columns = column("value", key.type)
+        return given.table_valued(columns, name="given").render_derived()
+    return None
+
+
+def _json_values(bound: str) -> Any:
+    return func.json_each(bindparam(bound, type_=Json())).table_valued("value")
 
 
 def forced(statement: Select[Any], table: Table, index: str) -> Select[Any]:
@@ -155,6 +225,42 @@ def forced(statement: Select[Any], table: Table, index: str) -> Select[Any]:
     for name in ("mysql", "mariadb"):
         statement = statement.with_hint(table, f"FORCE INDEX ({index})", name)
     return statement
+
+
+# -- Statements, built once ---------------------------------------------------
+
+
+@cache
+def _fetch(
+    dialect: str, table: Table, key: str, also: str | None, columns: tuple[str, ...]
+) -> Select[Any]:
+    statement = select(*_columns(table, columns))
+    statement = statement.where(listed(dialect, table.c[key], "among"))
+    if also is not None:
+        statement = statement.where(listed(dialect, table.c[also], "among_too"))
+    order = [table.c.seq] if "seq" in table.c else []
+    return statement.order_by(*order, *table.primary_key)
+
+
+@cache
+def _lock(
+    dialect: str, table: Table, columns: tuple[str, ...], skip_locked: bool
+) -> Select[Any]:
+    statement = forced(select(*_columns(table, columns)), table, "PRIMARY")
+    statement = statement.where(listed(dialect, table.c.id, "among"))
+    return statement.order_by(table.c.id).with_for_update(skip_locked=skip_locked)
+
+
+@cache
+def _delete(dialect: str, table: Table, key: str, of_kind: bool = False) -> Delete:
+    statement = delete(table).where(listed(dialect, table.c[key], "among"))
+    return (
+        statement.where(table.c.kind == bindparam("of_kind")) if of_kind else statement
+    )
+
+
+def _columns(table: Table, names: tuple[str, ...]) -> list[Column[Any]]:
+    return [table.c[name] for name in names] or list(table.c)
 
 
 # -- Inserts ------------------------------------------------------------------
@@ -166,19 +272,26 @@ def _insert(
     if not rows:
         return
     defaults = _defaults(table)
-    for row in rows:
-        _check_names(table, row.keys())
+    _check_names(table, set().union(*rows))
     if connection.dialect.name == "postgresql":
+        if len(rows) == 1:
+            values = {_bound(name): value for name, value in defaults.items()}
+            values.update((_bound(name), value) for name, value in rows[0].items())
+            direct.change(connection, _single_insert(table, missing_only), values)
+            return
         statement = _postgresql_insert(table, missing_only)
         for part in _parts(rows):
             arrays = {
                 _bound(name): [row.get(name, default) for row in part]
                 for name, default in defaults.items()
             }
-            connection.execute(statement, arrays)
+            direct.change(connection, statement, arrays)
         return
     statement = _plain_insert(connection.dialect.name, table, missing_only)
-    connection.execute(statement, [{**defaults, **row} for row in rows])
+    step = _ROWS_INSIDE if connection.dialect.name == "sqlite" else len(rows)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        connection.execute(statement, [{**defaults, **row} for row in part])
 
 
 @cache
@@ -207,6 +320,13 @@ def _postgresql_insert(table: Table, missing_only: bool) -> Insert:
     return statement.on_conflict_do_nothing() if missing_only else statement
 
 
+@cache
+def _single_insert(table: Table, missing_only: bool) -> Insert:
+    values = {name: bindparam(_bound(name)) for name in table.c.keys()}
+    statement = postgresql.insert(table).values(values).inline()
+    return statement.on_conflict_do_nothing() if missing_only else statement
+
+
 # -- Updates ------------------------------------------------------------------
 
 
@@ -214,9 +334,12 @@ def _update(
     connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Row]
 ) -> int:
     dialect = connection.dialect
+    if dialect.name == "postgresql" and len(rows) == 1:
+        values = {_bound(name): rows[0][name] for name in ("id", *names)}
+        return direct.change(connection, _plain_update(table, names), values)
     if dialect.name == "postgresql":
         arrays = {_bound(name): [row[name] for row in rows] for name in ("id", *names)}
-        return connection.execute(_postgresql_update(table, names), arrays).rowcount
+        return direct.change(connection, _postgresql_update(table, names), arrays)
     if dialect.name == "sqlite":
         bound = [{_bound(name): value for name, value in row.items()} for row in rows]
         return connection.execute(_plain_update(table, names), bound).rowcount
@@ -301,9 +424,14 @@ def _bound(name: str) -> str:
 
 
 def _check_names(table: Table, names: Collection[str]) -> None:
-    unknown = [name for name in names if name not in table.c]
+    unknown = [name for name in names if name not in _names(table)]
     if unknown:
         raise Bug(f"Table {table.name} has no columns {', '.join(sorted(unknown))}.")
+
+
+@cache
+def _names(table: Table) -> frozenset[str]:
+    return frozenset(table.c.keys())
 
 
 def _chunks(values: Collection[Any]) -> Iterator[list[Any]]:
@@ -314,6 +442,9 @@ def _chunks(values: Collection[Any]) -> Iterator[list[Any]]:
 
 def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     """``rows`` cut by number and, roughly, by size."""
+    if len(rows) == 1:
+        yield rows
+        return
     part: list[Row] = []
     size = 0
     for row in rows:
@@ -332,7 +463,9 @@ def _weight(value: Any) -> int:
     """Characters of text inside a value: a lower bound of its size as JSON."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, int):
+        return 4
+    if isinstance(value, dict):
         return sum(map(_weight, value.values())) + sum(map(_weight, value))
     if isinstance(value, list | tuple):
         return len(value) + sum(map(_weight, value))

@@ -11,22 +11,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from mistral.context import Context
-from mistral.db import definitions, scope
-from mistral.db.definitions import Author, Place, Row
+from mistral.db import owned, scope
 from mistral.db.models import code_source_versions, code_sources, dynamic_actions
+from mistral.db.owned import Author, Place, Row
 from mistral.errors import NotFound
 
 KEPT_VERSIONS: Final = 50
 """Of each source, the newest: an offer that waits through more uploads than
 this fails, and old texts do not pile up without end."""
-
-CODE_SOURCE: Final = "code source"
-DYNAMIC_ACTION: Final = "dynamic action"
 
 
 def checksum(content: str) -> str:
@@ -46,13 +42,13 @@ def create_source(
     place: Place,
 ) -> Row:
     """:raises Conflict: the name is taken in this project and namespace."""
-    values = definitions.fresh(author, place) | {
+    values = owned.fresh(author, place) | {
         "name": name,
         "content": content,
         "version": 1,
         "classes": dict(classes),
     }
-    row = definitions.add(connection, code_sources, values, "A code source")
+    row = owned.add(connection, code_sources, author, values)
     _keep(connection, row)
     return row
 
@@ -72,24 +68,24 @@ def update_source(
     :raises NotFound: there is none.
     :raises Forbidden: it belongs to another project.
     """
-    context = author.context
-    row = definitions.identified(
-        connection, code_sources, CODE_SOURCE, identifier, place.namespace, context
-    )
-    scope.require_owner(row, context, f"The code source '{row['name']}'")
+    context, table = author.context, code_sources
+    row = owned.identified(connection, table, identifier, place.namespace, context)
+    row = owned.to_change(connection, table, row, context, author.unchanged)
+    scope_after = place.scope or row["scope"]
+    owned.check_scope(author, table, scope_after)
     connection.execute(
         update(code_sources)
         .where(code_sources.c.id == row["id"])
         .values(
             content=content,
             classes=dict(classes),
-            scope=place.scope,
+            scope=scope_after,
             # in the statement: two uploads at once are two versions
             version=code_sources.c.version + 1,
             updated_at=author.now,
         )
     )
-    row = definitions.read(connection, code_sources, row["id"])
+    row = owned.read(connection, code_sources, row["id"])
     _keep(connection, row)
     return row
 
@@ -112,15 +108,11 @@ def _keep(connection: Connection, row: Row) -> None:
     )
 
 
-def remove_source(connection: Connection, row: Row, context: Context) -> None:
-    """With all its versions, and all dynamic actions that are built on it.
-
-    :raises Forbidden: it belongs to another project.
-    """
-    scope.require_owner(row, context, f"The code source '{row['name']}'")
+def remove_source(connection: Connection, row: Row) -> None:
+    """With all its versions, and all dynamic actions that are built on it."""
     for table in (dynamic_actions, code_source_versions):
         connection.execute(delete(table).where(table.c.code_source_id == row["id"]))
-    connection.execute(delete(code_sources).where(code_sources.c.id == row["id"]))
+    owned.remove(connection, code_sources, row)
 
 
 def text_of(connection: Connection, source_id: str, version: int) -> Row:
@@ -153,31 +145,11 @@ def _source(
     """
     identifier = sent.get("code_source_id")
     if identifier:
-        row = _source_by_id(connection, identifier, context)
+        row = owned.by_id(connection, code_sources, identifier, context)
     else:
-        row = definitions.named(
-            connection,
-            code_sources,
-            CODE_SOURCE,
-            sent["code_source_name"],
-            namespace,
-            context.project_id,
-        )
+        name, project_id = sent["code_source_name"], context.project_id
+        row = owned.named(connection, code_sources, name, namespace, project_id)
     return {"code_source_id": row["id"], "code_source_name": row["name"]}
-
-
-def _source_by_id(connection: Connection, identifier: str, context: Context) -> Row:
-    try:
-        canonical = str(UUID(identifier))
-    except ValueError:
-        canonical = ""
-    statement = select(code_sources).where(
-        code_sources.c.id == canonical, scope.visible(code_sources, context)
-    )
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        raise NotFound(f"No code source with the id '{identifier}'.")
-    return row
 
 
 def create_action(
@@ -189,12 +161,12 @@ def create_action(
     :raises NotFound: there is no such source.
     :raises Conflict: the name is taken.
     """
-    values = definitions.fresh(author, place) | {
+    values = owned.fresh(author, place) | {
         "name": sent["name"],
         "class_name": sent["class_name"],
         **_source(connection, sent, place.namespace, author.context),
     }
-    return definitions.add(connection, dynamic_actions, values, "A dynamic action")
+    return owned.add(connection, dynamic_actions, author, values)
 
 
 def update_action(
@@ -211,15 +183,13 @@ def update_action(
     :raises NotFound: no such action, or no such source.
     :raises Forbidden: it belongs to another project.
     """
-    context = author.context
-    row = definitions.identified(
-        connection, dynamic_actions, DYNAMIC_ACTION, identifier, namespace, context
-    )
-    scope.require_owner(row, context, f"The dynamic action '{row['name']}'")
+    context, table = author.context, dynamic_actions
+    row = owned.identified(connection, table, identifier, namespace, context)
+    row = owned.to_change(connection, table, row, context, author.unchanged)
     values = {name: sent[name] for name in ("class_name", "scope") if sent.get(name)}
     if sent.get("code_source_id") or sent.get("code_source_name"):
         values |= _source(connection, sent, row["namespace"], context)
-    return definitions.change(connection, dynamic_actions, row, values, author.now)
+    return owned.change(connection, table, author, row, values)
 
 
 # -- What can be run ----------------------------------------------------------
@@ -260,13 +230,11 @@ def runnable(
 
 
 def all_runnable(
-    connection: Connection, context: Context, namespace: str | None
+    connection: Connection, seen: ColumnElement[bool], namespace: str | None
 ) -> list[Row]:
-    """All that this caller sees, as ``runnable``; of a namespace or of all."""
+    """All that is seen, as ``runnable``; of a namespace or of all."""
     table = dynamic_actions
-    statement = (
-        select(*_RUNNABLE).select_from(_JOINED).where(scope.visible(table, context))
-    )
+    statement = select(*_RUNNABLE).select_from(_JOINED).where(seen)
     if namespace is not None:
         statement = statement.where(table.c.namespace == namespace)
     return list(connection.execute(statement).mappings())

@@ -16,8 +16,18 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _has_surrogates(text: str) -> bool:
     return not text.isascii() and _SURROGATE.search(text) is not None
+
+
+def may_be_named(text: str) -> bool:
+    """Whether a database can be asked for a name: some refuse NUL, and none is
+    reached by half a character."""
+    return "\0" not in text and not _has_surrogates(text)
 
 
 class Json(TypeDecorator[Any]):
@@ -33,11 +43,9 @@ class Json(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-        if _has_surrogates(text):
-            # Half a character has no UTF-8, but JSON can spell it.
-            return json.dumps(value, separators=(",", ":"))
-        return text
+        text = _encode(value)
+        # Half a character has no UTF-8, but JSON can spell it.
+        return _encode_ascii(value) if _has_surrogates(text) else text
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)

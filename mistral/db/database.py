@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, TypeGuard, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    exc,
+    func,
+    select,
+)
 from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 
 from mistral.clock import Clock, SystemClock
-from mistral.db import schema_version
+from mistral.db import direct, schema_version
 from mistral.errors import ServiceError, StaleSchema, Unavailable
+from mistral.redaction import vouch
 
 T = TypeVar("T")
 
 READ_COMMITTED: Final = "READ COMMITTED"
+
+UNLOOKED: Final = 1.0
+"""Seconds: a server that restarts takes longer, and looking costs as much as asking."""
 
 REPLAYS: Final = 4
 """A deadlock has one victim, so a few tries get through among a few engines."""
@@ -44,7 +59,7 @@ _OLDEST: Final = {
     "SQLite": (3, 35),
 }
 _READS: Final = "mistral_reads"
-
+_RETURNED: Final = "mistral_returned"
 # Serialization failures, deadlocks, lock time-outs; connections that are gone,
 # refused or too many; a server that starts, stops or has become a standby.
 _RETRYABLE_SQLSTATES: Final = frozenset(
@@ -56,6 +71,8 @@ _RETRYABLE_MYSQL: Final = frozenset(
     + (1290, 1792, 1836, 1927, 3101, 4031)
     + (2002, 2003, 2006, 2013, 2014, 2055)
 )
+# Access denied, no database, no table, no column: what operators have to mend.
+_PLAIN_MYSQL: Final = frozenset((1044, 1045, 1049, 1054, 1130, 1142, 1146, 1698))
 # SQLITE_BUSY and SQLITE_LOCKED; extended codes carry them in the low byte.
 _RETRYABLE_SQLITE: Final = frozenset((5, 6))
 
@@ -74,6 +91,8 @@ class Database:
     :param busy_timeout: SQLite: seconds to wait for another writer.
     :param isolation: ``READ COMMITTED`` but for tests that show that
         ``REPEATABLE READ`` does no harm. SQLite knows one level only.
+    :param look_after: seconds after its last use from which on a connection is looked
+        at before the next.
     :raises ServiceError: the URL names a database that is not supported. What
         the server itself is refused for (too old, another isolation) is raised
         at the first connection.
@@ -90,11 +109,13 @@ class Database:
         pool_recycle: float = 3600.0,
         busy_timeout: float = 30.0,
         isolation: str = READ_COMMITTED,
+        look_after: float = UNLOOKED,
     ) -> None:
         self.url = _with_driver(make_url(url))
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._isolation = isolation
+        self._look_after = look_after
         # SQLite has one writer at a time. Waiting for it on a lock costs
         # nothing; waiting inside SQLite means polling with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
@@ -107,9 +128,12 @@ class Database:
             "pool_recycle": pool_recycle,
         }
         if not self.is_sqlite:
-            arguments.update(isolation_level=isolation, pool_pre_ping=True)
+            arguments.update(isolation_level=isolation)
         self.engine: Engine = create_engine(self.url, **arguments)
         event.listen(self.engine, "connect", self._connected)
+        if not self.is_sqlite:
+            event.listen(self.engine, "checkin", _returned)
+            event.listen(self.engine, "checkout", self._taken)
         event.listen(self.engine, "handle_error", _drop_details)
         if self.is_sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -152,13 +176,21 @@ class Database:
         """
         if self._clock is not None:
             return self._clock.now()
-        if self.is_sqlite:
+        asked = self.server_now
+        if asked is None:
             # The file has no clock but this machine's.
             return SystemClock().now()
-        postgresql = self.engine.dialect.name == "postgresql"
-        asked = _POSTGRESQL_NOW if postgresql else _MYSQL_NOW
-        now: datetime = connection.execute(asked).scalar_one()
+        (row,) = direct.fetch(connection, _asked(asked), {})
+        now: datetime = row["now"]
         return now
+
+    @property
+    def server_now(self) -> ColumnElement[datetime] | None:
+        """What a statement asks for ``now`` with; None: no statement is needed."""
+        if self._clock is not None or self.is_sqlite:
+            return None
+        postgresql = self.engine.dialect.name == "postgresql"
+        return _POSTGRESQL_NOW if postgresql else _MYSQL_NOW
 
     def replay(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, again if it was a deadlock's victim.
@@ -187,6 +219,11 @@ class Database:
         if error.connection_invalidated:
             return True
         return _is_retryable_cause(error.orig)
+
+    def has_our_schema(self) -> bool:
+        """Whether the tables have the version that this code is for."""
+        with self.read() as connection:
+            return schema_version.current(connection) == schema_version.head()
 
     def check_schema(self) -> None:
         """Compare the schema's version with the one that this code is for.
@@ -255,6 +292,19 @@ class Database:
         # A rollback would take the settings back.
         connection.commit()
 
+    def _taken(self, connection: Any, record: Any, _proxy: Any) -> None:
+        """Look at a connection that was not used for a while before it is used.
+
+        :raises DisconnectionError: it is gone; the pool takes another one.
+        """
+        returned = record.info.pop(_RETURNED, None)
+        if returned is None or time.monotonic() - returned < self._look_after:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise exc.DisconnectionError("The connection is gone.") from error
+
     def _settings(self, dialect: Dialect) -> tuple[str, ...]:
         if self.is_sqlite:
             return (
@@ -275,8 +325,44 @@ class Database:
         )
 
 
-_POSTGRESQL_NOW: Final = select(func.timezone("UTC", func.clock_timestamp()))
-_MYSQL_NOW: Final = select(func.utc_timestamp(6))
+class OwnConnection:
+    """One thread's way to a database: a connection that it keeps between its
+    transactions, where the pool would look at it before and clean it up after each.
+
+    A connection on which something failed is given back; the next transaction gets
+    another one, which the pool has looked at.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """As ``Database.begin``."""
+        if self._database.is_sqlite:
+            with self._database.begin() as connection:
+                yield connection
+            return
+        if self._connection is None:
+            self._connection = self._database.engine.connect()
+        try:
+            with self._connection.begin(), direct.streamed(self._connection):
+                yield self._connection
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+_POSTGRESQL_NOW: Final = func.timezone("UTC", func.clock_timestamp()).label("now")
+_MYSQL_NOW: Final = func.utc_timestamp(6).label("now")
+_asked = cache(select)
 
 
 def product(dialect: Dialect) -> str:
@@ -345,13 +431,45 @@ def _with_driver(url: URL) -> URL:
 
 
 def _drop_details(context: ExceptionContext) -> None:
-    # PostgreSQL shows the whole row that it refuses (SEC-08).
+    """Errors of databases show what they refuse; ours hold no values (SEC-08)."""
     cause, error = context.original_exception, context.sqlalchemy_exception
-    if error is None or not _is_psycopg(cause):
+    if error is None:
         return
-    if cause.diag.message_detail:
-        cause.args = (cause.diag.message_primary,)
-        error.args = (f"({type(cause).__name__}) {cause.diag.message_primary}",)
+    text = _without_values(cause)
+    error.args = (f"({type(cause).__name__}) {text}".rstrip(),)
+    vouch(error, error.args[0])
+    if isinstance(error, exc.DBAPIError):
+        number = [arg for arg in cause.args[:1] if isinstance(arg, int)]
+        cause.args = (*number, text)
+        vouch(cause, text)
+
+
+def _without_values(cause: BaseException) -> str:
+    """What is known to hold none of what a database, or a driver, said; else its
+    number for it."""
+    name = getattr(cause, "sqlite_errorname", None)
+    if name is not None or _is_retryable_cause(cause):
+        # SQLite names tables and columns only.
+        return _first_line(cause)
+    if _is_psycopg(cause):
+        state = cause.sqlstate or "none"
+        # Class 22 quotes data, P0 and others what anybody made up; 23 names the
+        # constraint, 28 and 3D are about the connection, 42 about the statement.
+        told = state[:2] in ("23", "28", "3D", "42", "53", "54", "57", "58")
+        return cause.diag.message_primary or "" if told else f"SQLSTATE {state}"
+    number = cause.args[0] if cause.args else None
+    if not isinstance(number, int):
+        return ""
+    return str(cause.args[1]) if number in _PLAIN_MYSQL else f"error {number}"
+
+
+def _first_line(cause: BaseException) -> str:
+    text = cause.args[-1] if cause.args else ""
+    return str(text).partition("\n")[0]
+
+
+def _returned(_connection: Any, record: Any) -> None:
+    record.info[_RETURNED] = time.monotonic()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -13,13 +13,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mistral.context import Context
-from mistral.db import bulk, definitions, maintenance, scope
-from mistral.db.definitions import Author, Place
+from mistral.db import bulk, definitions, maintenance, owned, trusts
 from mistral.db.models import event_triggers, outbox, workflows
+from mistral.db.owned import Author, Place
 from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.messages import StartWorkflow, encode
 
@@ -38,7 +37,7 @@ def workflow_of(connection: Connection, workflow_id: str, project_id: str) -> Ro
 
     :raises NotFound: there is none that the project sees.
     """
-    bulk.lock(connection, workflows, [workflow_id], [workflows.c.id])
+    bulk.lock(connection, workflows, [workflow_id], ("id",))
     row = definitions.find_workflow(connection, id=workflow_id, project_id=project_id)
     if row is None:
         raise NotFound(f"No workflow {workflow_id}.")
@@ -51,19 +50,19 @@ def create(
     """A trigger of the author's project.
 
     :param values: the columns ``name``, ``scope``, ``workflow_id``,
-        ``workflow_input``, ``workflow_params``, ``exchange``, ``topic``, ``event``.
+        ``workflow_input``, ``workflow_params``, ``exchange``, ``topic``, ``event``;
+        ``id`` and ``context`` where they are known already.
     :param most: sources that all triggers together may listen to.
     :raises Conflict: the project has one for this event and workflow.
     :raises BadRequest: it would be one source too many.
     """
-    row = {
-        **definitions.fresh(author, Place()),
-        **values,
-        "context": {**author.context.to_dict(), "request_id": None},
-    }
+    context = author.context.for_later().to_dict()
+    row = {**owned.fresh(author, Place()), "context": context, **values}
     del row["namespace"]
+    owned.check_scope(author, event_triggers, row["scope"])
     _check_room(connection, row, most)
     _write(connection, insert(event_triggers).values(row))
+    trusts.keep(connection, row["id"])
     return row
 
 
@@ -83,17 +82,20 @@ def _check_room(connection: Connection, row: Row, most: int) -> None:
     )
 
 
-def change(connection: Connection, row: Row, values: Row, now: datetime) -> Row:
+def change(connection: Connection, author: Author, row: Row, values: Row) -> Row:
     """Write what differs; nothing differs: nothing is touched.
 
+    :raises Forbidden: it is public, and the author may not make it so.
     :raises Conflict: the project has one for this event and the new workflow.
     """
+    scope = values.get("scope", row["scope"])
+    owned.check_scope(author, event_triggers, scope)
     new = {name: value for name, value in values.items() if row[name] != value}
     if not new:
         return row
     statement = update(event_triggers).where(event_triggers.c.id == row["id"])
-    _write(connection, statement.values(**new, updated_at=now))
-    return definitions.read(connection, event_triggers, row["id"])
+    _write(connection, statement.values(**new, updated_at=author.now))
+    return owned.read(connection, event_triggers, row["id"])
 
 
 def _write(connection: Connection, statement: Any) -> None:
@@ -106,21 +108,10 @@ def _write(connection: Connection, statement: Any) -> None:
         ) from None
 
 
-def identified(connection: Connection, trigger_id: str, context: Context) -> Row:
-    """:raises NotFound: there is none that the caller sees."""
-    statement = select(event_triggers).where(
-        event_triggers.c.id == trigger_id, scope.visible(event_triggers, context)
-    )
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        raise NotFound(f"No event trigger {trigger_id}.")
-    return row
-
-
-def remove(connection: Connection, row: Row, context: Context) -> None:
-    """:raises Forbidden: it belongs to another project."""
-    scope.require_owner(row, context, f"The event trigger {row['id']}")
-    connection.execute(delete(event_triggers).where(event_triggers.c.id == row["id"]))
+def remove(connection: Connection, row: Row) -> None:
+    """With the trust that its runs had."""
+    trusts.release(connection, row["id"])
+    owned.remove(connection, event_triggers, row)
 
 
 # -- What event engines ask ---------------------------------------------------

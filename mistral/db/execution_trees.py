@@ -34,6 +34,7 @@ _HEADER: Final = [
     workflow_executions.c.state_info,
     workflow_executions.c.created_at,
     workflow_executions.c.updated_at,
+    workflow_executions.c.internals,
 ]
 _TASK: Final = [
     task_executions.c.id,
@@ -58,6 +59,7 @@ _ACTION: Final = [
     action_executions.c.task_execution_id,
     action_executions.c.state,
     action_executions.c.state_info,
+    action_executions.c.item_index,
     action_executions.c.accepted,
     action_executions.c.last_heartbeat,
     action_executions.c.created_at,

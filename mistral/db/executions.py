@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Connection, select
 
 from mistral.context import Context
-from mistral.db import bulk, scope
+from mistral.db import bulk, scope, task_results
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import (
     action_executions,
@@ -47,15 +47,7 @@ EXECUTION: Final = _columns(workflow_executions, "internals", "context", "paused
 
 TASK: Final = _columns(task_executions, "internals", "in_context", "next_tasks")
 
-ACTION: Final = [
-    *_columns(action_executions, "internals"),
-    task_executions.c.name.label("task_name"),
-]
-"""Of an action execution; from ``ACTION_SOURCE`` (``task_name``, Q-60)."""
-
-ACTION_SOURCE: Final = action_executions.outerjoin(
-    task_executions, task_executions.c.id == action_executions.c.task_execution_id
-)
+ACTION: Final = _columns(action_executions, "internals")
 
 _COMMON: Final = {
     "id": Kind.ID,
@@ -78,10 +70,10 @@ EXECUTIONS: Final = Listing(
     filters={
         **_COMMON,
         "description": Kind.TEXT,
-        "workflow_id": Kind.ID,
-        "task_execution_id": Kind.ID,
-        "root_execution_id": Kind.ID,
-        "project_id": Kind.ID,
+        "workflow_id": Kind.UUID,
+        "task_execution_id": Kind.UUID,
+        "root_execution_id": Kind.RUN,
+        "project_id": Kind.PROJECT,
         "params": Kind.JSON,
         "input": Kind.JSON,
         "output": Kind.JSON,
@@ -106,12 +98,14 @@ TASKS: Final = Listing(
         **_COMMON,
         "name": Kind.TEXT,
         "type": Kind.TEXT,
-        "workflow_id": Kind.ID,
-        "workflow_execution_id": Kind.ID,
+        "workflow_id": Kind.UUID,
+        "workflow_execution_id": Kind.RUN,
         "published": Kind.JSON,
         "processed": Kind.BOOL,
+        "result": Kind.RESULT,
     },
     columns=_by_name(TASK),
+    computed={"result": task_results.matches},
 )
 
 TASKS_OF_EXECUTION: Final = Listing(
@@ -122,36 +116,32 @@ TASKS_OF_EXECUTION: Final = Listing(
         if name != "workflow_execution_id"
     },
     columns=TASKS.columns,
+    computed=TASKS.computed,
 )
 
 ACTIONS: Final = Listing(
-    ACTION_SOURCE,
+    action_executions,
     filters={
         **_COMMON,
         "name": Kind.TEXT,
         "task_name": Kind.TEXT,
-        "task_execution_id": Kind.ID,
+        "task_execution_id": Kind.UUID,
         "description": Kind.TEXT,
         "input": Kind.JSON,
         "output": Kind.JSON,
         "accepted": Kind.BOOL,
     },
-    columns={
-        **_by_name(ACTION[:-1]),
-        "task_name": task_executions.c.name,
-    },
-    optional=("task_name",),
+    columns=_by_name(ACTION),
 )
 
 ACTIONS_OF_TASK: Final = Listing(
-    ACTION_SOURCE,
+    action_executions,
     filters={
         name: kind
         for name, kind in ACTIONS.filters.items()
         if name != "task_execution_id"
     },
     columns=ACTIONS.columns,
-    optional=("task_name",),
 )
 
 
@@ -230,13 +220,8 @@ def action(connection: Connection, context: Context, action_id: str) -> Row:
 
     :raises NotFound: unknown, or of another project.
     """
-    query = (
-        select(*ACTION)
-        .select_from(ACTION_SOURCE)
-        .where(
-            action_executions.c.id == action_id,
-            scope.visible(action_executions, context),
-        )
+    query = select(*ACTION).where(
+        action_executions.c.id == action_id, scope.visible(action_executions, context)
     )
     row = connection.execute(query).mappings().one_or_none()
     if row is None:

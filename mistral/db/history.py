@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.engine import RowMapping
 
 from mistral.db import bulk
 from mistral.db.models import history
@@ -23,7 +22,7 @@ def append(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def page(
     connection: Connection, run_id: str, after_seq: int, limit: int
-) -> list[RowMapping]:
+) -> list[bulk.Row]:
     """At most ``limit`` rows of a run behind ``after_seq``, in order.
 
     :param after_seq: ``seq`` of the last row seen; -1 for the first page.

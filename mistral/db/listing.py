@@ -8,54 +8,47 @@ Each list *declares* what may be asked of it::
     )
     rows = WORKFLOWS.page(connection, query, scope.visible(workflows, context))
 
-Pages continue after the values of the marker's row (keyset), so that a page
-costs the same wherever it is. Null sorts before every value.
+Pages continue after the values of the marker's row (``keyset.py``).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from itertools import takewhile
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Table,
     Text,
     and_,
     false,
-    func,
-    literal,
     not_,
     or_,
     select,
-    true,
-    tuple_,
     type_coerce,
 )
 
+from mistral.db import tags
 from mistral.db.columns import Json
+from mistral.db.keyset import Key, Pages
 from mistral.errors import BadRequest, NotFound
 
 Row = Mapping[str, Any]
 
-OPERATORS: Final = frozenset(
-    {"eq", "neq", "gt", "gte", "lt", "lte", "in", "nin", "has"}
-)
-
-
 MOST: Final = 2**31 - 1
 """Largest number that a column of whole numbers takes."""
 
-_NO_INCREMENTAL_SORT: Final = frozenset({"mysql", "mariadb", "sqlite"})
-_NO_RANGE_OF_ROWS: Final = frozenset({"mysql", "mariadb"})
+
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Kind(Enum):
@@ -69,6 +62,32 @@ class Kind(Enum):
     COUNT = auto()
     DATE = auto()
     TAGS = auto()
+    # The id of a project, or of an execution: any text may be one.
+    PROJECT = auto()
+    RUN = auto()
+    RESULT = auto()
+
+
+_ORDER: Final = ("eq", "neq", "gt", "gte", "lt", "lte")
+_SETS: Final = ("in", "nin")
+
+OPERATORS_OF: Final[Mapping[Kind, tuple[str, ...]]] = {
+    Kind.TEXT: (*_ORDER, *_SETS, "has"),
+    # Equality and sets only (Q-20).
+    Kind.ID: ("eq", "neq", *_SETS),
+    Kind.UUID: ("eq", "neq", *_SETS),
+    Kind.JSON: ("eq", "neq"),
+    Kind.BOOL: ("eq", "neq"),
+    Kind.COUNT: ("eq", "neq"),
+    Kind.DATE: (*_ORDER, *_SETS),
+    Kind.TAGS: ("eq", "neq", *_SETS, "has"),
+    Kind.PROJECT: ("eq", "neq", *_SETS),
+    Kind.RUN: ("eq", "neq", *_SETS),
+    Kind.RESULT: ("eq", "neq", *_SETS, "has"),
+}
+"""What a filter of each kind knows."""
+
+OPERATORS: Final = frozenset(chain.from_iterable(OPERATORS_OF.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,26 +128,25 @@ class Query:
 class Listing:
     """A list of rows.
 
-    :param source: a table, or a join that has its columns.
+    :param table: what is listed.
     :param filters: kinds of the columns that may be filtered by.
     :param columns: by name; default: those of the table.
-    :param optional: columns that an outer join may leave empty, although they
-        are never null in their own table.
+    :param computed: what compares filters that no column stands for.
     """
 
     def __init__(
         self,
-        source: Table | FromClause,
+        table: Table,
         filters: Mapping[str, Kind],
         columns: Mapping[str, ColumnElement[Any]] | None = None,
-        optional: Collection[str] = (),
+        computed: Mapping[str, Callable[[Condition], ColumnElement[bool]]] = NOTHING,
     ) -> None:
-        self.source = source
+        self.table = table
         self.filters = filters
+        self.computed = computed
         self.columns: Mapping[str, Any] = (
-            dict(source.columns) if columns is None else columns
+            dict(table.columns) if columns is None else columns
         )
-        self._optional = frozenset(optional)
 
     def page(
         self,
@@ -152,21 +170,32 @@ class Listing:
         asked = [*where]
         asked += [self._compare(condition) for condition in query.conditions]
         asked += [self.columns[name].is_(None) for name in query.nulls]
+        keys = [self._key(name, ascending) for name, ascending in query.sort]
+        marked = None
         if query.marker is not None:
-            marked = self._marked(connection, query, where)
-            asked.append(self._after(query.sort, marked))
-            asked.append(self._from(query.sort, marked, connection.dialect.name))
-        statement = select(*wanted).select_from(self.source).where(*asked)
+            marked = self._marked(connection, query.marker, keys, where)
         dialect = connection.dialect.name
-        if query.limit is not None:
-            if dialect in _NO_INCREMENTAL_SORT and self._is_finer(query.sort):
-                statement = statement.where(self._window(query, asked))
-            statement = statement.limit(query.limit)
-        for name, ascending in query.sort:
-            statement = statement.order_by(self._order(name, ascending, dialect))
-        return list(connection.execute(statement).mappings())
+        pages = Pages(self.table, wanted, asked, keys, query.limit, dialect)
+        return list(connection.execute(pages.after(marked)).mappings())
+
+    def condition(self, name: str, text: str) -> Condition:
+        """What a filter of this list was given.
+
+        :raises BadRequest: the filter does not know the operator.
+        """
+        condition = Condition.read(name, text)
+        self._check(condition)
+        return condition
+
+    def _check(self, condition: Condition) -> None:
+        name, operator = condition.name, condition.operator
+        if operator not in OPERATORS_OF[self.filters[name]]:
+            raise BadRequest(f"The filter '{name}' does not know '{operator}:'.")
 
     def _compare(self, condition: Condition) -> ColumnElement[bool]:
+        self._check(condition)
+        if condition.name in self.computed:
+            return self.computed[condition.name](condition)
         column = self.columns[condition.name]
         kind = self.filters[condition.name]
         return _COMPARE[kind](column, condition)
@@ -174,130 +203,40 @@ class Listing:
     def _marked(
         self,
         connection: Connection,
-        query: Query,
+        marker: str,
+        keys: Sequence[Key],
         where: Sequence[ColumnElement[bool]],
     ) -> Row:
-        keys = [self._key(name).label(name) for name, _ in query.sort]
-        statement = select(*keys).select_from(self.source)
-        statement = statement.where(self.columns["id"] == query.marker, *where)
+        statement = select(*(key.column.label(key.name) for key in keys))
+        statement = statement.where(self.columns["id"] == marker, *where)
         row = connection.execute(statement).mappings().first()
         if row is None:
-            raise NotFound(f"The marker {query.marker} was not found.")
+            raise NotFound(f"The marker {marker} was not found.")
         return row
 
     def nullable(self, name: str) -> bool:
         """Whether some row may have no value there."""
-        if name in self._optional:
-            return True
         return bool(getattr(self.columns[name], "nullable", True))
 
-    def _key(self, name: str) -> Any:
-        """What is sorted by: of a document its text, as it is stored."""
+    def _key(self, name: str, ascending: bool) -> Key:
         column = self.columns[name]
-        return type_coerce(column, Text) if isinstance(column.type, Json) else column
-
-    def _order(self, name: str, ascending: bool, dialect: str) -> ColumnElement[Any]:
-        column = self._key(name)
-        key = column.asc() if ascending else column.desc()
-        if dialect == "postgresql" and self.nullable(name):
-            # The others sort null below all values by themselves.
-            key = key.nulls_first() if ascending else key.nulls_last()
-        return key  # type: ignore[no-any-return]
-
-    def _is_finer(self, sort: Sequence[tuple[str, bool]]) -> bool:
-        """Whether no index of ours has this order, though one has its beginning."""
-        first, ascending = sort[0]
-        mixed = len(sort) > 2 or any(up != ascending for _, up in sort)
-        return mixed and not self.nullable(first)
-
-    def _window(
-        self, query: Query, asked: Sequence[ColumnElement[bool]]
-    ) -> ColumnElement[bool]:
-        """What the first sort key of a page can be: without it a database that
-        knows no incremental sort would sort all rows for one page."""
-        name, ascending = query.sort[0]
-        column = self._key(name)
-        order = column.asc() if ascending else column.desc()
-        first = (
-            select(column.label("key"))
-            .select_from(self.source)
-            .where(*asked)
-            .order_by(order)
-            .limit(query.limit)
-            .subquery("page")
+        leads = any(
+            index.columns[0] is column
+            for index in self.table.indexes
+            if not index.info.get("only")
         )
-        if ascending:
-            last = select(func.max(first.c.key)).scalar_subquery()
-            return column <= last  # type: ignore[no-any-return]
-        last = select(func.min(first.c.key)).scalar_subquery()
-        return column >= last  # type: ignore[no-any-return]
-
-    def _after(
-        self, sort: Sequence[tuple[str, bool]], marked: Row
-    ) -> ColumnElement[bool]:
-        ways: list[ColumnElement[bool]] = []
-        same: list[ColumnElement[bool]] = []
-        for name, ascending in sort:
-            column, value = self._key(name), self._bind(name, marked)
-            ways.append(
-                and_(*same, _beyond(column, value, ascending, self.nullable(name)))
-            )
-            same.append(column.is_(None) if value is None else column == value)
-        return or_(*ways)
-
-    def _from(
-        self, sort: Sequence[tuple[str, bool]], marked: Row, dialect: str
-    ) -> ColumnElement[bool]:
-        """What ``_after`` implies in a form that an index scan can start with."""
-        _, ascending = sort[0]
-        ordered = list(
-            takewhile(
-                lambda key: (
-                    key[1] is ascending
-                    and not self.nullable(key[0])
-                    and marked[key[0]] is not None
-                ),
-                sort,
-            )
-        )
-        if dialect in _NO_RANGE_OF_ROWS:
-            ordered = ordered[:1]
-        if not ordered:
-            return true()
-        columns = tuple_(*(self._key(name) for name, _ in ordered))
-        values = tuple_(*(self._bind(name, marked) for name, _ in ordered))
-        if len(ordered) == 1:
-            columns, values = self._key(sort[0][0]), self._bind(sort[0][0], marked)
-        return columns >= values if ascending else columns <= values  # type: ignore[no-any-return]
-
-    def _bind(self, name: str, marked: Row) -> Any:
-        """A value of the marker's row; SQLAlchemy would order no plain booleans."""
-        value = marked[name]
-        return None if value is None else literal(value, self._key(name).type)
-
-
-def _beyond(
-    column: Any, value: Any, ascending: bool, nullable: bool
-) -> ColumnElement[bool]:
-    """Sorted strictly after a value, null before all values."""
-    if value is None:
-        return column.is_not(None) if ascending else false()
-    if ascending:
-        return column > value  # type: ignore[no-any-return]
-    return or_(column < value, column.is_(None)) if nullable else column < value
+        if isinstance(column.type, Json):
+            # of a document its text, as it is stored
+            column = type_coerce(column, Text)
+        return Key(name, column, ascending, self.nullable(name), leads)
 
 
 # -- Filters by kind ----------------------------------------------------------
 
 
-def _items(text: str) -> list[str]:
+def items_of(text: str) -> list[str]:
+    """A comma list."""
     return [item for item in (part.strip() for part in text.split(",")) if item]
-
-
-def _refuse(condition: Condition) -> BadRequest:
-    return BadRequest(
-        f"The filter '{condition.name}' does not know '{condition.operator}:'."
-    )
 
 
 def _by_order(column: Any, condition: Condition, value: Any) -> ColumnElement[bool]:
@@ -309,28 +248,23 @@ def _by_order(column: Any, condition: Condition, value: Any) -> ColumnElement[bo
         "lt": column < value,
         "lte": column <= value,
     }
-    if condition.operator not in found:
-        raise _refuse(condition)
     return found[condition.operator]
+
+
+def has(column: Any, part: str) -> ColumnElement[bool]:
+    """``%`` and ``_`` are wildcards; nothing escapes them."""
+    value = part.replace("/", "//")
+    return column.like(f"%{value}%", escape="/")  # type: ignore[no-any-return]
 
 
 def _text(column: Any, condition: Condition) -> ColumnElement[bool]:
     if condition.operator == "in":
-        return column.in_(_items(condition.value))  # type: ignore[no-any-return]
+        return column.in_(items_of(condition.value))  # type: ignore[no-any-return]
     if condition.operator == "nin":
-        return column.not_in(_items(condition.value))  # type: ignore[no-any-return]
+        return column.not_in(items_of(condition.value))  # type: ignore[no-any-return]
     if condition.operator == "has":
-        # ``%`` and ``_`` are wildcards; nothing escapes them.
-        value = condition.value.replace("/", "//")
-        return column.like(f"%{value}%", escape="/")  # type: ignore[no-any-return]
+        return has(column, condition.value)
     return _by_order(column, condition, condition.value)
-
-
-def _id(column: Any, condition: Condition) -> ColumnElement[bool]:
-    """Equality and sets only (Q-20); any text, as projects are no UUIDs."""
-    if condition.operator not in ("eq", "neq", "in", "nin"):
-        raise _refuse(condition)
-    return _text(column, condition)
 
 
 def _uuid(column: Any, condition: Condition) -> ColumnElement[bool]:
@@ -340,12 +274,21 @@ def _uuid(column: Any, condition: Condition) -> ColumnElement[bool]:
         message = f"The filter '{condition.name}' needs a UUID."
         raise BadRequest(message) from None
     text = ",".join(values)
-    return _id(column, Condition(condition.name, condition.operator, text))
+    return _text(column, Condition(condition.name, condition.operator, text))
+
+
+def _run(column: Any, condition: Condition) -> ColumnElement[bool]:
+    """An id as it is written, and as a UUID is kept."""
+    values = items_of(condition.value)
+    for item in tuple(values):
+        with suppress(ValueError):
+            values.append(str(UUID(item)))
+    if condition.operator in ("eq", "in"):
+        return column.in_(values)  # type: ignore[no-any-return]
+    return column.not_in(values)  # type: ignore[no-any-return]
 
 
 def _json(column: Any, condition: Condition) -> ColumnElement[bool]:
-    if condition.operator not in ("eq", "neq"):
-        raise _refuse(condition)
     try:
         value = json.loads(condition.value)
     except (ValueError, RecursionError):
@@ -356,8 +299,6 @@ def _json(column: Any, condition: Condition) -> ColumnElement[bool]:
 
 
 def _bool(column: Any, condition: Condition) -> ColumnElement[bool]:
-    if condition.operator not in ("eq", "neq"):
-        raise _refuse(condition)
     words = {"true": True, "1": True, "yes": True, "on": True}
     words |= {"false": False, "0": False, "no": False, "off": False, "": False}
     value = words.get(condition.value.lower())
@@ -368,8 +309,6 @@ def _bool(column: Any, condition: Condition) -> ColumnElement[bool]:
 
 def _count(column: Any, condition: Condition) -> ColumnElement[bool]:
     """Equality only, of a number from 1 on."""
-    if condition.operator not in ("eq", "neq"):
-        raise _refuse(condition)
     digits = condition.value.strip()
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= MOST):
         raise BadRequest(
@@ -399,7 +338,7 @@ def _moment(text: str, name: str) -> tuple[datetime, timedelta]:
 def _date(column: Any, condition: Condition) -> ColumnElement[bool]:
     operator, name = condition.operator, condition.name
     if operator in ("in", "nin"):
-        spans = [_moment(item, name) for item in _items(condition.value)]
+        spans = [_moment(item, name) for item in items_of(condition.value)]
         within = [and_(column >= at, column < at + span) for at, span in spans]
         inside = or_(false(), *within)
         return inside if operator == "in" else not_(inside)
@@ -413,42 +352,29 @@ def _date(column: Any, condition: Condition) -> ColumnElement[bool]:
         "lt": column < start,
         "lte": column < end,
     }
-    if operator not in found:
-        raise _refuse(condition)
     return found[operator]
 
 
 def _tags(column: Any, condition: Condition) -> ColumnElement[bool]:
     """``eq`` and no operator: all of them; ``in``: any of them (Q-21)."""
-    text = type_coerce(column, Text)
     if condition.operator == "has":
         inner = json.dumps(condition.value, ensure_ascii=False)[1:-1]
-        return _contains(text, inner)
-    carried = [_carries(text, tag) for tag in _items(condition.value)]
+        return tags.contains(type_coerce(column, Text), inner)
+    carried = [tags.carries(column, tag) for tag in items_of(condition.value)]
     found: dict[str, Callable[[], ColumnElement[bool]]] = {
         "eq": lambda: and_(*carried) if carried else not_(false()),
         "neq": lambda: not_(and_(*carried)) if carried else false(),
         "in": lambda: or_(false(), *carried),
         "nin": lambda: not_(or_(false(), *carried)),
     }
-    if condition.operator not in found:
-        raise _refuse(condition)
     return found[condition.operator]()
-
-
-def _contains(text: Any, part: str) -> ColumnElement[bool]:
-    # LIKE ignores case on SQLite; this does not on any database.
-    return func.replace(text, part, "") != text
-
-
-def _carries(text: Any, tag: str) -> ColumnElement[bool]:
-    quoted = json.dumps(tag, ensure_ascii=False)
-    return or_(*(_contains(text, f"{a}{quoted}{b}") for a in "[," for b in ",]"))
 
 
 _COMPARE: Final[Mapping[Kind, Callable[[Any, Condition], ColumnElement[bool]]]] = {
     Kind.TEXT: _text,
-    Kind.ID: _id,
+    Kind.ID: _text,
+    Kind.PROJECT: _text,
+    Kind.RUN: _run,
     Kind.UUID: _uuid,
     Kind.JSON: _json,
     Kind.BOOL: _bool,

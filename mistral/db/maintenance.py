@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
 
+from mistral.db import direct
+from mistral.db.database import Database
 from mistral.db.models import (
     action_executions,
     maintenance,
@@ -47,7 +50,21 @@ def status(connection: Connection) -> Status:
 
 def share(connection: Connection) -> Status:
     """It stays what it is until this transaction ends."""
-    return Status(connection.execute(_SHARED).scalar_one())
+    (row,) = direct.fetch(connection, _SHARED, {})
+    return Status(row["status"])
+
+
+def to_share(database: Database) -> list[direct.Question]:
+    """What :func:`share` asks, for ``direct.fetch_together``; the row has ``now``,
+    too, where the server has a clock."""
+    return [(_shared_now(database.server_now), {})]
+
+
+@cache
+def _shared_now(now: ColumnElement[datetime] | None) -> Select[Any]:
+    columns = [maintenance.c.status] if now is None else [maintenance.c.status, now]
+    statement = select(*columns).where(maintenance.c.id == ROW)
+    return statement.with_for_update(read=True)
 
 
 def shown(found: Status) -> str:

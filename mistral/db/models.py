@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from mistral.db import tags
 from mistral.db.columns import Id, Json, LongText, Name, Utc
 
 metadata: Final = MetaData(
@@ -52,35 +53,68 @@ def _stamps() -> tuple[Column[Any], Column[Any]]:
     return Column("created_at", Utc, nullable=False), Column("updated_at", Utc)
 
 
+def _below(table: str, **more: Any) -> Column[Any]:
+    """The row that this one belongs to, and goes with."""
+    name = f"{table.removesuffix('s')}_id"
+    return Column(name, Id, ForeignKey(f"{table}.id", ondelete="CASCADE"), **more)
+
+
+def _owned(table: str, *own: Any) -> Table:
+    """What a project has made itself, listed by age."""
+    return Table(
+        table,
+        metadata,
+        Column("id", Id, primary_key=True),
+        Column("project_id", String(80), nullable=False),
+        Column("scope", String(10), nullable=False, default="private"),
+        *own,
+        *_stamps(),
+        Index(None, "project_id", "created_at", "id"),
+        **_OPTIONS,
+    )
+
+
+def _definition(table: str, *own: Any) -> Table:
+    """What a project has uploaded under a name, of which it has one in a namespace."""
+    return _owned(
+        table,
+        Column("name", Name, nullable=False),
+        Column("namespace", Name, nullable=False, default=""),
+        *own,
+        UniqueConstraint("name", "namespace", "project_id"),
+    )
+
+
+def _orders(name: str) -> list[Index]:
+    """Of executions of every kind: indexes for the orders of their lists, and for
+    those that are in a state.
+
+    :param name: column of the name that is shown.
+    """
+    return [
+        Index(None, "state", "created_at"),
+        Index(None, "project_id", "created_at", "id"),
+        Index(None, "created_at", "id"),
+        Index(None, "updated_at", "id"),
+        Index(None, name, "id"),
+    ]
+
+
 # -- What users define --------------------------------------------------------
 
-workbooks = Table(
+workbooks = _definition(
     "workbooks",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
-    Column("name", Name, nullable=False),
-    Column("namespace", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("tags", Json),
     Column("definition", LongText, nullable=False),
     Column("spec", Json, nullable=False),
     Column("checksum", String(32), nullable=False),
-    *_stamps(),
-    UniqueConstraint("name", "namespace", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
-    **_OPTIONS,
 )
 
-workflows = Table(
+workflows = _definition(
     "workflows",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
-    Column("name", Name, nullable=False),
-    Column("namespace", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("tags", Json),
+    # Declaration as the API shows it: ``x, y="5"``.
+    Column("input", LongText),
     Column("definition", LongText, nullable=False),
     # The normalised form of spec/language.md § 29.3.
     Column("spec", Json, nullable=False),
@@ -90,21 +124,11 @@ workflows = Table(
     # Name of the workbook that it came from, or null.
     Column("workbook_name", Name),
     Column("is_system", Boolean, nullable=False, default=False),
-    *_stamps(),
-    UniqueConstraint("name", "namespace", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
-    **_OPTIONS,
 )
 
 # Ad-hoc actions; Python actions come from plug-ins and have no rows.
-actions = Table(
+actions = _definition(
     "actions",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
-    Column("name", Name, nullable=False),
-    Column("namespace", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("description", LongText),
     Column("tags", Json),
     # Declaration as the API shows it: ``a, b=1``.
@@ -113,43 +137,24 @@ actions = Table(
     Column("spec", Json, nullable=False),
     Column("workbook_name", Name),
     Column("is_system", Boolean, nullable=False, default=False),
-    *_stamps(),
-    UniqueConstraint("name", "namespace", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
-    **_OPTIONS,
 )
 
 # Source texts of dynamic actions. No engine or API ever runs one: what a class
 # takes was read from the text when it was uploaded.
-code_sources = Table(
+code_sources = _definition(
     "code_sources",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
-    Column("name", Name, nullable=False),
-    Column("namespace", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("content", LongText, nullable=False),
     # Raised by each upload.
     Column("version", Integer, nullable=False, default=1),
     # Class name → what it takes (``actions.signatures``).
     Column("classes", Json, nullable=False),
-    *_stamps(),
-    UniqueConstraint("name", "namespace", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
-    **_OPTIONS,
 )
 
 # What executors fetch: a call keeps the version that it was offered with.
 code_source_versions = Table(
     "code_source_versions",
     metadata,
-    Column(
-        "code_source_id",
-        Id,
-        ForeignKey("code_sources.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    _below("code_sources", primary_key=True),
     Column("version", Integer, primary_key=True),
     # SHA-256 of the content.
     Column("checksum", String(64), nullable=False),
@@ -157,43 +162,22 @@ code_source_versions = Table(
     **_OPTIONS,
 )
 
-dynamic_actions = Table(
+dynamic_actions = _definition(
     "dynamic_actions",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
-    Column("name", Name, nullable=False),
-    Column("namespace", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
-    Column(
-        "code_source_id",
-        Id,
-        ForeignKey("code_sources.id", ondelete="CASCADE"),
-        nullable=False,
-    ),
+    _below("code_sources", nullable=False),
     # Sources are never renamed.
     Column("code_source_name", Name, nullable=False),
     Column("class_name", Name, nullable=False),
-    *_stamps(),
-    UniqueConstraint("name", "namespace", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
     Index(None, "code_source_id"),
-    **_OPTIONS,
 )
 
-environments = Table(
+environments = _owned(
     "environments",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
     Column("name", Name, nullable=False),
     Column("description", LongText),
-    Column("variables", Json, nullable=False),
-    Column("scope", String(10), nullable=False, default="private"),
-    *_stamps(),
+    # Null where none were sent.
+    Column("variables", Json),
     UniqueConstraint("name", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
-    **_OPTIONS,
 )
 
 members = Table(
@@ -215,13 +199,9 @@ members = Table(
 
 # A trigger is its own header: whoever fires or removes it locks its row. Its next
 # firing is an outbox row ``CronDue`` whose ``run_id`` is the trigger's id.
-cron_triggers = Table(
+cron_triggers = _owned(
     "cron_triggers",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
     Column("name", String(200), nullable=False),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
     Column("workflow_name", Name, nullable=False),
     Column("workflow_namespace", Name, nullable=False, default=""),
@@ -236,22 +216,15 @@ cron_triggers = Table(
     Column("context", Json, nullable=False),
     # What makes two of a project the same; null where there may be several.
     Column("digest", String(64)),
-    *_stamps(),
     UniqueConstraint("name", "project_id"),
     UniqueConstraint("digest", "project_id"),
-    Index(None, "project_id", "created_at", "id"),
     Index(None, "workflow_id"),
-    **_OPTIONS,
 )
 
 # What starts a workflow when another service tells of an event.
-event_triggers = Table(
+event_triggers = _owned(
     "event_triggers",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("project_id", String(80), nullable=False),
     Column("name", Name, nullable=False, default=""),
-    Column("scope", String(10), nullable=False, default="private"),
     Column("workflow_id", Id, ForeignKey("workflows.id"), nullable=False),
     Column("workflow_input", Json, nullable=False),
     Column("workflow_params", Json, nullable=False),
@@ -260,7 +233,6 @@ event_triggers = Table(
     Column("event", String(80), nullable=False),
     # Who made it: the identity of what it starts.
     Column("context", Json, nullable=False),
-    *_stamps(),
     UniqueConstraint(
         "exchange",
         "topic",
@@ -269,8 +241,24 @@ event_triggers = Table(
         "project_id",
         name="uq_event_triggers_source",
     ),
-    Index(None, "project_id", "created_at", "id"),
     Index(None, "workflow_id"),
+)
+
+# What the service was given to act in the name of who made a trigger.
+trusts = Table(
+    "trusts",
+    metadata,
+    # The trigger's.
+    Column("id", Id, primary_key=True),
+    Column("project_id", String(80), nullable=False),
+    # The identity service's id of it.
+    Column("sealed", LongText, nullable=False),
+    # When to look whether it can end; null: the trigger needs it.
+    Column("due_at", Utc),
+    # The run by which a trigger was used up: it still needs the trust.
+    Column("last_run_id", Id),
+    Column("created_at", Utc, nullable=False),
+    Index(None, "due_at"),
     **_OPTIONS,
 )
 
@@ -318,14 +306,13 @@ workflow_executions = Table(
     Column("version", BigInteger, nullable=False, default=0),
     Column("internals", Json, nullable=False),
     *_stamps(),
-    Index(None, "project_id", "created_at", "id"),
-    Index(None, "created_at", "id"),
     Index(None, "task_execution_id"),
     Index(None, "root_execution_id"),
-    Index(None, "state", "created_at"),
     Index(None, "workflow_id", "state"),
     Index(None, "workflow_name", "created_at", "id"),
     Index(None, "paused_by", "created_at"),
+    *_orders("workflow_name"),
+    tags.index("workflow_executions"),
     **_OPTIONS,
 )
 
@@ -333,12 +320,7 @@ task_executions = Table(
     "task_executions",
     metadata,
     Column("id", Id, primary_key=True),
-    Column(
-        "workflow_execution_id",
-        Id,
-        ForeignKey("workflow_executions.id", ondelete="CASCADE"),
-        nullable=False,
-    ),
+    _below("workflow_executions", nullable=False),
     # Order of creation within the run.
     Column("seq", Integer, nullable=False),
     Column("project_id", String(80), nullable=False),
@@ -370,9 +352,8 @@ task_executions = Table(
     Index(None, "workflow_execution_id", "name", "seq"),
     Index(None, "workflow_execution_id", "state"),
     Index(None, "workflow_execution_id", "processed"),
-    Index(None, "state", "created_at"),
-    Index(None, "project_id", "created_at", "id"),
-    Index(None, "created_at", "id"),
+    *_orders("name"),
+    tags.index("task_executions"),
     **_OPTIONS,
 )
 
@@ -381,14 +362,12 @@ action_executions = Table(
     metadata,
     Column("id", Id, primary_key=True),
     # Null for a stand-alone run, which is its own header.
-    Column(
-        "task_execution_id",
-        Id,
-        ForeignKey("task_executions.id", ondelete="CASCADE"),
-    ),
+    _below("task_executions"),
     Column("workflow_execution_id", Id),
     Column("project_id", String(80), nullable=False),
     Column("name", Name, nullable=False),
+    # Of the task, which is never renamed; lists need no join for it.
+    Column("task_name", Name),
     Column("workflow_name", Name),
     Column("workflow_namespace", Name, nullable=False, default=""),
     Column("description", LongText),
@@ -414,9 +393,8 @@ action_executions = Table(
     Index(None, "task_execution_id", "item_index"),
     Index(None, "workflow_execution_id"),
     Index(None, "executor_id", "state"),
-    Index(None, "state", "created_at"),
-    Index(None, "project_id", "created_at", "id"),
-    Index(None, "created_at", "id"),
+    *_orders("name"),
+    tags.index("action_executions"),
     **_OPTIONS,
 )
 
@@ -444,12 +422,7 @@ join_arrivals = Table(
 documents = Table(
     "documents",
     metadata,
-    Column(
-        "workflow_execution_id",
-        Id,
-        ForeignKey("workflow_executions.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    _below("workflow_executions", primary_key=True),
     Column("id", Id, primary_key=True),
     Column("body", Json, nullable=False),
     **_OPTIONS,

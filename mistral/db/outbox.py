@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, or_, select, update
-from sqlalchemy.engine import RowMapping
 
 from mistral.db import bulk
 from mistral.db.models import outbox
 
 OFFER: Final = "CallAction"
 NOTICE: Final = "Notify"
+TIMER: Final = "Woke"
 
 _FIRST_DELAY: Final = 30.0
 _LONGEST_DELAY: Final = 600.0
@@ -38,7 +38,7 @@ def claim_due(
     *,
     ahead: float = 0.0,
     passed_over: Collection[str] = (),
-) -> list[RowMapping]:
+) -> list[bulk.Row]:
     """Take a lease on rows that are due and that nobody holds, oldest first.
 
     :param now: by the database's clock.
@@ -72,7 +72,7 @@ def lock(connection: Connection, ids: Collection[str]) -> set[str]:
     Comes after the locks of the headers. A row that is gone was consumed by
     another turn: its event is dropped.
     """
-    return {row["id"] for row in bulk.lock(connection, outbox, ids, [outbox.c.id])}
+    return {row["id"] for row in bulk.lock(connection, outbox, ids, ("id",))}
 
 
 def remove(connection: Connection, ids: Collection[str]) -> int:
@@ -85,8 +85,8 @@ def resend_later(
 ) -> None:
     """Note that offers were sent: the next time is in 30 s, then 60 s, … 10 min.
 
-    Gives the lease back. Rows that are gone (claimed meanwhile) or that a turn
-    is just consuming stay as they are.
+    Gives the lease back; ``lease_owner`` still says who has sent them. Rows that are
+    gone (claimed meanwhile) or that a turn is just consuming stay as they are.
 
     :param rows: with ``id`` and ``attempts`` as they were read.
     """
@@ -94,7 +94,7 @@ def resend_later(
         connection,
         outbox,
         [row["id"] for row in rows],
-        [outbox.c.id, outbox.c.attempts],
+        ("id", "attempts"),
         skip_locked=True,
     )
     bulk.update_many(
@@ -105,7 +105,6 @@ def resend_later(
                 "id": row["id"],
                 "due_at": now + timedelta(seconds=_delay(row["attempts"])),
                 "attempts": row["attempts"] + 1,
-                "lease_owner": None,
                 "lease_until": None,
             }
             for row in free
@@ -113,12 +112,31 @@ def resend_later(
     )
 
 
-def offers_of(connection: Connection, action_ids: Collection[str]) -> list[RowMapping]:
-    """The offers of these actions. Locking them is left to :func:`lock`: their
-    headers are locked already."""
-    return bulk.fetch(
-        connection, outbox, outbox.c.action_id, action_ids, outbox.c.kind == OFFER
+def resend_now(connection: Connection, owner: str, now: datetime) -> int:
+    """Make due what a process has to offer: what it has sent may be lost, and what it
+    could not send need not wait for the end of a lease. Answers how many these are.
+    """
+    mine = select(outbox.c.id).where(
+        outbox.c.lease_owner == owner, outbox.c.kind == OFFER
     )
+    ids = list(connection.scalars(mine))
+    free = bulk.lock(connection, outbox, ids, ("id",), skip_locked=True)
+    changes = [{"id": row["id"], "due_at": now, "lease_until": None} for row in free]
+    return bulk.update_many(connection, outbox, changes)
+
+
+def remove_offers(connection: Connection, action_ids: Collection[str]) -> int:
+    """Remove the offers of these actions; answers how many there were.
+
+    Their headers are locked. Whoever else touches such rows passes locked ones
+    over and waits for nobody, so these need no order of their own.
+    """
+    return bulk.delete_of_kind(connection, outbox, "action_id", action_ids, OFFER)
+
+
+def remove_timers(connection: Connection, run_ids: Collection[str]) -> int:
+    """Remove the timers of these runs; as ``remove_offers``."""
+    return bulk.delete_of_kind(connection, outbox, "run_id", run_ids, TIMER)
 
 
 def of_header(connection: Connection, header_id: str) -> list[str]:

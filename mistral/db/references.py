@@ -26,7 +26,7 @@ def require_unused(connection: Connection, workflow: Mapping[str, Any]) -> None:
     :raises BadRequest: triggers of any project refer to it.
     """
     # whoever makes one now is waited for
-    bulk.lock(connection, workflows, [workflow["id"]], [workflows.c.id])
+    bulk.lock(connection, workflows, [workflow["id"]], ("id",))
     for kind, table in _KINDS:
         found = select(table.c.id).where(table.c.workflow_id == workflow["id"])
         ids = list(connection.scalars(found.order_by(table.c.id).limit(NAMED)))

@@ -17,7 +17,7 @@ from mistral.errors import Unavailable
 
 def find(connection: Connection, request_ids: Collection[str]) -> dict[str, Any]:
     """The answers that are stored, by request id."""
-    found = bulk.fetch(connection, handled, handled.c.request_id, request_ids)
+    found = bulk.fetch(connection, handled, "request_id", request_ids)
     return {row["request_id"]: row["answer"] for row in found}
 
 

@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.engine import RowMapping
 
 from mistral.db import bulk
-from mistral.db.bulk import delete_ids, fetch, insert_many, insert_missing, update_many
+from mistral.db.bulk import (
+    delete_ids,
+    fetch,
+    insert_many,
+    insert_missing,
+    to_fetch,
+    to_lock,
+    update_many,
+)
 from mistral.db.models import workflow_executions
 
 __all__ = [
@@ -22,6 +29,8 @@ __all__ = [
     "insert_many",
     "insert_missing",
     "lock_headers",
+    "to_fetch",
+    "to_lock",
     "update_many",
 ]
 
@@ -32,7 +41,7 @@ def lock_headers(
     *,
     skip_locked: bool,
     table: Table = workflow_executions,
-) -> dict[str, RowMapping]:
+) -> dict[str, bulk.Row]:
     """Lock headers in the order of their ids; the first statement of a turn.
 
     :param skip_locked: leave out headers that another engine holds.

@@ -1,9 +1,9 @@
 """The one place that says what a project may see.
 
 A row is visible if it belongs to the project, is public, or — a workflow — is
-shared with the project and accepted (spec/rest-api.md § 5.3). Administrators
-see all rows (Q-23). A name means the project's own row first, then a shared
-one, then a public one; administrators' names, too (SEC-24, Q-33).
+shared with the project and accepted (spec/rest-api.md § 5.3). What runs is never
+public. Administrators see all rows (Q-23). A name means the project's own row first,
+then a shared one, then a public one; administrators' names, too (SEC-24, Q-33).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, case, or_, select, true
 
 from mistral.context import Context
-from mistral.db.models import members, workflows
+from mistral.db.models import members, workflow_executions, workflows
 from mistral.errors import Forbidden
 
 
@@ -30,7 +30,8 @@ def _shared(table: Table, project_id: str) -> ColumnElement[bool]:
 def of_project(table: Table, project_id: str) -> ColumnElement[bool]:
     """Rows that a project sees without being an administrator."""
     seen: list[ColumnElement[bool]] = [table.c.project_id == project_id]
-    if "scope" in table.c:
+    # Nobody can publish an execution: an OR would keep its lists from the index.
+    if "scope" in table.c and table is not workflow_executions:
         seen.append(table.c.scope == "public")
     if table is workflows:
         seen.append(_shared(table, project_id))

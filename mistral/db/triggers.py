@@ -15,13 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
 
-from mistral.context import Context
-from mistral.db import bulk, definitions, outbox, scope
+from mistral.db import bulk, outbox, owned, trusts
 from mistral.db.database import is_duplicate
-from mistral.db.definitions import Author, Place
 from mistral.db.models import cron_triggers
+from mistral.db.owned import Author, Place
 from mistral.errors import Conflict, NotFound
 from mistral.messages import CronDue, encode
+from mistral.publisher_entries import shown
 
 Row = Mapping[str, Any]
 
@@ -34,21 +34,23 @@ def create(
     :param workflow: the definition that it starts.
     :param values: the columns ``name``, ``scope``, ``pattern``,
         ``workflow_input``, ``workflow_params``, ``first_execution_time``,
-        ``next_execution_time``, ``remaining_executions``.
+        ``next_execution_time``, ``remaining_executions``; ``id`` and ``context``
+        where they are known already.
     :raises Conflict: its name is taken, or it has a count and a first time and
         the project has the same under another name.
     :raises NotFound: the workflow was deleted meanwhile.
     """
     row = {
-        **definitions.fresh(author, Place()),
+        **owned.fresh(author, Place()),
+        "context": author.context.for_later().to_dict(),
         **values,
         "workflow_id": workflow["id"],
         "workflow_name": workflow["name"],
         "workflow_namespace": workflow["namespace"],
-        "context": {**author.context.to_dict(), "request_id": None},
     }
     del row["namespace"]
     row["digest"] = _digest(row)
+    owned.check_scope(author, cron_triggers, row["scope"])
     try:
         connection.execute(insert(cron_triggers).values(row))
     except IntegrityError as error:
@@ -60,6 +62,7 @@ def create(
             " project."
         ) from None
     arm(connection, author, row["id"], row["next_execution_time"])
+    trusts.keep(connection, row["id"])
     return row
 
 
@@ -79,17 +82,14 @@ def arm(
     outbox.add(connection, [row])
 
 
-def remove(connection: Connection, context: Context, row: Row) -> None:
-    """The trigger and its next firing; one that was told already happens.
-
-    :raises Forbidden: it belongs to another project.
-    """
-    scope.require_owner(row, context, f"The cron trigger '{row['name']}'")
-    bulk.lock(connection, cron_triggers, [row["id"]], [cron_triggers.c.id])
+def remove(connection: Connection, row: Row) -> None:
+    """The trigger and its next firing; one that was told already happens."""
+    bulk.lock(connection, cron_triggers, [row["id"]], ("id",))
     waiting = outbox.of_header(connection, row["id"])
     outbox.lock(connection, waiting)
     outbox.remove(connection, waiting)
     bulk.delete_ids(connection, cron_triggers, [row["id"]])
+    trusts.release(connection, row["id"])
 
 
 def _digest(row: Row) -> str | None:
@@ -101,7 +101,8 @@ def _digest(row: Row) -> str | None:
     same = [
         row["workflow_name"],
         row["workflow_input"],
-        row["workflow_params"],
+        # sealed, the same secret is another text each time
+        shown(row["workflow_params"]),
         row["pattern"],
         count,
         first.isoformat(),

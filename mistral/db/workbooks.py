@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
-from mistral.db import definitions, scope
-from mistral.db.definitions import Author, Place
-from mistral.db.models import actions, workbooks, workflows
-from mistral.db.preconditions import held
+from mistral.db import definitions, owned
+from mistral.db.executions import FINISHED
+from mistral.db.models import actions, workbooks, workflow_executions, workflows
+from mistral.db.owned import Author, Place, Row
+from mistral.errors import Conflict
 from mistral.lang.parse import ParsedWorkbook
 
-Row = Mapping[str, Any]
+Member = tuple[Table, Row]
+"""Its table and its row; of the row at least ``id``, ``name`` and ``project_id``."""
 
 
-def _values(parsed: ParsedWorkbook, place: Place) -> dict[str, Any]:
+def _values(parsed: ParsedWorkbook) -> dict[str, Any]:
     text = parsed.text.encode()
     return {
         "name": parsed.spec.name,
@@ -25,7 +28,6 @@ def _values(parsed: ParsedWorkbook, place: Place) -> dict[str, Any]:
         "definition": parsed.text,
         "spec": dict(parsed.spec.body),
         "checksum": hashlib.md5(text, usedforsecurity=False).hexdigest(),
-        "scope": place.scope,
     }
 
 
@@ -36,9 +38,9 @@ def create(
 
     :raises Conflict: its name is taken.
     """
-    values = definitions.fresh(author, place) | _values(parsed, place)
-    row = definitions.add(connection, workbooks, values, "A workbook")
-    _put_members(connection, author, parsed, place, row["project_id"])
+    values = owned.fresh(author, place) | _values(parsed)
+    row = owned.add(connection, workbooks, author, values)
+    _put_members(connection, author, parsed, row)
     return row
 
 
@@ -51,28 +53,83 @@ def update(
     :raises NotFound: there is none in this namespace.
     :raises Forbidden: it belongs to another project.
     """
-    context = author.context
-    name = parsed.spec.name
-    row = definitions.named(
-        connection, workbooks, "workbook", name, place.namespace, context.project_id
+    context, table = author.context, workbooks
+    row = owned.named(
+        connection, table, parsed.spec.name, place.namespace, context.project_id
     )
-    scope.require_owner(row, context, f"The workbook '{name}'")
-    row = held(connection, workbooks, row, author.unchanged)
-    values = _values(parsed, place)
-    changed = definitions.change(connection, workbooks, row, values, author.now)
-    _put_members(connection, author, parsed, place, row["project_id"])
+    row = owned.to_change(connection, table, row, context, author.unchanged)
+    values = _values(parsed) | {"scope": place.scope or row["scope"]}
+    changed = owned.change(connection, table, author, row, values)
+    _put_members(connection, author, parsed, changed)
     return changed
 
 
+def members_besides(
+    connection: Connection, workbook: Row, names: Collection[str] = ()
+) -> list[Member]:
+    """What the workbook has brought at some time, without the members of these
+    full names (LINT-34); workflows first, by name."""
+    found: list[Member] = []
+    for table in (workflows, actions):
+        statement = (
+            select(table)
+            .where(
+                table.c.workbook_name == workbook["name"],
+                table.c.namespace == workbook["namespace"],
+                table.c.project_id == workbook["project_id"],
+            )
+            .order_by(table.c.name)
+        )
+        rows = connection.execute(statement).mappings()
+        found += [(table, row) for row in rows if row["name"] not in names]
+    return found
+
+
+def remove_members(connection: Connection, members: Iterable[Member]) -> None:
+    """
+    :raises BadRequest: triggers refer to one of them.
+    """
+    for table, row in members:
+        if table is workflows:
+            definitions.remove_workflow(connection, row)
+        else:
+            owned.remove(connection, table, row)
+
+
+def remove_with_members(connection: Connection, workbook: Row) -> None:
+    """The workbook, and all that it has brought (Q-39).
+
+    :raises Conflict: an execution of one of the workflows has not ended.
+    :raises BadRequest: a trigger starts one of them.
+    """
+    members = members_besides(connection, workbook)
+    ids = [row["id"] for table, row in members if table is workflows]
+    _refuse_running(connection, ids)
+    remove_members(connection, members)
+    owned.remove(connection, workbooks, workbook)
+
+
+def _refuse_running(connection: Connection, workflow_ids: Sequence[str]) -> None:
+    runs = workflow_executions
+    query = select(runs.c.id, runs.c.workflow_name).where(
+        runs.c.workflow_id.in_(workflow_ids), runs.c.state.not_in(FINISHED)
+    )
+    run = connection.execute(query.limit(1)).first()
+    if run is not None:
+        raise Conflict(
+            f"The workbook cannot be deleted with its workflows: execution {run.id} of"
+            f" '{run.workflow_name}' has not ended."
+        )
+
+
 def _put_members(
-    connection: Connection,
-    author: Author,
-    parsed: ParsedWorkbook,
-    place: Place,
-    project_id: str,
+    connection: Connection, author: Author, parsed: ParsedWorkbook, workbook: Row
 ) -> None:
-    """Members belong to the workbook's project; those of others stay as they
-    are (Q-33)."""
+    """Members have the project, namespace and scope of the workbook; those of other
+    projects stay as they are (Q-33)."""
+    place = Place(workbook["namespace"], workbook["scope"])
+    # the policy of workbooks has let it become public
+    author = replace(author, may_publish=lambda table: None)
     written = [
         (workflows, definitions.workflow_values(connection, workflow, author.now))
         for workflow in parsed.workflows
@@ -81,15 +138,16 @@ def _put_members(
         (actions, definitions.action_values(action)) for action in parsed.actions
     ]
     for table, values in written:
-        values |= {"workbook_name": parsed.spec.name, "scope": place.scope}
+        values |= {"workbook_name": workbook["name"], "scope": workbook["scope"]}
         statement = select(table).where(
             table.c.name == values["name"],
-            table.c.namespace == place.namespace,
-            table.c.project_id == project_id,
+            table.c.namespace == workbook["namespace"],
+            table.c.project_id == workbook["project_id"],
         )
         row = connection.execute(statement).mappings().first()
         if row is not None:
-            definitions.change(connection, table, row, values, author.now)
+            owned.change(connection, table, author, row, values)
             continue
-        new = definitions.fresh(author, place) | {"project_id": project_id}
-        definitions.add(connection, table, new | values, "A member of the workbook")
+        mine = {"project_id": workbook["project_id"]}
+        new = owned.fresh(author, place) | mine | values
+        owned.add(connection, table, author, new)

@@ -7,9 +7,10 @@ have long moved on.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -76,6 +77,19 @@ def downgrade(connection: Connection, version: str) -> None:
 def stamp(connection: Connection, version: str) -> None:
     """Set the version of the database and change no table."""
     command.stamp(config(connection), version)
+
+
+def belongs_here(connection: Connection) -> Callable[..., bool]:
+    """For alembic's comparison: whether this kind of database has such a thing.
+
+    What only one kind has says so in its ``info``.
+    """
+    kind = connection.dialect.name
+
+    def belongs(thing: Any, *_: Any) -> bool:
+        return thing.info.get("only", kind) == kind
+
+    return belongs
 
 
 def write(
