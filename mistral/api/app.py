@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import pecan
-from pecan.hooks import PecanHook
 from webob import Request, exc
 
 from mistral.api import auth
 from mistral.api.authentication import Door, door
-from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
+from mistral.api.document import describe
+from mistral.api.framework import PecanHook, make_pecan_app
+from mistral.api.hooks import BODY, CONTENT_TYPE, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
@@ -37,10 +38,10 @@ from mistral.api.v2.tasks import Tasks
 from mistral.api.v2.workbooks import Workbooks
 from mistral.api.v2.workflows import Workflows
 from mistral.api.waiting import Endings
-from mistral.config import empty_source
+from mistral.config import Settings, empty_source
 from mistral.context import Context
 
-__all__ = ["Services", "collections", "make_app"]
+__all__ = ["Services", "collections", "document", "make_app"]
 
 
 class ReadingHook(PecanHook):  # type: ignore[misc]
@@ -60,19 +61,20 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
         request: Request = state.request
         if not isinstance(request.context, dict) or "found" not in request.context:
             return
+        request.environ["CONTENT_TYPE"] = request.environ[CONTENT_TYPE]
         media_type = (request.content_type or "").lower()
-        if media_type.endswith(("/xml", "+xml")):
-            raise exc.HTTPUnsupportedMediaType("XML is not supported; send JSON.")
         resource, route, _ = request.context["found"]
         if not route.raw and not _takes_json(request):
             raise exc.HTTPNotAcceptable("Only application/json is available.")
+        if media_type.endswith(("/xml", "+xml")):
+            raise exc.HTTPUnsupportedMediaType("XML is not supported; send JSON.")
         request_id = request.environ[REQUEST_ID]
         request.context["call"] = Call(
             services=self._services,
             policies=self._policies,
             context=Context(request_id=request_id)
             if resource.public
-            else self._who(request, request_id),
+            else self._entrance.identify(request, request_id),
             method=request.method,
             host_url=request.application_url,
             query=dict(request.GET),
@@ -81,16 +83,13 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             charset=(request.content_type and request.charset) or "utf-8",
             accept=request.accept,
             authenticated=self._entrance.authenticated,
+            named_projects=self._entrance.named_projects,
             if_match=request.if_match if "If-Match" in request.headers else None,
             if_none_match=request.if_none_match
             if "If-None-Match" in request.headers
             else None,
+            target=dict if resource.public else partial(target_of, request),
         )
-
-    def _who(self, request: Request, request_id: str) -> Context:
-        context = self._entrance.identify(request, request_id)
-        target = target_of(request)
-        return replace(context, target=target) if target else context
 
 
 def _takes_json(request: Request) -> bool:
@@ -114,6 +113,13 @@ def collections() -> dict[str, Resource]:
         "cron_triggers": CronTriggers(),
         "event_triggers": EventTriggers(),
     }
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """What ``/v2/openapi.json`` says of a service with these settings, but for
+    where it is."""
+    root = Root(collections(), health=settings.api.healthcheck)
+    return describe(root.resources, settings)
 
 
 def make_app(
@@ -143,7 +149,7 @@ def make_app(
         entrance = Door(identify)
     else:
         entrance = door(settings, policies, services.clock)
-    app = pecan.make_app(
+    app = make_pecan_app(
         root,
         hooks=[
             ReadingHook(services, policies, entrance),

@@ -19,15 +19,17 @@ _BEARER: Final = 'Bearer error="invalid_token"'
 @dataclass(frozen=True, slots=True)
 class Door:
     """:param authenticated: there are projects to tell apart.
+    :param named_projects: their ids are what an issuer of tokens calls them.
     :param challenge: of ``WWW-Authenticate``, where nobody is known.
     """
 
     identify: Identify
     authenticated: bool = True
+    named_projects: bool = True
     challenge: str = "Keystone"
 
 
-OPEN_DOOR: Final = Door(everybody, authenticated=False)
+OPEN_DOOR: Final = Door(everybody, authenticated=False, named_projects=False)
 
 
 def door(settings: Settings, policies: Policies, clock: Clock) -> Door:
@@ -52,7 +54,11 @@ def door(settings: Settings, policies: Policies, clock: Clock) -> Door:
             identify = OpenIdConnect(settings.oidc, clock)
         else:
             identify = Keycloak(settings.keycloak, clock)
-    return Door(_with_rights(identify, policies), challenge=challenge)
+    return Door(
+        _with_rights(identify, policies),
+        named_projects=settings.api.auth_type != "keystone",
+        challenge=challenge,
+    )
 
 
 def _with_rights(identify: Identify, policies: Policies) -> Identify:

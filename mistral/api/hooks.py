@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -10,10 +9,11 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import sqlalchemy.exc
-from pecan.hooks import PecanHook
 from webob import Response, exc
 
 from mistral import errors
+from mistral.api.faults import fault, status_of
+from mistral.api.framework import PecanHook
 from mistral.context import current_request_id
 
 LOG = logging.getLogger(__name__)
@@ -22,46 +22,10 @@ REQUEST_ID_HEADER: Final = "X-Openstack-Request-Id"
 BODY: Final = "mistral.body"
 """Environ key of the whole body, read once within the limit."""
 REQUEST_ID: Final = "mistral.request_id"
-
-_STATUSES: Final[tuple[tuple[type[errors.MistralError], int], ...]] = (
-    (errors.Unauthorized, 401),
-    (errors.Forbidden, 403),
-    (errors.NotFound, 404),
-    (errors.Conflict, 409),
-    (errors.PreconditionFailed, 412),
-    (errors.Locked, 423),
-    (errors.TooMany, 429),
-    (errors.CallerError, 400),
-    (errors.AuthorError, 400),
-    (errors.Unavailable, 503),
-)
-# Clients read the reason of these from a header (§ 2.1).
-_REASON_IN_HEADER: Final = frozenset({401, 415, 423})
+CONTENT_TYPE: Final = "mistral.content_type"
+"""Environ key of what the client said of the body."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-def fault(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """The one shape of errors (§ 2.1, Q-09)."""
-    body = {
-        "faultcode": "Client" if status < 500 else "Server",
-        "faultstring": message,
-        "debuginfo": None,
-    }
-    response = Response(
-        status=status,
-        body=json.dumps(body).encode(),
-        content_type="application/json",
-        charset="UTF-8",
-    )
-    if status in _REASON_IN_HEADER:
-        reason = message.replace("\n", " ").replace("\r", " ")
-        response.headers["Server-Error-Message"] = reason.encode(
-            "ascii", "backslashreplace"
-        ).decode()
-    for name, value in (headers or {}).items():
-        response.headers[name] = value
-    return response
 
 
 def _answer_to(error: Exception) -> Response | None:
@@ -72,18 +36,19 @@ def _answer_to(error: Exception) -> Response | None:
             kept["Allow"] = error.headers["Allow"]
         return fault(error.status_int, error.detail or error.title, kept)
     if isinstance(error, errors.MistralError):
-        for cls, status in _STATUSES:
-            if isinstance(error, cls):
-                kept = {}
-                if isinstance(error, errors.Unavailable):
-                    kept["Retry-After"] = str(max(1, round(error.retry_after)))
-                if isinstance(error, errors.TooMany):
-                    kept["Retry-After"] = "5"
-                return fault(status, error.message, kept)
+        status = status_of(type(error))
+        if status is not None:
+            kept = {}
+            if isinstance(error, errors.Unavailable):
+                kept["Retry-After"] = str(max(1, round(error.retry_after)))
+            if isinstance(error, errors.TooMany):
+                kept["Retry-After"] = "5"
+            return fault(status, error.message, kept)
     if isinstance(error, sqlalchemy.exc.DataError):
-        # A value that this database cannot hold; its text stays in the log
-        # only (SEC-27).
-        LOG.warning("The database refused a value", exc_info=error)
+        # A value that this database cannot hold: a client's mistake, so no trace
+        # and nothing of its text (SEC-27), which shows the value.
+        kind = type(error.orig or error).__name__
+        LOG.warning("The database refused a value: %s", kind)
         return fault(400, "A value is too long or out of range.")
     if isinstance(error, UnicodeEncodeError):
         # Half of a surrogate pair, which JSON can write and nobody can store.
@@ -132,14 +97,14 @@ class ErrorHook(PecanHook):  # type: ignore[misc]
 
 
 def _is_text(environ: dict[str, Any]) -> bool:
-    """Whether path and query are UTF-8 (WSGI hands them over as Latin-1)."""
+    """Whether path and query are UTF-8 (WSGI hands them over as Latin-1) without
+    NUL, which no name has and some databases cannot be asked for."""
     try:
         query = environ.get("QUERY_STRING", "").encode("latin-1")
-        environ.get("PATH_INFO", "").encode("latin-1").decode()
-        unquote_to_bytes(query).decode()
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode()
+        return "\0" not in path + unquote_to_bytes(query).decode()
     except UnicodeError:
         return False
-    return True
 
 
 class Edge:
@@ -179,7 +144,8 @@ class Edge:
 
         environ[REQUEST_ID] = request_id
         if not _is_text(environ):
-            return fault(400, "The path or query is not UTF-8 text.")(environ, start)
+            refused = fault(400, "The path or query is not UTF-8 text without NUL.")
+            return refused(environ, start)
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             start("200 OK", [("Content-Length", "0")])
@@ -189,9 +155,11 @@ class Edge:
             message = f"The body is longer than {self._max_body} bytes."
             return fault(413, message)(environ, start)
         environ[BODY] = body
-        # Pecan would look for parameters in the body of raw uploads.
+        # Pecan would look for parameters in the body, and stumble over odd forms.
         environ["wsgi.input"] = BytesIO()
         environ["CONTENT_LENGTH"] = "0"
+        environ[CONTENT_TYPE] = environ.get("CONTENT_TYPE", "")
+        environ["CONTENT_TYPE"] = "application/octet-stream"
         if method != "HEAD":
             return self._app(environ, start)
         environ["REQUEST_METHOD"] = "GET"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -221,6 +222,24 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def _names(claim: Any) -> tuple[str, ...]:
+    """A list of names, or names with spaces between, as ``scope`` has them."""
+    if isinstance(claim, str):
+        return tuple(claim.split())
+    if not isinstance(claim, list):
+        return ()
+    return tuple(name for name in claim if isinstance(name, str))
+
+
+def _moment(seconds: Any) -> str | None:
+    """As Keystone writes it; None: later than any calendar goes."""
+    try:
+        moment = datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def _context(
     claims: Mapping[str, Any],
     names: Claims,
@@ -240,10 +259,9 @@ def _context(
         project_name=project,
         user_id=user if isinstance(user, str) else None,
         user_name=user_name if isinstance(user_name, str) else None,
-        roles=tuple(r for r in roles if isinstance(r, str))
-        if isinstance(roles, list)
-        else (),
+        roles=_names(roles),
         region_name=request.headers.get("X-Region-Name"),
+        expires_at=_moment(claims["exp"]),
         request_id=request_id,
         auth_token=token,
     )

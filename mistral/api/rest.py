@@ -4,35 +4,41 @@ A resource is a table of routes and one method per route::
 
     class Things(Resource):
         routes = (
-            Route("GET", "", "get_all", "things:list", query=ANY),
-            Route("GET", "{name}", "get_one", "things:get"),
+            listing_of(THINGS, "things:list"),
+            Route("GET", "{name}", "get_one", "things:get", answer=Shown(Thing)),
         )
 
-        def get_one(self, call: Call, name: str) -> Thing: ...
+        def get_one(self, call: Call, name: str) -> Thing:
+            "One thing."
 
-Every route names its policy rule, so that none can be forgotten (SEC-15).
+Every route names its policy rule, so that none can be forgotten (SEC-15), and
+what it takes and answers: calls are read by that, and the document of the API
+(``api.document``) is made of it and of the handlers' docstrings.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 import wsme.exc
 import wsme.types
 from webob import exc
-from wsme.rest.json import fromjson, tojson
+from wsme.rest.json import fromjson
 
+from mistral.api.parameters import Parameter
 from mistral.api.policy import Policies
 from mistral.api.services import Services
+from mistral.api.shapes import Sent, Shape, Upload
 from mistral.api.types import read_json
 from mistral.context import Context
 from mistral.db import maintenance
 from mistral.db.maintenance import Status
-from mistral.errors import BadRequest, Locked
+from mistral.errors import BadRequest, Bug, Locked, MistralError
 
 JSON_TYPES: Final = frozenset(
     {"application/json", "text/javascript", "application/javascript"}
@@ -40,28 +46,12 @@ JSON_TYPES: Final = frozenset(
 FORM_TYPES: Final = frozenset(
     {"", "application/x-www-form-urlencoded", "multipart/form-data"}
 )
-ANY: Final = None
-"""Query parameters are judged by the handler (lists, raw uploads)."""
+CHARSETS: Final = ("utf-8", "utf-16", "utf-32", "ascii", "iso8859", "cp125")
+"""Beginnings of the names of codecs that bodies are read with: some of the others
+take time that grows with the square of the length, or read no texts."""
 
 LONGEST_SHOWN: Final = 100
 """Characters of a refused value that its refusal repeats."""
-
-TRUE: Final = frozenset({"true", "1", "yes", "on"})
-FALSE: Final = frozenset({"false", "0", "no", "off", ""})
-
-Body = TypeVar("Body", bound=wsme.types.Base)
-
-
-def parse_bool(name: str, value: str) -> bool:
-    """A boolean of a query string (Q-06).
-
-    :raises BadRequest: it is neither.
-    """
-    if value.lower() in TRUE:
-        return True
-    if value.lower() in FALSE:
-        return False
-    raise BadRequest(f"Expected true or false for '{name}', found '{value}'.")
 
 
 def parse_uuid(value: str, what: str) -> str:
@@ -90,7 +80,9 @@ class Call:
     ``query``: the last occurrence of each parameter (§ 1.5). ``host_url``:
     scheme, host and prefix that the client used, without a slash at the end.
     ``accept``: WebOb's, of the answer. ``authenticated``: there are projects to
-    tell apart.
+    tell apart; ``named_projects``: their ids need not be UUIDs. ``takes``: what the
+    body should hold, as the route says. ``target``: reads the headers of another
+    cloud.
     """
 
     services: Services
@@ -104,25 +96,31 @@ class Call:
     charset: str = "utf-8"
     accept: Any = None
     authenticated: bool = False
+    named_projects: bool = False
     if_match: Any = None
     if_none_match: Any = None
+    takes: Sent | Upload | None = None
+    resource: Mapping[str, Any] | None = None
+    target: Callable[[], Mapping[str, Any]] = dict
 
     def require(self, rule: str) -> None:
         """:raises Forbidden: the caller may not do what the rule protects."""
         self.policies.check(rule, self.context)
 
-    def flag(self, name: str) -> bool:
-        """A boolean parameter; absent is false."""
-        return parse_bool(name, self.query.get(name, ""))
-
     def text(self) -> str:
         """The body of a raw endpoint (§ 1.2).
 
-        :raises BadRequest: the bytes are not text of the charset.
+        :raises BadRequest: the charset is unknown, or the bytes are not text of it.
         """
         try:
-            return self.body.decode(self.charset)
-        except (UnicodeDecodeError, LookupError):
+            charset = codecs.lookup(self.charset).name
+        except LookupError:
+            charset = ""
+        if not charset.startswith(CHARSETS):
+            raise BadRequest(f"The charset '{self.charset}' is not read here.")
+        try:
+            return self.body.decode(charset)
+        except UnicodeDecodeError:
             raise BadRequest(f"The body is not {self.charset} text.") from None
 
     def document(self) -> dict[str, Any]:
@@ -155,29 +153,32 @@ class Call:
             raise BadRequest("Expected a JSON object.")
         return value
 
-    def read(self, cls: type[Body], *, allowed: Collection[str] | None = None) -> Body:
-        """The body as a resource type; attributes that were not sent are Unset.
+    def sent(self) -> dict[str, Any]:
+        """What the body holds of the resource that the route takes; attributes
+        that were not sent are absent.
 
-        :param allowed: attributes that this call takes (default: all of the type
-            that are not read-only).
-        :raises BadRequest: naming the attribute that is unknown, read-only,
-            missing or of a wrong type.
+        :raises BadRequest: naming the attribute that is unknown, read-only or of
+            a wrong type.
         """
+        if self.resource is not None:
+            return dict(self.resource)
+        takes = self.takes
+        if not isinstance(takes, Sent):
+            raise Bug(f"This call takes no resource: {takes}")
         document = self.document()
-        if allowed is not None:
-            unknown = sorted(set(document) - set(allowed))
-            if unknown:
-                names = ", ".join(unknown)
-                raise BadRequest(f"Unknown or read-only attribute: {names}.")
+        if takes.open:
+            document = {n: v for n, v in document.items() if n in takes.known}
+        unknown = sorted(set(document) - takes.known)
+        if unknown:
+            names = ", ".join(unknown)
+            raise BadRequest(f"Unknown or read-only attribute: {names}.")
         try:
-            return fromjson(cls, document)  # type: ignore[no-any-return]
-        except wsme.exc.UnknownAttribute as error:
-            names = ", ".join(sorted(error.attributes))
-            raise BadRequest(f"Unknown attribute: {names}.") from None
+            resource = fromjson(takes.cls, document)
         except wsme.exc.ClientSideError as error:
             raise BadRequest(error.faultstring) from None
         except (ValueError, TypeError) as error:
-            raise BadRequest(_named(cls, document, str(error))) from None
+            raise BadRequest(_named(takes.cls, document, str(error))) from None
+        return dict(resource.sent())
 
 
 def _named(cls: type[Any], document: Mapping[str, Any], reason: str) -> str:
@@ -223,6 +224,11 @@ def _never(call: Call, status: Status) -> bool:
     return False
 
 
+def always(call: Call, status: Status) -> bool:
+    """A change that maintenance does not hold up."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One request that a resource takes.
@@ -230,8 +236,16 @@ class Route:
     :param path: segments below the collection; ``{x}`` takes any segment.
     :param rule: policy rule of the call (§ 5.2).
     :param status: of success.
-    :param query: parameters that are known, or ``ANY``.
-    :param raw: the body is a text; any ``Accept`` is fine (Q-08).
+    :param query: parameters that are known; others are refused.
+    :param takes: what the body holds; None: there is none.
+    :param answer: what the body of success holds; None: there is none.
+    :param others: bodies of further statuses, which are no faults.
+    :param also: policy rules that some of these calls need besides.
+    :param refuses: errors that this call knows besides those that all do which
+        have such a path, query or body (``api.document``).
+    :param tagged: the object has an ``ETag``.
+    :param raw: the body is a text; any ``Accept`` is fine (Q-08), and unknown
+        parameters are ignored (§ 1.2).
     :param in_maintenance: of a change: while the status is not RUNNING (§ 6.1).
     """
 
@@ -240,7 +254,13 @@ class Route:
     handler: str
     rule: str
     status: int = 200
-    query: frozenset[str] | None = frozenset()
+    query: tuple[Parameter, ...] = ()
+    takes: Sent | Upload | None = None
+    answer: Shape | None = None
+    also: tuple[str, ...] = ()
+    others: Mapping[int, Shape] = field(default_factory=dict)
+    refuses: tuple[type[MistralError], ...] = ()
+    tagged: bool = False
     raw: bool = False
     in_maintenance: Allowed = _never
 
@@ -251,32 +271,42 @@ class Route:
 
     def match(self, segments: tuple[str, ...]) -> tuple[str, ...] | None:
         """What the parameters of the path stand for; None: another path."""
-        parts = tuple(self.path.split("/")) if self.path else ()
-        if len(parts) != len(segments):
+        return _matched(self.path, segments)
+
+
+def _matched(path: str, segments: tuple[str, ...]) -> tuple[str, ...] | None:
+    parts = tuple(path.split("/")) if path else ()
+    if len(parts) != len(segments):
+        return None
+    values = []
+    for part, segment in zip(parts, segments, strict=True):
+        if part.startswith("{"):
+            values.append(segment)
+        elif part != segment:
             return None
-        values = []
-        for part, segment in zip(parts, segments, strict=True):
-            if part.startswith("{"):
-                values.append(segment)
-            elif part != segment:
-                return None
-        return tuple(values)
+    return tuple(values)
 
 
-def upload(method: str, path: str, handler: str, rule: str, status: int = 200) -> Route:
-    """A route whose body is a text; unknown parameters are ignored (§ 1.2)."""
-    return Route(method, path, handler, rule, status, query=ANY, raw=True)
+def upload(
+    method: str, path: str, handler: str, rule: str, status: int = 200, **more: Any
+) -> Route:
+    """A route whose body is a text."""
+    return Route(method, path, handler, rule, status, raw=True, **more)
 
 
 class Resource:
     """A collection below ``/v2``; subclasses declare ``routes``, literal
     segments before parameters.
 
-    ``public``: nobody is asked who they are (§ 4.1).
+    ``public``: nobody is asked who they are (§ 4.1). ``starts_actions``: its
+    changes may, which the headers of ``api.target`` then send elsewhere.
     """
 
     public: ClassVar[bool] = False
+    starts_actions: ClassVar[bool] = False
     routes: ClassVar[tuple[Route, ...]] = ()
+    closed: ClassVar[tuple[str, ...]] = ()
+    """Paths that are known and take no method."""
 
     def find(
         self, method: str, segments: tuple[str, ...]
@@ -297,20 +327,26 @@ class Resource:
                 return route, values
             shape = route.shape
             allowed.append(route.method)
-        if not allowed:
+        is_closed = any(_matched(p, segments) is not None for p in self.closed)
+        if not (allowed or is_closed):
             raise exc.HTTPNotFound("There is nothing at this path.")
         raise exc.HTTPMethodNotAllowed(
             f"{method} is not possible here.", headers={"Allow": ", ".join(allowed)}
         )
 
     def run(self, route: Route, values: tuple[str, ...], call: Call) -> Answer:
-        """Look for maintenance, judge the query, ask the policy, do it (§ 2.3)."""
+        """Look for maintenance, read what was sent, ask the policy, do it (§ 2.3)."""
         if call.method != "GET":
             _check_maintenance(route, call)
-        if route.query is not None:
-            unknown = sorted(set(call.query) - route.query)
-            if unknown:
-                raise BadRequest(f"Unknown argument: {', '.join(unknown)}.")
+        target = call.target()
+        if target:
+            call = replace(call, context=replace(call.context, target=target))
+        unknown = sorted(set(call.query) - {known.name for known in route.query})
+        if unknown and not route.raw:
+            raise BadRequest(f"Unknown argument: {', '.join(unknown)}.")
+        call = replace(call, takes=route.takes)
+        if isinstance(route.takes, Sent):
+            call = replace(call, resource=call.sent())
         call.require(route.rule)
         result = getattr(self, route.handler)(call, *values)
         return result if isinstance(result, Answer) else Answer(result, route.status)
@@ -322,14 +358,3 @@ def _check_maintenance(route: Route, call: Call) -> None:
         status = maintenance.status(connection)
     if status is not Status.RUNNING and not route.in_maintenance(call, status):
         raise Locked(f"Current Mistral state is {status}. Method is not allowed")
-
-
-def to_json(value: Any) -> Any:
-    """JSON values of an answer; WSME types may stand anywhere in it."""
-    if isinstance(value, wsme.types.Base):
-        return tojson(type(value), value)
-    if isinstance(value, list):
-        return [to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_json(item) for key, item in value.items()}
-    return value

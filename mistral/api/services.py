@@ -21,6 +21,8 @@ class Services:
     :param endings: ``waiting.Endings``; None: the application makes its own.
     :param new_id: makes ids of rows and requests (UUID text).
     :param keyring: ``keyring.Keyring``; None: callers have no secrets.
+    :param delegation: ``trusts.Delegation``, for the runs of triggers; None: they
+        have no token.
     """
 
     database: Any
@@ -30,4 +32,5 @@ class Services:
     clock: Clock
     new_id: Callable[[], str]
     keyring: Any = None
+    delegation: Any = None
     endings: Any = None

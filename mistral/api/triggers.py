@@ -1,18 +1,30 @@
-"""What triggers have in common: the workflow that they start, and its input."""
+"""What triggers have in common: the workflow that they start, its input, and in
+whose name it runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
+from mistral.api.auth import as_kept
 from mistral.api.rest import Call, is_uuid
-from mistral.db import definitions
-from mistral.errors import InvalidInput, NotFound
+from mistral.db import definitions, trusts
+from mistral.errors import InvalidInput, MistralError, NotFound
 from mistral.lang.parse import Signature
+from mistral.publisher_entries import shown
 
 Row = Mapping[str, Any]
+
+
+def shown_values(row: Row) -> Row:
+    """A trigger's row as answers have it."""
+    if "workflow_params" not in row:
+        return row
+    return {**row, "workflow_params": shown(row["workflow_params"])}
 
 
 def workflow_of(call: Call, connection: Connection, identifier: str) -> Row:
@@ -48,3 +60,43 @@ def check_input(workflow: Row, given: Mapping[str, Any]) -> None:
         raise InvalidInput.listing(
             workflow["name"], "WorkflowSpec", missing, unexpected
         )
+
+
+@contextmanager
+def owned(call: Call, check: Callable[[Connection], Any]) -> Iterator[dict[str, Any]]:
+    """The columns ``id`` and ``context`` of a trigger that is being made.
+
+    Where callers have tokens of Keystone, its runs get theirs by a trust (§ 4.4),
+    which ends if no trigger comes of it.
+
+    :param check: refuses what cannot become a trigger, before anybody is asked for
+        a trust.
+    :raises Forbidden: the caller cannot make a trust.
+    :raises Unavailable: the identity service does not answer.
+    """
+    services = call.services
+    trigger_id: str = services.new_id()
+    whose = call.context.for_later()
+    if services.delegation is None:
+        yield {"id": trigger_id, "context": whose.to_dict()}
+        return
+    with services.database.read() as connection:
+        check(connection)
+    trust_id = services.delegation.make(call.context)
+    context = as_kept(replace(whose, trust_id=trust_id), services.keyring)
+    try:
+        with services.database.begin() as connection:
+            now = services.database.now(connection)
+            project_id, sealed = whose.project_id, context["sealed"]
+            trusts.expect(connection, trigger_id, project_id, sealed, now)
+    except Exception:
+        with suppress(MistralError):
+            services.delegation.drop(trust_id)
+        raise
+    try:
+        yield {"id": trigger_id, "context": context}
+    except Exception:
+        # if this fails, too, the trust is looked at some minutes later
+        with suppress(Exception), services.database.begin() as connection:
+            trusts.release(connection, trigger_id)
+        raise

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Final
 
+from mistral.api.parameters import Parameter
+from mistral.api.types import JsonSchema
 from mistral.db import executions
 from mistral.errors import BadRequest, TooMany
 
 LOG = logging.getLogger(__name__)
 
 LONGEST: Final = 30.0
-"""Seconds; more is silently less. A server that stops lets requests end that long."""
+"""Seconds; more is silently less."""
 
 PLACES: Final = 40
 """Requests that may wait in one process: the others still find a thread."""
@@ -30,18 +32,32 @@ INTERVAL: Final = 0.2
 """Seconds between two looks at the database."""
 
 
-def seconds_of(text: str) -> float:
-    """What ``wait`` means; 0: no waiting.
+class Seconds(Parameter):
+    """How long to wait; not sent or empty: not at all."""
 
-    :raises BadRequest: it is no number of seconds.
-    """
-    try:
-        seconds = float(text or "0")
-    except ValueError:
-        seconds = -1.0
-    if not isfinite(seconds) or seconds < 0:
-        raise BadRequest(f"Expected a number of seconds for 'wait', found '{text}'.")
-    return min(seconds, LONGEST)
+    @property
+    def schema(self) -> JsonSchema:
+        return {"type": "number", "minimum": 0, "default": 0}
+
+    def of(self, query: Mapping[str, str]) -> float:
+        """:raises BadRequest: it is no number of seconds."""
+        text = query.get(self.name) or "0"
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not isfinite(seconds) or seconds < 0:
+            raise BadRequest(
+                f"Expected a number of seconds for '{self.name}', found '{text}'."
+            )
+        return min(seconds, LONGEST)
+
+
+WAIT: Final = Seconds(
+    "wait",
+    "Seconds to wait for the end of the execution, at most "
+    f"{LONGEST:g}; the answer comes sooner when it ends.",
+)
 
 
 class Endings:
@@ -60,6 +76,16 @@ class Endings:
         self._lock = threading.Lock()
         self._waiting: dict[str, set[threading.Event]] = {}
         self._watcher: threading.Thread | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """The time is over for all who wait, and for those to come: this process
+        stops, and has to answer them before."""
+        with self._lock:
+            self._closed = True
+            for waiting in self._waiting.values():
+                for ended in waiting:
+                    ended.set()
 
     @contextmanager
     def place(self, seconds: float) -> Iterator[None]:
@@ -83,6 +109,8 @@ class Endings:
             return
         ended = threading.Event()
         with self._lock:
+            if self._closed:
+                return
             self._waiting.setdefault(execution_id, set()).add(ended)
             if self._watcher is None:
                 self._watcher = threading.Thread(

@@ -9,10 +9,19 @@ from mistral.cli.rest import Service, decoded
 from mistral.cli.texts import Definition
 
 
-def validate(service: Service, definition: Definition) -> dict[str, Any]:
+def validate(
+    service: Service, definition: Definition, namespace: str, strict: bool
+) -> dict[str, Any]:
     """``{"file", "kind", "valid", "error", "warnings"}``; an older service sends
-    no warnings."""
-    answer = service.post_text(definition.kind, "validate", text=definition.text)
+    no warnings.
+
+    :param namespace: where actions and workflows are looked for.
+    :param strict: what is advised against is not valid.
+    """
+    query = {"namespace": namespace, "strict": "true" if strict else ""}
+    answer = service.post_text(
+        definition.kind, "validate", text=definition.text, **query
+    )
     return {
         "file": str(definition.path),
         "kind": definition.kind,
@@ -23,15 +32,29 @@ def validate(service: Service, definition: Definition) -> dict[str, Any]:
 
 
 def upload(
-    service: Service, definition: Definition, namespace: str, public: bool
+    service: Service,
+    definition: Definition,
+    namespace: str,
+    *,
+    public: bool = False,
+    strict: bool = False,
+    prune: bool = False,
 ) -> list[dict[str, Any]]:
     """Creates what the file defines, or updates it where it exists already.
 
-    :return: ``{"kind", "name", "done", "id"}`` of each thing stored.
+    :param strict: refuse what is advised against.
+    :param prune: delete members that an earlier text of the workbook had.
+    :return: ``{"kind", "name", "done", "id"}`` of each thing stored, and of members
+        that are left behind or were deleted.
     :raises Conflict: some of a file's members exist and others do not; the
         service takes them all together or none.
     """
-    query = {"namespace": namespace, "scope": "public" if public else ""}
+    query = {
+        "namespace": namespace,
+        "scope": "public" if public else "",
+        "strict": "true" if strict else "",
+        "prune": "true" if prune and definition.kind == "workbooks" else "",
+    }
     try:
         answer = service.post_text(definition.kind, text=definition.text, **query)
         done = "created"
@@ -49,10 +72,17 @@ def upload(
         raise errors.BadRequest(f"{definition.path}: {refusal.message}") from refusal
     stored = answer.get(definition.kind, [answer])
     kind = definition.kind.removesuffix("s")
-    return [
+    rows = [
         {"kind": kind, "name": member["name"], "done": done, "id": member["id"]}
         for member in stored
     ]
+    others = (("left_behind", "left behind"), ("pruned", "deleted"))
+    rows += [
+        {**member, "done": word}
+        for attribute, word in others
+        for member in answer.get(attribute, ())
+    ]
+    return rows
 
 
 def startable(definition: Definition, wanted: str | None) -> str:
@@ -83,11 +113,13 @@ def failed_task(service: Service, given: str, name: str | None) -> dict[str, Any
         return decoded(service.get("tasks", given))
     except (errors.NotFound, errors.BadRequest):
         pass
-    failed = [
-        task
-        for task in service.all("tasks", "executions", given, "tasks", state="ERROR")
-        if name in (None, task["name"])
-    ]
+    try:
+        every = list(service.all("tasks", "executions", given, "tasks", state="ERROR"))
+    except (errors.NotFound, errors.BadRequest) as missing:
+        raise errors.NotFound(
+            f"there is neither a task nor an execution with the id {given}"
+        ) from missing
+    failed = [task for task in every if name in (None, task["name"])]
     if not failed:
         which = "no failed task" if name is None else f"no failed task '{name}'"
         raise errors.NotFound(f"{which} in the execution {given}")

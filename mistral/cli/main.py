@@ -85,6 +85,9 @@ _namespace_option = click.option(
 _kind_option = click.option(
     "--kind", type=click.Choice(KINDS), help="What FILE holds, if its keys mislead."
 )
+_strict_option = click.option(
+    "--strict", is_flag=True, help="Refuse what is only advised against, too."
+)
 _file = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -100,9 +103,19 @@ main = cli
 @command()
 @click.argument("files", nargs=-1, required=True, type=_file)
 @_kind_option
-def validate(session: Session, files: Sequence[Path], kind: str | None) -> None:
+@_namespace_option
+@_strict_option
+def validate(
+    session: Session,
+    files: Sequence[Path],
+    kind: str | None,
+    namespace: str,
+    strict: bool,
+) -> None:
     """Check FILES without storing anything."""
-    verdicts = [_verdict(session.service, file, kind) for file in files]
+    verdicts = [
+        _verdict(session.service, file, kind, namespace, strict) for file in files
+    ]
     session.output.table(verdicts, ("file", "kind", "valid", "error"), "")
     for verdict in verdicts:
         session.output.warnings(verdict["file"], verdict["warnings"])
@@ -115,18 +128,33 @@ def validate(session: Session, files: Sequence[Path], kind: str | None) -> None:
 @_kind_option
 @_namespace_option
 @click.option("--public", is_flag=True, help="Visible to every project.")
+@_strict_option
+@click.option(
+    "--prune", is_flag=True, help="Of workbooks: delete members that left the text."
+)
 def upload(
     session: Session,
     files: Sequence[Path],
     kind: str | None,
     namespace: str,
     public: bool,
+    strict: bool,
+    prune: bool,
 ) -> None:
     """Store workflows, workbooks and actions; existing ones are updated."""
+    definitions = [read_definition(file, kind) for file in files]
+    if prune and "workbooks" not in {each.kind for each in definitions}:
+        raise errors.BadRequest("--prune is for workbooks, and no FILE is one")
     rows = []
-    for file in files:
-        definition = read_definition(file, kind)
-        rows += calls.upload(session.service, definition, namespace, public)
+    for definition in definitions:
+        rows += calls.upload(
+            session.service,
+            definition,
+            namespace,
+            public=public,
+            strict=strict,
+            prune=prune,
+        )
     session.output.table(rows, ("kind", "name", "done", "id"), "nothing was stored")
 
 
@@ -171,7 +199,7 @@ def run(
         body["id"] = execution_id
     if Path(what).is_file():
         definition = read_definition(Path(what), kind)
-        calls.upload(session.service, definition, namespace, public=False)
+        calls.upload(session.service, definition, namespace)
         body["workflow_name"] = calls.startable(definition, workflow)
     try:
         execution = decoded(session.service.post("executions", body=body))
@@ -328,7 +356,9 @@ def maintenance(session: Session, what: str) -> None:
         session.output.data(found)
 
 
-def _verdict(service: Service, file: Path, kind: str | None) -> dict[str, Any]:
+def _verdict(
+    service: Service, file: Path, kind: str | None, namespace: str, strict: bool
+) -> dict[str, Any]:
     """As ``calls.validate``; a file that cannot be read is not valid, and the
     others are judged all the same."""
     try:
@@ -341,7 +371,7 @@ def _verdict(service: Service, file: Path, kind: str | None) -> dict[str, Any]:
             "error": error.message,
             "warnings": [],
         }
-    return calls.validate(service, definition)
+    return calls.validate(service, definition, namespace, strict)
 
 
 def _move(session: Session, execution_id: str, body: dict[str, Any]) -> None:

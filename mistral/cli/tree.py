@@ -98,8 +98,10 @@ def _telling(entries: Sequence[Entry], branch: Tree) -> Sequence[Entry]:
 
 
 def _label(entry: Entry, now: datetime | None) -> str:
+    item = "" if entry.get("index") is None else f"[{entry['index']}]"
+    name = f"{entry.get('name') or entry['id']}{item}"
     parts = [
-        f"[bold]{escape(str(entry.get('name') or entry['id']))}[/bold]",
+        f"[bold]{escape(name)}[/bold]",
         coloured(str(entry["state"])),
     ]
     took = duration(entry, now)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import waitress  # type: ignore[import-untyped]
+from waitress.server import BaseWSGIServer  # type: ignore[import-untyped]
 
 from mistral.actions.registry import Registry
 from mistral.api.app import make_app
 from mistral.api.services import Services
+from mistral.api.waiting import Endings
 from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
-from mistral.cmd.secrets import make_keyring
+from mistral.cmd.secrets import make_keyring, make_trusts
+from mistral.cmd.unread_requests import Channel
 from mistral.config import Settings
 from mistral.db.database import Database
 from mistral.errors import ServiceError
@@ -32,12 +37,20 @@ class ApiServer(Service):
 
     :param port: 0 takes a free one; ``port`` tells which.
     :param behind_proxy: headers of a proxy reach the application.
+    :param drain: lets requests that wait for something be answered.
     """
 
     def __init__(
-        self, app: Any, host: str, port: int, *, behind_proxy: bool = False
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        behind_proxy: bool = False,
+        drain: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__("api")
+        self._drain = drain
         self._behind_proxy = behind_proxy
         self._app = app
         self._host = host
@@ -46,9 +59,11 @@ class ApiServer(Service):
         self._thread: threading.Thread | None = None
 
     def _start(self) -> None:
+        sockets: dict[int, Any] = {}
         try:
             self._server = waitress.create_server(
                 self._app,
+                map=sockets,
                 host=self._host,
                 port=self.port,
                 threads=API_THREADS,
@@ -60,6 +75,9 @@ class ApiServer(Service):
                 f"The API cannot listen on {self._host}:{self.port}:"
                 f" {error.strerror or error}."
             ) from error
+        for each in sockets.values():
+            if isinstance(each, BaseWSGIServer):
+                each.channel_class = Channel
         self.port = int(getattr(self._server, "effective_port", self.port))
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
         self._thread.start()
@@ -77,14 +95,27 @@ class ApiServer(Service):
 
     def _stop(self) -> None:
         self._stopping = True
+        self._drain()
         self._server.task_dispatcher.shutdown(timeout=10)
         self._server.close()
         if self._thread is not None:
             self._thread.join(2.0)
 
 
-def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> Any:
-    """The API's WSGI application, with what stands in front of it."""
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API, for any server.
+
+    :param app: its WSGI application, with what stands in front of it.
+    :param drain: to be called when the server begins to stop.
+    """
+
+    app: Any
+    drain: Callable[[], None]
+
+
+def make_api(settings: Settings, database: Database, bus: Bus, clock: Clock) -> Api:
+    endings = Endings(database)
     app = make_app(
         Services(
             database=database,
@@ -94,6 +125,8 @@ def api_app(settings: Settings, database: Database, bus: Bus, clock: Clock) -> A
             clock=clock,
             new_id=new_id,
             keyring=make_keyring(settings),
+            delegation=make_trusts(settings),
+            endings=endings,
         )
     )
-    return in_front_of(app, settings)
+    return Api(in_front_of(app, settings), endings.close)

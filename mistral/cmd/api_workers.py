@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from mistral.clock import SystemClock
-from mistral.cmd.api_role import API_THREADS, api_app
-from mistral.cmd.children import end_with_parent
-from mistral.cmd.logs import start_logging
-from mistral.cmd.memory import settle, share_heaps
+from mistral.cmd.api_role import API_THREADS, Api, make_api
+from mistral.cmd.children import end_with_parent, tell_parent
+from mistral.cmd.logs import keep_values_out, start_logging
+from mistral.cmd.memory import Rest, settle, share_heaps
 from mistral.cmd.messaging import make_bus
 from mistral.cmd.names import server_name
 from mistral.cmd.storage import DatabaseService, make_database
+from mistral.cmd.unread_requests import LONGEST_REQUEST_LINE, Worker
 from mistral.config import Settings, load
 from mistral.errors import MistralError
 
@@ -34,20 +35,50 @@ def application(argv: Sequence[str] = ()) -> Any:
     :raises StaleSchema: the database has another version.
     """
     settings = load(argv)
-    return _application(settings)
+    keep_values_out()
+    return _api(settings).app
 
 
-def _application(settings: Settings) -> Any:
+def _api(settings: Settings) -> Api:
     database = make_database(settings)
     database.check_schema()
     bus = make_bus(settings, server_name(settings))
     bus.start()
-    return api_app(settings, database, bus, SystemClock())
+    Rest().start()
+    return make_api(settings, database, bus, SystemClock())
+
+
+class _Once:
+    """What the first of several forked processes does, and none of the others."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self._token, writing = os.pipe()
+        os.write(writing, b"1")
+        os.close(writing)
+
+    def __call__(self, worker: object) -> None:
+        if os.read(self._token, 1):
+            self._do()
+
+
+class Draining(Worker):  # type: ignore[misc]
+    """Answers at SIGTERM who waits for an execution."""
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        if self.alive:
+            # not here: a signal's handler must not wait for a lock
+            self.method_queue.defer(self.app.drain)
+        super().handle_exit(sig, frame)
 
 
 class _Workers(BaseApplication):  # type: ignore[misc]
-    def __init__(self, settings: Settings) -> None:
+    """:param up: called when the first worker can answer."""
+
+    def __init__(self, settings: Settings, up: Callable[[], None]) -> None:
         self._settings = settings
+        self._up = _Once(up)
+        self._api: Api | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -55,29 +86,33 @@ class _Workers(BaseApplication):  # type: ignore[misc]
         values = {
             "bind": f"{api.host}:{api.port}",
             "workers": api.api_workers or os.cpu_count() or 1,
-            "worker_class": "gthread",
+            "worker_class": Draining,
+            "limit_request_line": LONGEST_REQUEST_LINE,
             "threads": API_THREADS,
             "timeout": 120,
             "graceful_timeout": 30,
             "proc_name": "mistral-api",
             "loglevel": "warning",
-            "when_ready": _tell,
+            "post_worker_init": self._up,
         }
         for name, value in values.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
         """Called in each worker: connections do not survive a fork."""
-        return _application(self._settings)
+        self._api = _api(self._settings)
+        return self._api.app
+
+    def drain(self) -> None:
+        """Called in each worker, when it begins to stop."""
+        if self._api is not None:
+            self._api.drain()
 
 
-def _tell(master: object) -> None:
-    LOG.info("mistral-server is up: api")
-
-
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, up: Callable[[], None]) -> int:
     """Be gunicorn's master until SIGTERM, and drain.
 
+    :param up: called, in a worker, when the API answers.
     :raises StaleSchema: the database has another version.
     :raises ServiceError: the database cannot be used.
     """
@@ -87,7 +122,7 @@ def serve(settings: Settings) -> int:
     check.stop()
     settle()
     try:
-        _Workers(settings).run()
+        _Workers(settings, up).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
@@ -99,7 +134,7 @@ def main() -> int:
     start_logging(settings)
     end_with_parent()
     try:
-        return serve(settings)
+        return serve(settings, tell_parent)
     except MistralError as error:
         print(f"mistral-server: {error.message}", file=sys.stderr)
         return 1

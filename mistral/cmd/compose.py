@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mistral.clock import Clock, SystemClock
-from mistral.cmd.children import Child
+from mistral.cmd.children import Answering, Begun, Child
 from mistral.cmd.names import server_name
 from mistral.config import Settings
 from mistral.errors import ServiceError
@@ -68,8 +68,8 @@ def build(
             "With the memory transport one process has all roles: start it with"
             " --server all, or set [DEFAULT] transport_url to a broker."
         )
-    engine_children: list[Service] = []
-    api_children: list[Service] = []
+    engine_children: list[Child] = []
+    api_children: list[Child] = []
     here = list(roles)
     engines = engine_processes(settings)
     if worker is None and "engine" in here and engines > 1:
@@ -89,12 +89,37 @@ def build(
         database = make_database(settings)
         # also where only children use it: a stale schema ends the server at once
         members.append(DatabaseService(database, own=settings.embedded))
+    if children := [*engine_children, *api_children]:
+        members.append(Begun(children))
     # ended after the executor of this process, which tells an engine that it ends
     members += engine_children
     if here:
         name = server_name(settings, worker or 0, roles)
-        members += _roles(settings, here, database, clock or SystemClock(), name)
-    return Group("mistral", [*members, *api_children])
+        members.append(
+            Roles(
+                lambda: _roles(settings, here, database, clock or SystemClock(), name)
+            )
+        )
+    members += api_children
+    if children:
+        members.append(Answering(children))
+    return Group("mistral", members)
+
+
+class Roles(Group):
+    """The roles of this process, whose code is loaded when they start: children,
+    which have begun before, load theirs at the same time.
+
+    :param make: puts them together.
+    """
+
+    def __init__(self, make: Callable[[], Sequence[Service]]) -> None:
+        super().__init__("roles", ())
+        self._make = make
+
+    def _start(self) -> None:
+        self.members = tuple(self._make())
+        super()._start()
 
 
 def _roles(
@@ -129,12 +154,18 @@ def _roles(
 
         made.append(make_event_engine(settings, database, bus, clock))
     if "api" in roles and database is not None:
-        from mistral.cmd.api_role import ApiServer, api_app
+        from mistral.cmd.api_role import ApiServer, make_api
 
-        app = api_app(settings, database, bus, clock)
-        api = settings.api
-        behind_proxy = api.enable_proxy_headers_parsing
-        made.append(ApiServer(app, api.host, api.port, behind_proxy=behind_proxy))
+        api = make_api(settings, database, bus, clock)
+        made.append(
+            ApiServer(
+                api.app,
+                settings.api.host,
+                settings.api.port,
+                behind_proxy=settings.api.enable_proxy_headers_parsing,
+                drain=api.drain,
+            )
+        )
     return made
 
 

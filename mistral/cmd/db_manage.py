@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mistral.cmd.populate import populate, preinstalled_files
 from mistral.config import load
-from mistral.db import migrations
+from mistral.db import migrations, trusts
 from mistral.db.database import Database
 from mistral.errors import MistralError
+from mistral.keyring import Keyring
 
 Command = Callable[[Database, argparse.Namespace], None]
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load(sources, serving=False)
         database = Database(settings.database.connection)
+        arguments.secret_key = settings.engine.secret_key
         arguments.run(database, arguments)
     except (MistralError, CommandError) as error:
         return _failed(str(error))
@@ -111,6 +113,13 @@ def _populate(database: Database, arguments: argparse.Namespace) -> None:
     print(f"{len(names)} system workflows" + "".join(f"\n  {name}" for name in names))
 
 
+def _reseal(database: Database, arguments: argparse.Namespace) -> None:
+    keyring = Keyring(arguments.secret_key)
+    with database.begin() as connection:
+        count = trusts.reseal(connection, keyring.renew)
+    print(f"{count} trusts of triggers are sealed by the first key")
+
+
 def _shown(version: str | None) -> str:
     return "none" if version is None else version
 
@@ -150,6 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("check_migration", _check, "Check that the versions form one line.")
     command("populate", _populate, "Register the system workflows.")
+    what = "Seal the trusts of triggers by the first key of [engine] secret_key."
+    command("reseal", _reseal, what)
     return parser
 
 

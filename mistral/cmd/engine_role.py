@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mistral.actions.registry import Registry
 from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.names import new_id
 from mistral.cmd.notifier_role import make_courier
+from mistral.cmd.secrets import make_keyring, make_trust_ending
 from mistral.config import ExpirationSettings, Settings
 from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
@@ -23,6 +25,10 @@ from mistral.expressions.evaluate import (
     ExpressionSettings,
     load_functions,
 )
+from mistral.publisher_entries import of_operator
+
+if TYPE_CHECKING:
+    from mistral.keyring import Keyring
 
 
 def make_evaluator(settings: Settings, clock: Clock) -> Evaluator:
@@ -46,7 +52,7 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
             versioning=settings.engine.context_versioning,
             field_limit=limit * 1024 if limit >= 0 else -1,
             inline_actions=settings.engine.inline_actions,
-            notify=notified_always(settings.notifier.notify),
+            notify=notified_always(settings.notifier.notify, make_keyring(settings)),
         ),
     )
 
@@ -85,6 +91,7 @@ def make_engine(
             expiration=make_expiration(settings.expiration),
             trace_log=settings.engine.workflow_trace_log_name,
             cron_triggers=settings.cron_triggers.enabled,
+            end_trust=make_trust_ending(settings),
             publish=make_courier(settings).carry
             if settings.notifier.type == "local"
             else None,
@@ -92,8 +99,10 @@ def make_engine(
     )
 
 
-def notified_always(text: str) -> tuple[dict[str, Any], ...]:
-    """The publishers of ``[notifier] notify``.
+def notified_always(
+    text: str, keyring: Keyring | None = None
+) -> tuple[Mapping[str, Any], ...]:
+    """The publishers of ``[notifier] notify``, what is secret in them sealed.
 
     :raises ServiceError: it is no JSON list of objects with a type.
     """
@@ -108,4 +117,5 @@ def notified_always(text: str) -> tuple[dict[str, Any], ...]:
             "[notifier] notify: expected a JSON list of objects with a 'type',"
             ' like [{"type": "webhook", "url": "…"}].'
         )
-    return tuple(found)
+    seal = keyring.seal if keyring else None
+    return tuple(of_operator(entry, seal) for entry in found)

@@ -6,14 +6,13 @@ from mistral.actions.registry import Registry
 from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.names import new_id
-from mistral.cmd.secrets import make_keyring
+from mistral.cmd.secrets import make_identities
 from mistral.config import Settings
 from mistral.executors.dynamic import CodeTexts, DynamicActions
 from mistral.executors.server import ExecutorServer, ExecutorSettings
 
 
 def make_executor(settings: Settings, bus: Bus, clock: Clock) -> ExecutorServer:
-    keyring = make_keyring(settings)
     return ExecutorServer(
         bus,
         Registry(settings),
@@ -23,7 +22,7 @@ def make_executor(settings: Settings, bus: Bus, clock: Clock) -> ExecutorServer:
             result_limit_kb=settings.engine.execution_field_size_limit_kb,
             check_interval=float(settings.heartbeat.check_interval),
             max_missed=settings.heartbeat.max_missed_heartbeats,
-            unseal=keyring.open if keyring else None,
+            identities=make_identities(settings),
         ),
         clock,
         new_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mistral.bus import Bus
+from mistral.cmd.secrets import make_keyring
 from mistral.config import Settings
 from mistral.notifier.publishers import Publishers
 from mistral.notifier.server import Courier, NotifierServer
@@ -10,7 +11,9 @@ from mistral.notifier.server import Courier, NotifierServer
 
 def make_courier(settings: Settings) -> Courier:
     """Calls publishers in this process."""
-    return Courier(Publishers(settings.http).publish)
+    keyring = make_keyring(settings)
+    unseal = keyring.open if keyring else None
+    return Courier(Publishers(settings.http, unseal=unseal).publish)
 
 
 def make_notifier(settings: Settings, bus: Bus) -> NotifierServer:

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, select, update
 
 from mistral.context import Context
-from mistral.db import definitions
+from mistral.db import definitions, owned
 from mistral.db.database import Database
 from mistral.db.models import workflows
 from mistral.errors import Conflict
@@ -22,7 +22,7 @@ from mistral.lang.parse import ParsedWorkflow, parse_workflows
 
 GROUP: Final = "mistral.preinstalled_workflows"
 
-_PUBLIC: Final = definitions.Place(scope="public")
+_PUBLIC: Final = owned.Place(scope="public")
 
 
 def preinstalled_files() -> list[Path]:
@@ -47,14 +47,14 @@ def populate(
     ]
     with database.begin() as connection:
         context = Context(is_admin=True)
-        author = definitions.Author(context, database.now(connection), new_id)
+        author = owned.Author(context, database.now(connection), new_id)
         for workflow in parsed:
             _register(connection, author, workflow)
     return [workflow.spec.name for workflow in parsed]
 
 
 def _register(
-    connection: Connection, author: definitions.Author, workflow: ParsedWorkflow
+    connection: Connection, author: owned.Author, workflow: ParsedWorkflow
 ) -> None:
     name = workflow.spec.name
     there = connection.execute(

@@ -9,11 +9,13 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from mistral.cmd.children import tell_parent
 from mistral.cmd.compose import build, is_one_process
 from mistral.cmd.logs import start_logging
-from mistral.cmd.memory import settle, share_heaps
+from mistral.cmd.memory import Rest, settle, share_heaps
 from mistral.config import Settings, load
 from mistral.errors import MistralError
+from mistral.service import Group
 
 LOG = logging.getLogger(__name__)
 
@@ -43,17 +45,22 @@ def run(
         if set(roles) == {"api"} and not is_one_process(settings):
             return _only_the_api(settings)
         group = build(settings, roles, argv=argv, worker=worker)
-        end = _until_told()
+        end = _until_told(group)
         group.when_failed(lambda error: end.set())
         group.start()
     except MistralError as error:
         print(f"mistral-server: {error.message}", file=sys.stderr)
         return 1
     settle()
+    rest = Rest()
+    rest.start()
     LOG.info("mistral-server is up: %s", ", ".join(roles))
+    if worker is not None:
+        tell_parent()
     end.wait()
     LOG.info("mistral-server drains")
     group.stop()
+    rest.stop()
     return 1 if group.failure is not None else 0
 
 
@@ -61,13 +68,23 @@ def _only_the_api(settings: Settings) -> int:
     """gunicorn's master is this process; there is nothing else to supervise."""
     from mistral.cmd import api_workers
 
-    return api_workers.serve(settings)
+    return api_workers.serve(
+        settings, lambda: LOG.info("mistral-server is up: %s", "api")
+    )
 
 
-def _until_told() -> threading.Event:
+def _until_told(group: Group) -> threading.Event:
+    """Set by SIGTERM and SIGINT once the group has started.
+
+    Before, it may wait for a broker that never comes, and has promised nothing:
+    it ends at once then, and with it the children.
+    """
     end = threading.Event()
 
     def tell(number: int, frame: object) -> None:
+        if not group.started.is_set():
+            LOG.info("mistral-server ends before it was up")
+            os._exit(0)
         if end.is_set():
             # Asked twice: now.
             os._exit(1)

@@ -14,8 +14,9 @@ from mistral.config.author_settings import (
     LegacyActionSettings,
     YaqlGroup,
 )
+from mistral.config.faults import ConfigurationFault, wrong_line
 from mistral.config.identity_settings import KeycloakSettings, OidcSettings
-from mistral.config.load import ConfigurationFault, empty_source, load
+from mistral.config.load import empty_source, load, separate
 from mistral.config.options import list_opts, sample
 from mistral.config.settings import (
     ROLES,
@@ -62,4 +63,6 @@ __all__ = [
     "list_opts",
     "load",
     "sample",
+    "separate",
+    "wrong_line",
 ]

@@ -20,13 +20,13 @@ class ExpressionsGroup:
     allowed_languages: tuple[str, ...] = option(
         ("yaql", "jinja"), "Languages that definitions may use."
     )
-    max_steps: int = option(1_000_000, "Most steps of one evaluation.", minimum=1)
+    max_steps: int = option(1_000_000, "Most steps of one expression.", minimum=1)
     max_output_bytes: int = option(
         16 * 1024 * 1024, "Largest value that an expression may make.", minimum=1
     )
     max_depth: int = option(200, "Deepest nesting of values.", minimum=1)
     deadline_seconds: float = option(
-        2.0, "Longest time of one evaluation.", minimum=0.01
+        2.0, "Longest time of one expression.", minimum=0.01
     )
 
 
@@ -92,13 +92,21 @@ class HttpSettings:
         5 * 1024 * 1024, "Largest body of a response; 0: no limit.", minimum=0
     )
     hide_request_body: bool = option(
-        False, "Keep bodies of requests out of logs.", group="action_logging"
+        False,
+        "Keep kinds and sizes of request bodies out of logs, too."
+        " What is in them never enters one.",
+        group="action_logging",
     )
     hide_response_body: bool = option(
-        False, "Keep bodies of responses out of logs.", group="action_logging"
+        False,
+        "Keep kinds and sizes of response bodies out of logs, too."
+        " What is in them never enters one.",
+        group="action_logging",
     )
     sensitive_headers: tuple[str, ...] = option(
-        (), "Headers that never enter a log.", group="action_logging"
+        (),
+        "Headers whose names are kept out of logs, too. Values never enter one.",
+        group="action_logging",
     )
 
 

@@ -34,7 +34,9 @@ class OidcSettings:
         "project_id", "Claim that holds the project; a dot leads into an object."
     )
     roles_claim: str = option(
-        "roles", "Claim that holds the list of roles; a dot leads into an object."
+        "roles",
+        "Claim that holds the roles, a list or names with spaces between; a dot "
+        "leads into an object.",
     )
     user_claim: str = option("sub", "Claim that holds the id of the user.")
     user_name_claim: str = option(

@@ -16,7 +16,6 @@ INEFFECTIVE: Final[dict[tuple[str, str], str]] = {
     ("DEFAULT", "scheduler_type"): _OUTBOX,
     ("DEFAULT", "js_implementation"): "scripts run in QuickJS; see [javascript]",
     ("DEFAULT", "expiration_token_duration"): "it never had one",
-    ("api", "validation_mode"): "definitions are always validated",
     ("api", "enable_ssl_api"): "put a proxy that speaks TLS in front",
     ("engine", "engine"): _FIXED,
     ("engine", "version"): "messages carry their version themselves",

@@ -10,12 +10,18 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from oslo_config import cfg
 from oslo_log import log as oslo_log
 
-from mistral import errors
+from mistral.config.faults import (
+    ConfigurationFault,
+    files_of,
+    sections_of,
+    wrong_line,
+    wrong_value,
+)
 from mistral.config.known import INEFFECTIVE, LIBRARY_GROUPS, LIBRARY_OPTIONS
 from mistral.config.options import SERVER, by_group, declared_options
 from mistral.config.settings import GROUPS, ROLES, Server, Settings
@@ -23,12 +29,6 @@ from mistral.config.settings import GROUPS, ROLES, Server, Settings
 log = logging.getLogger(__name__)
 
 _BROKER_HERE: Final = "rabbit://guest:guest@127.0.0.1:5672/"
-
-
-class ConfigurationFault(errors.ServiceError):
-    """The service cannot or must not start with what is set."""
-
-    code: ClassVar[str] = "configuration"
 
 
 def load(
@@ -120,17 +120,22 @@ def _read(ours: cfg.ConfigOpts, environ: Mapping[str, str], embedded: bool) -> S
             try:
                 value = opt.type(text)
             except ValueError as error:
-                raise ConfigurationFault(
-                    f"Environment: [{group}] {opt.name}: {error}"
-                ) from error
+                raise wrong_value("Environment", group, opt, text) from error
         elif embedded and (group, opt.name) in _EMBEDDED:
             value = _EMBEDDED[group, opt.name]
         else:
-            value = ours[opt.dest] if group == "DEFAULT" else ours[group][opt.dest]
+            value = _value(ours, group, opt)
         if isinstance(value, list):
             value = tuple(item for item in value if item)
         values[declared.attribute][declared.field] = value
     return Settings(**{name: GROUPS[name](**given) for name, given in values.items()})
+
+
+def _value(ours: cfg.ConfigOpts, group: str, opt: cfg.Opt) -> Any:
+    try:
+        return ours[opt.dest] if group == "DEFAULT" else ours[group][opt.dest]
+    except cfg.ConfigFileValueError as error:
+        raise wrong_line(ours, group, opt) from error
 
 
 _EMBEDDED: Final[Mapping[tuple[str, str], Any]] = {
@@ -243,16 +248,12 @@ def is_loopback(host: str) -> bool:
 
 def _warn_about(files: Iterable[str], directories: Iterable[str]) -> None:
     """Say which lines of the files have no effect, and what may be meant."""
-    paths = [Path(name) for name in files]
-    for directory in directories:
-        paths += sorted(Path(directory).glob("*.conf"))
     known = {g: {opt.dest for opt in opts} for g, opts in by_group().items()}
     for group, name in INEFFECTIVE:
         known.setdefault(group, set()).add(name)
     foreign = _foreign()
-    for path in paths:
-        sections: dict[str, dict[str, Any]] = {}
-        cfg.ConfigParser(str(path), sections).parse()
+    for path in files_of(files, directories):
+        sections = sections_of(path)
         for group, name in ((g, n) for g, names in sections.items() for n in names):
             dest = name.replace("-", "_")
             if (group, dest) in INEFFECTIVE:
@@ -298,6 +299,19 @@ def _suggestion(group: str, dest: str, known: Mapping[str, set[str]]) -> str:
     return (
         f" Is the group [{groups[0]}] meant?" if group not in known and groups else ""
     )
+
+
+def separate(source: cfg.ConfigOpts) -> cfg.ConfigOpts:
+    """Another reader of the same files: a library that registers options of its own
+    must not meet those of another one."""
+    fresh = cfg.ConfigOpts()
+    fresh(
+        [],
+        project="mistral",
+        default_config_files=source.config_file,
+        default_config_dirs=source.config_dir,
+    )
+    return fresh
 
 
 def empty_source() -> cfg.ConfigOpts:

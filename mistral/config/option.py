@@ -14,6 +14,7 @@ def option(
     group: str | None = None,
     name: str | None = None,
     minimum: float | None = None,
+    maximum: float | None = None,
     choices: Sequence[str] | None = None,
     secret: bool = False,
 ) -> Any:
@@ -31,6 +32,7 @@ def option(
             "group": group,
             "name": name,
             "minimum": minimum,
+            "maximum": maximum,
             "choices": choices,
             "secret": secret,
         },

@@ -47,6 +47,8 @@ def _opt(declared: Field[Any], kind: Any) -> cfg.Opt:
         arguments["choices"] = list(meta["choices"])
     if meta["minimum"] is not None:
         arguments["min"] = meta["minimum"]
+    if meta["maximum"] is not None:
+        arguments["max"] = meta["maximum"]
     return _KINDS[kind](meta["name"] or declared.name, default=default, **arguments)
 
 

@@ -34,7 +34,7 @@ class ApiSettings:
     GROUP: ClassVar[str] = "api"
 
     host: str = option("0.0.0.0", "Address to listen on.")
-    port: int = option(8989, "Port to listen on.", minimum=0)
+    port: int = option(8989, "Port to listen on.", minimum=0, maximum=65535)
     api_workers: int = option(
         0, "Processes that answer requests; 0: one per core.", minimum=0
     )
@@ -49,6 +49,13 @@ class ApiSettings:
     )
     max_json_body_bytes: int = option(
         8 * 1024 * 1024, "Largest body of any other request.", minimum=1
+    )
+    validation_mode: str = option(
+        "mandatory",
+        "When uploads are validated: always (mandatory), unless skip_validation is in "
+        "the query (enabled), or never (disabled). What is stored invalid is refused "
+        "when it is started.",
+        choices=("enabled", "mandatory", "disabled"),
     )
     allow_action_execution_deletion: bool = option(
         False, "Allow deletion of stand-alone action executions."
@@ -85,6 +92,11 @@ class ApiSettings:
         False,
         "Without authentication ([pecan] auth_enable = false) the API refuses to "
         "listen beyond loopback, unless this is true.",
+    )
+    administrators_list_all_projects: bool = option(
+        True,
+        "Lists of administrators show the objects of all projects; else they do only "
+        "when asked to (all_projects=true).",
     )
     enforce_roles: bool = option(
         False,

@@ -10,14 +10,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from mistral_lib.actions import Result
 
 from mistral.api import listing
-from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api.listing import fields_parameter, list_route
+from mistral.api.rest import Call, Resource, Route
+from mistral.api.shapes import Either, Sent, Shown
+from mistral.api.types import Shaped
 from mistral.api.v2.runs import (
+    ACTION,
     ACTION_SHOWN,
+    ACTIONS,
     ActionExecution,
     actions_page,
     asked_by,
@@ -31,6 +37,7 @@ from mistral.errors import (
     Bug,
     ExpressionFault,
     Forbidden,
+    NotFound,
     Unavailable,
 )
 from mistral.expressions.evaluate import (
@@ -48,6 +55,8 @@ from mistral.messages import (
 )
 
 COMPLETED: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED"})
+ALL: Final = replace(ACTIONS, everywhere="executions:list:all_projects")
+
 STATES_TO_ASK_FOR: Final = ("SUCCESS", "ERROR", "CANCELLED", "PAUSED", "RUNNING")
 UNKNOWN_ERROR: Final = "Unknown error"
 
@@ -64,27 +73,66 @@ def _finishes_work(call: Call, status: Status) -> bool:
     return status is Status.PAUSING
 
 
+WHOLE: Final = replace(ACTION, selectable=False)
+UNSAVED: Final = Shown(
+    ActionExecution,
+    "UnsavedActionExecution",
+    but=("params",),
+    null=("id", "project_id", "accepted", "created_at"),
+)
+RUN: Final = Sent(
+    ActionExecution,
+    "ActionRun",
+    ("name", "input", "params", "workflow_namespace", "description"),
+    required=("name",),
+    passed_over=True,
+    example={"name": "std.echo", "input": {"output": "hello"}},
+)
+CHANGE: Final = Sent(
+    ActionExecution,
+    "ActionChange",
+    ("state", "output"),
+    required=("state",),
+    passed_over=True,
+    narrowed={"state": STATES_TO_ASK_FOR},
+    example={"state": "SUCCESS", "output": {"answer": 42}},
+)
+
+
 class ActionExecutions(Resource):
     """Look at action executions, deliver results, run actions.
 
     :param wait: sleeps for seconds; between looks at a run that is waited for.
     """
 
+    starts_actions = True
     routes = (
-        Route("GET", "", "get_all", "action_executions:list", query=ANY),
-        Route("POST", "", "post", "action_executions:create", 201),
+        list_route(ALL, "action_executions:list"),
+        Route(
+            "POST",
+            "",
+            "post",
+            "action_executions:create",
+            201,
+            takes=RUN,
+            answer=Either((WHOLE, UNSAVED)),
+            refuses=(NotFound,),
+        ),
         Route(
             "GET",
             "{id}",
             "get_one",
             "action_executions:get",
-            query=frozenset({"fields"}),
+            query=(fields_parameter(ActionExecution.attributes()),),
+            answer=ACTION,
         ),
         Route(
             "PUT",
             "{id}",
             "put",
             "action_executions:update",
+            takes=CHANGE,
+            answer=WHOLE,
             in_maintenance=_finishes_work,
         ),
         Route("DELETE", "{id}", "delete", "action_executions:delete", 204),
@@ -97,16 +145,19 @@ class ActionExecutions(Resource):
     # -- Reads ----------------------------------------------------------------
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        return actions_page(call, executions.ACTIONS)
+        """List action executions, those of tasks and others."""
+        return actions_page(call, ALL)
 
-    def get_one(self, call: Call, action_id: str) -> ActionExecution:
-        fields = listing.fields_of(call, ACTION_SHOWN)
+    def get_one(self, call: Call, action_id: str) -> Shaped:
+        """Show an action execution."""
+        fields = listing.fields_of(call, ActionExecution.attributes())
         return shape_action(_read(call, action_id), fields)
 
     # -- Changes --------------------------------------------------------------
 
-    def put(self, call: Call, action_id: str) -> ActionExecution:
-        sent = call.read(ActionExecution).sent()
+    def put(self, call: Call, action_id: str) -> Shaped:
+        """Deliver the result of an action, or pause, resume or cancel it."""
+        sent = call.sent()
         state = sent.get("state")
         if state not in STATES_TO_ASK_FOR:
             raise BadRequest(
@@ -115,9 +166,7 @@ class ActionExecutions(Resource):
         row = _read(call, action_id)
         scope.require_owner(row, call.context, f"Action execution {action_id!r}")
         if row["state"] in COMPLETED:
-            raise BadRequest(
-                f"Action execution {action_id} is completed already: {row['state']}."
-            )
+            raise BadRequest(_refusal(action_id, row["state"], state))
         delivered = _post_processed(call, row, state, _delivered(state, sent))
         call.services.bus.call(
             UpdateAction(
@@ -130,6 +179,7 @@ class ActionExecutions(Resource):
         return shape_action(_read(call, action_id))
 
     def delete(self, call: Call, action_id: str) -> None:
+        """Delete a completed action execution that belongs to no task."""
         row = _read(call, action_id)
         if not call.services.settings.api.allow_action_execution_deletion:
             raise Forbidden(
@@ -163,8 +213,12 @@ class ActionExecutions(Resource):
             self._wait(POLL_SECONDS)
         return row
 
-    def post(self, call: Call) -> ActionExecution:
-        request = _run_request(call, call.read(ActionExecution).sent())
+    def post(self, call: Call) -> Shaped:
+        """Run an action outside of a workflow.
+
+        An action that fails is no error: the state of the answer says so.
+        """
+        request = _run_request(call, call.sent())
         answer = call.services.bus.call(request)
         if "id" in answer:
             if request.sync:
@@ -197,6 +251,14 @@ class ActionExecutions(Resource):
             text = f"Failed to complete action [error={error.message}, action={name}]"
             return "ERROR", text
         return "SUCCESS", result
+
+
+def _refusal(action_id: str, present: str, asked: str) -> str:
+    """Why a completed action execution does not change (spec/engine.md § 1.2,
+    § 1.5; Q-13)."""
+    if asked in COMPLETED:
+        return f"Action execution {action_id} is already completed [state={present}]."
+    return f"Invalid state transition from {present} to {asked}."
 
 
 def _read(call: Call, action_id: str) -> Row:
@@ -301,7 +363,7 @@ def _run_now(
     return answer
 
 
-def _unsaved(request: RunAction, state: str, result: Any) -> ActionExecution:
+def _unsaved(request: RunAction, state: str, result: Any) -> Shaped:
     """A run of which nothing was stored (§ 9.3): no id, no dates."""
     return shape_action(
         {

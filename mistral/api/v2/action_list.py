@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mistral.api.rest import parse_bool
+from mistral.api.parameters import parse_bool
 from mistral.db.listing import Condition, Query
 from mistral.errors import BadRequest, NotFound
 

@@ -11,15 +11,30 @@ from sqlalchemy import select
 
 from mistral.actions.signatures import describe_dynamic
 from mistral.api import etags, listing, uploads
-from mistral.api.policy import OPEN
-from mistral.api.rest import ANY, Call, Resource, Route, upload
-from mistral.api.types import Date, ResourceType, Tags, Text
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import Owned
+from mistral.api.parameters import NAMESPACE, SCOPE, STRICT
+from mistral.api.rest import Call, Resource, Route, upload
+from mistral.api.shapes import Shown, Together, Upload
+from mistral.api.types import (
+    Attribute,
+    Boolean,
+    DateType,
+    JsonSchema,
+    ResourceType,
+    Scope,
+    Shaped,
+    Tags,
+    Text,
+    nullable,
+)
 from mistral.api.v2 import action_list
-from mistral.db import code_sources, definitions, scope
+from mistral.db import code_sources, definitions, owned
 from mistral.db.listing import Kind, Listing, Query
-from mistral.db.models import actions
-from mistral.errors import BadRequest, NotFound
+from mistral.db.models import actions, dynamic_actions
+from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.lang.parse import check_actions, parse_actions
+from mistral.lang.unchecked import unchecked_actions
 
 LISTING: Final = Listing(
     actions,
@@ -31,27 +46,61 @@ LISTING: Final = Listing(
             "description",
             "definition",
             "input",
-            "is_system",
         ),
         Kind.TEXT,
     )
-    | {"tags": Kind.TAGS, "created_at": Kind.DATE, "updated_at": Kind.DATE},
+    | {
+        "is_system": Kind.BOOL,
+        "tags": Kind.TAGS,
+        "created_at": Kind.DATE,
+        "updated_at": Kind.DATE,
+    },
 )
 
 
+class StoredDateType(DateType):
+    """A moment; empty where the action is not stored."""
+
+    name = "stored-date"
+
+    def answer_schema(self) -> JsonSchema:
+        return {"anyOf": [super().answer_schema(), {"const": ""}]}
+
+
 class Action(ResourceType):
-    id = Text
+    id = Attribute(Text, "Of built-in and dynamic actions their name.")
     name = Text
-    is_system = bool
-    input = Text
-    description = Text
-    tags = Tags
-    definition = Text
-    scope = Text
-    project_id = Text
-    created_at = Date
-    updated_at = Date
+    is_system = Attribute(Boolean, "Whether it is built in.")
+    input = Attribute(Text, "Parameters as people read them.")
+    description = nullable(Text)
+    tags = nullable(Tags)
+    definition = Attribute(
+        Text, "The text that it was uploaded in; empty if there is none."
+    )
+    scope = nullable(Scope, "Null of built-in actions.")
+    project_id = nullable(Text, "Null of built-in actions.")
+    created_at = Attribute(StoredDateType(), "Empty of what is not stored.")
+    updated_at = nullable(StoredDateType(), "Empty of what is not stored.")
     namespace = Text
+
+
+ACTIONS: Final = ListOf(
+    "actions",
+    LISTING,
+    Shown(Action, selectable=True),
+    Action.attributes(),
+    sortable=Action.attributes(),
+    default_sort="name",
+    unlimited=True,
+    any_marker=True,
+    everywhere="workflows:list:all_projects",
+)
+
+TEXT: Final = Upload(
+    "Ad-hoc actions in the workflow language, one or many, as YAML.",
+    "version: '2.0'\ngreet:\n  base: std.echo\n  base-input: {output: hello}\n",
+)
+UPDATED: Final = Together("actions", Shown(Action, "UpdatedAction", null=("input",)))
 
 
 def refuse_builtin(call: Call, name: str) -> None:
@@ -111,40 +160,83 @@ def _of_code(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**entry, "is_system": False, **shown}
 
 
+OWNED: Final = Owned(actions, ACTIONS, values=_of_row)
+"""The ad-hoc ones."""
+
+
 class Actions(Resource):
     """The path may end in the namespace, ``/v2/actions/{name}/{namespace}``."""
 
     routes = (
-        upload("POST", "validate", "validate", OPEN),
-        Route("GET", "", "get_all", "actions:list", query=ANY),
-        upload("POST", "", "post", "actions:create", 201),
-        upload("PUT", "", "put", "actions:update"),
+        uploads.validation(TEXT),
+        list_route(ACTIONS, "actions:list"),
+        upload(
+            "POST",
+            "",
+            "post",
+            "actions:create",
+            201,
+            query=(NAMESPACE, SCOPE, STRICT),
+            takes=TEXT,
+            answer=Together(
+                "actions",
+                Shown(Action, "CreatedAction", but=("updated_at",), null=("input",)),
+            ),
+            also=("actions:publicize",),
+            refuses=(Conflict,),
+        ),
+        upload(
+            "PUT",
+            "",
+            "put",
+            "actions:update",
+            query=(NAMESPACE, SCOPE, STRICT),
+            takes=TEXT,
+            answer=UPDATED,
+            also=("actions:publicize",),
+            refuses=(NotFound, Conflict),
+            tagged=True,
+        ),
         *(
             route
-            for path, known in (
-                ("{name}", frozenset({"namespace"})),
-                ("{name}/{namespace}", frozenset[str]()),
-            )
+            for path, known in uploads.NAMED
             for route in (
-                Route("GET", path, "get_one", "actions:get", query=known),
-                upload("PUT", path, "put", "actions:update"),
-                Route("DELETE", path, "delete", "actions:delete", 204, query=known),
+                Route(
+                    "GET",
+                    path,
+                    "get_one",
+                    "actions:get",
+                    query=known,
+                    answer=Shown(Action),
+                    tagged=True,
+                ),
+                upload(
+                    "PUT",
+                    path,
+                    "put",
+                    "actions:update",
+                    query=(*known, SCOPE, STRICT),
+                    takes=TEXT,
+                    answer=UPDATED,
+                    also=("actions:publicize",),
+                    refuses=(Conflict,),
+                    tagged=True,
+                ),
+                Route(
+                    "DELETE", path, "delete", "actions:delete", 204, known, tagged=True
+                ),
             )
         ),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call,
-            LISTING,
-            Action.attributes(),
-            sortable=Action.attributes(),
-            default_sort="name",
-            unlimited=True,
-            any_marker=True,
-        )
+        """List actions: ad-hoc, dynamic and built-in ones.
+
+        Those of the default namespace, unless ``namespace`` asks for another.
+        """
+        query = listing.ask(call, ACTIONS)
         columns = [actions.c[name] for name in _needed(query)]
-        statement = select(*columns).where(scope.visible(actions, call.context))
+        statement = select(*columns).where(listing.seen(call, actions, ACTIONS))
         if "namespace" not in call.query:
             statement = statement.where(actions.c.namespace == "")
         rows: Sequence[Mapping[str, Any]] = ()
@@ -159,22 +251,28 @@ class Actions(Resource):
             Action.shape(entry, query.fields)
             for entry in action_list.page(entries, query)
         ]
-        return listing.envelope(call, "actions", query, shaped)
+        return listing.envelope(call, ACTIONS, query, shaped)
 
     def _dynamic(self, call: Call) -> Sequence[Mapping[str, Any]]:
         if not call.services.registry.serves_dynamic():
             return ()
         namespace = None if "namespace" in call.query else ""
         with call.services.database.read() as connection:
-            return code_sources.all_runnable(connection, call.context, namespace)
+            seen = listing.seen(call, dynamic_actions, ACTIONS)
+            return code_sources.all_runnable(connection, seen, namespace)
 
     def get_one(self, call: Call, name: str, namespace: str | None = None) -> Any:
+        """Show the action of a name, as the project means it.
+
+        Ad-hoc actions are found by UUID, too: the dashboard's links have it.
+        """
         if namespace is None:
-            namespace = uploads.namespace_of(call)
+            namespace = NAMESPACE.of(call.query)
         project, registry = call.context.project_id, call.services.registry
         row = code = None
         with call.services.database.read() as connection:
             if registry.serves("adhoc"):
+                row = owned.find_by_id(connection, actions, name, call.context)
                 for space in dict.fromkeys((namespace, "")):
                     row = row or definitions.find_adhoc_action(
                         connection, name, space, project
@@ -182,7 +280,7 @@ class Actions(Resource):
             if registry.serves_dynamic():
                 code = code_sources.runnable(connection, name, namespace, project)
         if row is not None:
-            return etags.shown(call, row, Action.shape(_of_row(row)))
+            return etags.shown(call, row, OWNED.shape(row))
         if code is not None:
             return Action.shape(_of_code(code))
         descriptor = registry.find(name, namespace, project_id=project)
@@ -191,8 +289,9 @@ class Actions(Resource):
         return Action.shape(_of_registry(descriptor))
 
     def post(self, call: Call) -> dict[str, Any]:
+        """Create ad-hoc actions, all or none."""
         place = uploads.place_of(call, "actions")
-        parsed = uploads.parse(call, parse_actions)
+        parsed = uploads.parse(call, parse_actions, unchecked_actions, skippable=False)
         for action in parsed:
             refuse_builtin(call, action.spec.name)
         with call.services.database.begin() as connection:
@@ -203,8 +302,9 @@ class Actions(Resource):
     def put(
         self, call: Call, identifier: str | None = None, namespace: str | None = None
     ) -> dict[str, Any]:
+        """Update ad-hoc actions, all or none; where the path names one, only that."""
         place = uploads.place_of(call, "actions", namespace)
-        parsed = uploads.parse(call, parse_actions)
+        parsed = uploads.parse(call, parse_actions, unchecked_actions, skippable=False)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             rows = definitions.update_actions(
@@ -217,16 +317,9 @@ class Actions(Resource):
         return _uploaded(rows, created=False)
 
     def delete(self, call: Call, identifier: str, namespace: str | None = None) -> None:
-        if namespace is None:
-            namespace = uploads.namespace_of(call)
-        context = call.context
-        with call.services.database.begin() as connection:
-            row = definitions.identified(
-                connection, actions, "action", identifier, namespace, context
-            )
-            definitions.remove(
-                connection, actions, row, context, "action", etags.unchanged(call)
-            )
+        """Delete an ad-hoc action, by UUID or name."""
+        OWNED.delete(call, identifier, namespace)
 
-    def validate(self, call: Call) -> dict[str, Any]:
+    def validate(self, call: Call) -> Shaped:
+        """Say what is wrong with a text of actions; nothing is stored."""
         return uploads.judge(call, check_actions)

@@ -6,27 +6,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import wsme.types as wtypes
 from sqlalchemy import Text as SqlText
 from sqlalchemy import cast, null
 from webob import exc
 
 from mistral.actions.signatures import read_classes
-from mistral.api import listing, uploads
-from mistral.api.rest import ANY, Call, Resource, Route, upload
-from mistral.api.types import Date, Native, ResourceType, Scope, Text
+from mistral.api import uploads
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import Owned, delete_route, show_route
+from mistral.api.parameters import (
+    LONGEST_NAME,
+    NAMESPACE,
+    SCOPE,
+    Parameter,
+)
+from mistral.api.rest import Answer, Call, Resource, upload
+from mistral.api.shapes import Shown, Upload
+from mistral.api.types import (
+    Attribute,
+    Date,
+    Native,
+    ResourceType,
+    Scope,
+    Shaped,
+    Text,
+    Uuid,
+    nullable,
+)
 from mistral.db import code_sources as sources
-from mistral.db import definitions, scope
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import code_sources
-from mistral.errors import BadRequest
+from mistral.errors import BadRequest, Conflict, NotFound
 
 FILTERS: Final[Mapping[str, Kind]] = {
     "name": Kind.TEXT,
     "namespace": Kind.TEXT,
     "tags": Kind.TAGS,
     "scope": Kind.TEXT,
-    "project_id": Kind.ID,
+    "project_id": Kind.PROJECT,
     "created_at": Kind.DATE,
     "updated_at": Kind.DATE,
 }
@@ -38,96 +55,134 @@ LISTING: Final = Listing(code_sources, FILTERS, {**code_sources.c, **NO_TAGS})
 
 
 class CodeSource(ResourceType):
-    id = Text
+    id = Uuid
     name = Text
     namespace = Text
-    content = Text
-    version = int
+    content = Attribute(Text, "The text.")
+    version = Attribute(int, "Raised by one with each update.")
     scope = Scope
-    project_id = Text
+    project_id = Attribute(Text, "Project that it belongs to.")
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
     # Declared by the protocol, and never shown.
     actions = Native
+
+
+SHOWN: Final = Shown(CodeSource, but=("actions",), selectable=True)
+WRITTEN: Final = Shown(CodeSource, but=("actions",))
+
+SOURCES: Final = ListOf(
+    "code_sources",
+    LISTING,
+    SHOWN,
+    CodeSource.attributes(),
+    sortable=tuple(code_sources.c.keys()),
+    everywhere="workflows:list:all_projects",
+)
+
+OWNED: Final = Owned(code_sources, SOURCES, remove=sources.remove_source)
+
+TEXT: Final = Upload(
+    "Python source with action classes.",
+    "from mistral_lib import actions\n\n\nclass Doubler(actions.Action):\n"
+    "    def __init__(self, x):\n        self.x = x\n\n"
+    "    def run(self, context):\n        return 2 * self.x\n",
+    optional=True,
+    is_definition=False,
+)
+NAME: Final = Parameter("name", "Name of the code source.", required=True)
+IDENTIFIER: Final = Parameter(
+    "identifier", "UUID or name of the code source.", required=True
+)
 
 
 class CodeSources(Resource):
     """The path may end in the namespace."""
 
     routes = (
-        Route("GET", "", "get_all", "code_sources:list", query=ANY),
-        upload("POST", "", "post", "code_sources:create", 201),
-        upload("PUT", "", "put", "code_sources:update"),
+        list_route(SOURCES, "code_sources:list"),
+        upload(
+            "POST",
+            "",
+            "post",
+            "code_sources:create",
+            201,
+            query=(NAME, NAMESPACE, SCOPE),
+            takes=TEXT,
+            answer=Shown(
+                CodeSource, "CreatedCodeSource", but=("actions", "updated_at")
+            ),
+            also=("code_sources:publicize",),
+            refuses=(Conflict,),
+        ),
+        upload(
+            "PUT",
+            "",
+            "put",
+            "code_sources:update",
+            query=(IDENTIFIER, NAMESPACE, SCOPE),
+            takes=TEXT,
+            answer=WRITTEN,
+            also=("code_sources:publicize",),
+            refuses=(NotFound, Conflict),
+            tagged=True,
+        ),
         *(
             route
-            for path, known in (
-                ("{identifier}", frozenset({"namespace"})),
-                ("{identifier}/{namespace}", frozenset[str]()),
-            )
+            for path, known in uploads.IDENTIFIED
             for route in (
-                Route(
-                    "GET", path, "get_one", "code_sources:get", query=known | {"fields"}
+                show_route(SOURCES, "code_sources:get", path, known),
+                upload(
+                    "PUT",
+                    path,
+                    "put",
+                    "code_sources:update",
+                    query=(*known, SCOPE),
+                    takes=TEXT,
+                    answer=WRITTEN,
+                    also=("code_sources:publicize",),
+                    refuses=(Conflict,),
+                    tagged=True,
                 ),
-                upload("PUT", path, "put", "code_sources:update"),
-                Route(
-                    "DELETE", path, "delete", "code_sources:delete", 204, query=known
-                ),
+                delete_route("code_sources:delete", path, known),
             )
         ),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call,
-            LISTING,
-            CodeSource.attributes(),
-            extra=("all_projects",),
-            sortable=code_sources.c.keys(),
-        )
-        # administrators see all of them anyway (Q-23); others never do
-        call.flag("all_projects")
-        with call.services.database.read() as connection:
-            rows = LISTING.page(
-                connection,
-                query,
-                scope.visible(code_sources, call.context),
-                names=query.fields or CodeSource.attributes(),
-            )
-        shaped = [CodeSource.shape(row, query.fields) for row in rows]
-        return listing.envelope(call, "code_sources", query, shaped)
+        """List code sources."""
+        return OWNED.page(call)
 
     def get_one(
         self, call: Call, identifier: str, namespace: str | None = None
-    ) -> CodeSource:
-        fields = listing.fields_of(call, CodeSource.attributes())
-        with call.services.database.read() as connection:
-            row = self._row(connection, call, identifier, namespace)
-        return CodeSource.shape(row, fields)
+    ) -> Answer:
+        """Show a code source with its text."""
+        return OWNED.show(call, identifier, namespace)
 
-    def post(self, call: Call) -> CodeSource:
+    def post(self, call: Call) -> Shaped:
+        """Create a code source."""
         place = uploads.place_of(call, "code_sources")
         uploads.refuse_code_when_off(call)
-        name = call.query.get("name")
+        name = NAME.of(call.query)
         if name is None:
             raise BadRequest("Expected 'name', the name of the code source.")
-        if len(name) > uploads.LONGEST_NAME:
-            raise BadRequest(f"A name has at most {uploads.LONGEST_NAME} characters.")
+        if len(name) > LONGEST_NAME:
+            raise BadRequest(f"A name has at most {LONGEST_NAME} characters.")
         content = _content(call)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             row = sources.create_source(
                 connection, author, name, content, read_classes(content), place
             )
-        answer = CodeSource.shape(row)
-        answer.updated_at = wtypes.Unset
-        return answer
+        return OWNED.created(row)
 
     def put(
         self, call: Call, identifier: str | None = None, namespace: str | None = None
-    ) -> CodeSource:
+    ) -> Shaped:
+        """Update a code source; its version goes up by one."""
         place = uploads.place_of(call, "code_sources", namespace)
         uploads.refuse_code_when_off(call)
-        identifier = identifier or call.query.get("identifier")
+        identifier = identifier or IDENTIFIER.of(call.query)
         if identifier is None:
             raise BadRequest("Expected 'identifier', id or name of the code source.")
         content = _content(call)
@@ -136,26 +191,11 @@ class CodeSources(Resource):
             row = sources.update_source(
                 connection, author, identifier, content, read_classes(content), place
             )
-        return CodeSource.shape(row)
+        return OWNED.shape(row)
 
     def delete(self, call: Call, identifier: str, namespace: str | None = None) -> None:
-        with call.services.database.begin() as connection:
-            row = self._row(connection, call, identifier, namespace)
-            sources.remove_source(connection, row, call.context)
-
-    def _row(
-        self, connection: Any, call: Call, identifier: str, namespace: str | None
-    ) -> Mapping[str, Any]:
-        if namespace is None:
-            namespace = uploads.namespace_of(call)
-        return definitions.identified(
-            connection,
-            code_sources,
-            sources.CODE_SOURCE,
-            identifier,
-            namespace,
-            call.context,
-        )
+        """Delete a code source and the dynamic actions that are made from it."""
+        OWNED.delete(call, identifier, namespace)
 
 
 def _content(call: Call) -> str:

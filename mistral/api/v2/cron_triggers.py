@@ -8,24 +8,36 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import wsme.types as wtypes
+from sqlalchemy import Connection
 
-from mistral.api import listing, triggers, uploads
-from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api import triggers, uploads
+from mistral.api.auth import params_as_kept
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import Owned, delete_route, show_route
+from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
+    Attribute,
     Date,
     DateType,
+    JsonSchema,
     JsonText,
     ResourceType,
     Scope,
+    Shaped,
     StrictTextType,
     Text,
+    Uuid,
+    nullable,
 )
-from mistral.db import definitions, scope
 from mistral.db import triggers as rows
 from mistral.db.listing import MOST, Kind, Listing
 from mistral.db.models import cron_triggers
-from mistral.errors import BadRequest
+from mistral.db.owned import Author
+from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.lang import cron
+
+Row = Mapping[str, Any]
 
 LONGEST_NAME: Final = 200
 FIRST_FORMAT: Final = "%Y-%m-%d %H:%M"
@@ -50,7 +62,7 @@ LISTING: Final = Listing(
         "next_execution_time": Kind.DATE,
         "remaining_executions": Kind.COUNT,
         "scope": Kind.TEXT,
-        "project_id": Kind.ID,
+        "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
     },
@@ -77,6 +89,9 @@ class FirstTimeType(DateType):
             raise ValueError("Expected a time in UTC as YYYY-MM-DD HH:MM.")
         return moment
 
+    def request_schema(self) -> JsonSchema:
+        return {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$"}
+
 
 class CountType(wtypes.UserType):  # type: ignore[misc]
     """How often something happens: a whole number, or its digits."""
@@ -101,97 +116,138 @@ class CountType(wtypes.UserType):  # type: ignore[misc]
     def frombasetype(cls, value: Any) -> int | None:
         return None if value is None else cls.validate(value)
 
+    def answer_schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": 1, "maximum": MOST}
+
+    def request_schema(self) -> JsonSchema:
+        digits = {"type": "string", "pattern": "^0*[1-9][0-9]{0,9}$"}
+        return {"anyOf": [self.answer_schema(), digits]}
+
 
 class CronTrigger(ResourceType):
-    id = Text
+    id = Uuid
     name = StrictTextType(LONGEST_NAME)
-    workflow_name = Text
-    workflow_id = Text
+    workflow_name = Attribute(Text, "In requests a UUID is taken, too.")
+    workflow_id = Attribute(Uuid, "In requests a name is taken, too.")
     workflow_input = JsonText
     workflow_params = JsonText
-    project_id = Text
+    project_id = Attribute(Text, "Project that it belongs to.", readonly=True)
     scope = Scope
-    pattern = StrictTextType(cron.LONGEST)
-    remaining_executions = CountType()
-    first_execution_time = FirstTimeType()
+    pattern = Attribute(
+        StrictTextType(cron.LONGEST),
+        "Minute, hour, day, month, weekday; or six fields with the seconds last, or "
+        "`@daily` and its like.",
+    )
+    remaining_executions = nullable(CountType(), "Null: without end.")
+    first_execution_time = nullable(
+        FirstTimeType(),
+        "In requests `YYYY-MM-DD HH:MM` (UTC), at least a minute ahead.",
+    )
     next_execution_time = Date
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
 
 
-WRITABLE: Final = tuple(n for n in CronTrigger.attributes() if n != "project_id")
-"""What a request may hold; the service's own attributes are passed over."""
+SHOWN: Final = Shown(CronTrigger, selectable=True)
+
+TRIGGERS: Final = ListOf(
+    "cron_triggers",
+    LISTING,
+    SHOWN,
+    CronTrigger.attributes(),
+    everywhere="cron_triggers:list:all_projects",
+)
+
+OWNED: Final = Owned(
+    cron_triggers, TRIGGERS, values=triggers.shown_values, remove=rows.remove
+)
+
+CREATE: Final = Sent(
+    CronTrigger,
+    "CronTriggerCreate",
+    (
+        "name",
+        "workflow_name",
+        "workflow_id",
+        "workflow_input",
+        "workflow_params",
+        "scope",
+        "pattern",
+        "remaining_executions",
+        "first_execution_time",
+    ),
+    required=("name",),
+    needs=(
+        ("workflow_id", "workflow_name"),
+        ("pattern", "first_execution_time"),
+    ),
+    passed_over=True,
+    example={"name": "nightly", "workflow_name": "hello", "pattern": "0 3 * * *"},
+)
 
 
 class CronTriggers(Resource):
+    starts_actions = True
     routes = (
-        Route("GET", "", "get_all", "cron_triggers:list", query=ANY),
-        Route("POST", "", "post", "cron_triggers:create", 201),
+        list_route(TRIGGERS, "cron_triggers:list"),
         Route(
-            "GET",
-            "{identifier}",
-            "get_one",
-            "cron_triggers:get",
-            query=frozenset({"fields"}),
+            "POST",
+            "",
+            "post",
+            "cron_triggers:create",
+            201,
+            takes=CREATE,
+            answer=Shown(CronTrigger, "CreatedCronTrigger", but=("updated_at",)),
+            also=("cron_triggers:publicize",),
+            refuses=(NotFound, Conflict),
         ),
-        Route("DELETE", "{identifier}", "delete", "cron_triggers:delete", 204),
+        show_route(TRIGGERS, "cron_triggers:get", "{identifier}"),
+        delete_route("cron_triggers:delete", "{identifier}"),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call, LISTING, CronTrigger.attributes(), extra=("all_projects",)
-        )
-        listing.all_projects(call, "cron_triggers:list:all_projects")
-        with call.services.database.read() as connection:
-            found = LISTING.page(
-                connection,
-                query,
-                scope.visible(cron_triggers, call.context),
-                names=query.fields or CronTrigger.attributes(),
-            )
-        shaped = [CronTrigger.shape(row, query.fields) for row in found]
-        return listing.envelope(call, "cron_triggers", query, shaped)
+        """List cron triggers."""
+        return OWNED.page(call)
 
-    def get_one(self, call: Call, identifier: str) -> CronTrigger:
-        fields = listing.fields_of(call, CronTrigger.attributes())
-        with call.services.database.read() as connection:
-            row = _find(call, connection, identifier)
-        return CronTrigger.shape(row, fields)
+    def get_one(self, call: Call, identifier: str) -> Answer:
+        """Show a cron trigger, by UUID or name."""
+        return OWNED.show(call, identifier)
 
-    def post(self, call: Call) -> CronTrigger:
-        sent = call.read(CronTrigger, allowed=WRITABLE).sent()
+    def post(self, call: Call) -> Shaped:
+        """Create a cron trigger, for a workflow of the default namespace."""
+        sent = call.sent()
         if not sent.get("name"):
             raise BadRequest("Expected 'name', the name of the trigger.")
         values = {
             "name": sent["name"],
             "scope": sent.get("scope") or "private",
             "workflow_input": sent.get("workflow_input") or {},
-            "workflow_params": sent.get("workflow_params") or {},
+            "workflow_params": params_as_kept(
+                sent.get("workflow_params") or {}, call.context, call.services.keyring
+            ),
         }
         uploads.may_publish(call, "cron_triggers", values["scope"])
-        with call.services.database.begin() as connection:
+
+        def check(connection: Connection) -> tuple[Author, Row, dict[str, Any]]:
             author = uploads.author_of(call, connection)
-            values |= _times(sent, author.now)
+            times = _times(sent, author.now)
             identifier = sent.get("workflow_id") or sent.get("workflow_name")
             if not identifier:
                 raise BadRequest("Expected 'workflow_id' or 'workflow_name'.")
             workflow = triggers.workflow_of(call, connection, identifier)
             triggers.check_input(workflow, values["workflow_input"])
-            row = rows.create(connection, author, workflow, values)
-        answer = CronTrigger.shape(row)
-        answer.updated_at = wtypes.Unset
-        return answer
+            return author, workflow, times
+
+        database = call.services.database
+        with triggers.owned(call, check) as own, database.begin() as connection:
+            author, workflow, times = check(connection)
+            columns = {**values, **times, **own}
+            row = rows.create(connection, author, workflow, columns)
+        return OWNED.created(row)
 
     def delete(self, call: Call, identifier: str) -> None:
-        with call.services.database.begin() as connection:
-            row = _find(call, connection, identifier)
-            rows.remove(connection, call.context, row)
-
-
-def _find(call: Call, connection: Any, identifier: str) -> Mapping[str, Any]:
-    return definitions.identified(
-        connection, cron_triggers, "cron trigger", identifier, None, call.context
-    )
+        """Delete a cron trigger."""
+        OWNED.delete(call, identifier)
 
 
 def _times(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -3,21 +3,31 @@ sources. Whether a class can be loaded is found out by the executor that runs it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
-import wsme.types as wtypes
-
-from mistral.api import listing, uploads
-from mistral.api.rest import ANY, Call, Resource, Route
-from mistral.api.types import Date, Name, ResourceType, Scope, Text
+from mistral.api import uploads
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import Owned, delete_route, show_route
+from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.shapes import Sent, Shown
+from mistral.api.types import (
+    Attribute,
+    Date,
+    Name,
+    ResourceType,
+    Scope,
+    Shaped,
+    Text,
+    Uuid,
+    nullable,
+)
 from mistral.api.v2.actions import refuse_builtin
 from mistral.api.v2.code_sources import FILTERS, NO_TAGS
-from mistral.db import code_sources, definitions, scope
-from mistral.db.definitions import Place
+from mistral.db import code_sources
 from mistral.db.listing import Listing
 from mistral.db.models import dynamic_actions
-from mistral.errors import BadRequest
+from mistral.db.owned import Place
+from mistral.errors import BadRequest, Conflict, NotFound
 
 CREATED: Final = (
     "name",
@@ -33,76 +43,93 @@ LISTING: Final = Listing(dynamic_actions, FILTERS, {**dynamic_actions.c, **NO_TA
 
 
 class DynamicAction(ResourceType):
-    id = Text
+    id = Uuid
     name = Name
     namespace = Name
-    code_source_id = Text
+    code_source_id = Uuid
     code_source_name = Text
-    class_name = Name
+    class_name = Attribute(Name, "Class in the code source.")
     scope = Scope
-    project_id = Text
+    project_id = Attribute(Text, "Project that it belongs to.")
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
+
+
+SHOWN: Final = Shown(DynamicAction, selectable=True)
+
+ACTIONS: Final = ListOf(
+    "dynamic_actions",
+    LISTING,
+    SHOWN,
+    DynamicAction.attributes(),
+    sortable=tuple(dynamic_actions.c.keys()),
+    everywhere="workflows:list:all_projects",
+)
+
+OWNED: Final = Owned(dynamic_actions, ACTIONS)
+
+CREATE: Final = Sent(
+    DynamicAction,
+    "DynamicActionCreate",
+    CREATED,
+    required=("name", "class_name"),
+    needs=(("code_source_id", "code_source_name"),),
+)
+UPDATE: Final = Sent(
+    DynamicAction, "DynamicActionUpdate", UPDATED, needs=(("id", "name"),)
+)
 
 
 class DynamicActions(Resource):
     """The path may end in the namespace."""
 
     routes = (
-        Route("GET", "", "get_all", "dynamic_actions:list", query=ANY),
-        Route("POST", "", "post", "dynamic_actions:create", 201),
-        Route("PUT", "", "put", "dynamic_actions:update"),
+        list_route(ACTIONS, "dynamic_actions:list"),
+        Route(
+            "POST",
+            "",
+            "post",
+            "dynamic_actions:create",
+            201,
+            takes=CREATE,
+            answer=Shown(DynamicAction, "CreatedDynamicAction", but=("updated_at",)),
+            also=("dynamic_actions:publicize",),
+            refuses=(NotFound, Conflict),
+        ),
+        Route(
+            "PUT",
+            "",
+            "put",
+            "dynamic_actions:update",
+            takes=UPDATE,
+            answer=Shown(DynamicAction),
+            also=("dynamic_actions:publicize",),
+            refuses=(NotFound,),
+            tagged=True,
+        ),
         *(
             route
-            for path, known in (
-                ("{identifier}", frozenset({"namespace"})),
-                ("{identifier}/{namespace}", frozenset[str]()),
-            )
+            for path, known in uploads.IDENTIFIED
             for route in (
-                Route(
-                    "GET",
-                    path,
-                    "get_one",
-                    "dynamic_actions:get",
-                    query=known | {"fields"},
-                ),
-                Route(
-                    "DELETE", path, "delete", "dynamic_actions:delete", 204, query=known
-                ),
+                show_route(ACTIONS, "dynamic_actions:get", path, known),
+                delete_route("dynamic_actions:delete", path, known),
             )
         ),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call,
-            LISTING,
-            DynamicAction.attributes(),
-            extra=("all_projects",),
-            sortable=dynamic_actions.c.keys(),
-        )
-        # administrators see all of them anyway (Q-23); others never do
-        call.flag("all_projects")
-        with call.services.database.read() as connection:
-            rows = LISTING.page(
-                connection,
-                query,
-                scope.visible(dynamic_actions, call.context),
-                names=query.fields or DynamicAction.attributes(),
-            )
-        shaped = [DynamicAction.shape(row, query.fields) for row in rows]
-        return listing.envelope(call, "dynamic_actions", query, shaped)
+        """List dynamic actions."""
+        return OWNED.page(call)
 
     def get_one(
         self, call: Call, identifier: str, namespace: str | None = None
-    ) -> DynamicAction:
-        fields = listing.fields_of(call, DynamicAction.attributes())
-        with call.services.database.read() as connection:
-            row = self._row(connection, call, identifier, namespace)
-        return DynamicAction.shape(row, fields)
+    ) -> Answer:
+        """Show a dynamic action."""
+        return OWNED.show(call, identifier, namespace)
 
-    def post(self, call: Call) -> DynamicAction:
-        sent = self._sent(call, CREATED)
+    def post(self, call: Call) -> Shaped:
+        """Create a dynamic action: a name for a class of a code source."""
+        sent = self._sent(call)
         for name in ("name", "class_name"):
             if not sent.get(name):
                 raise BadRequest(f"Expected '{name}' of the dynamic action.")
@@ -113,12 +140,11 @@ class DynamicActions(Resource):
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             row = code_sources.create_action(connection, author, sent, place)
-        answer = DynamicAction.shape(row)
-        answer.updated_at = wtypes.Unset
-        return answer
+        return OWNED.created(row)
 
-    def put(self, call: Call) -> DynamicAction:
-        sent = self._sent(call, UPDATED)
+    def put(self, call: Call) -> Shaped:
+        """Update a dynamic action, named by ``id`` or ``name`` in the body."""
+        sent = self._sent(call)
         identifier = sent.get("id") or sent.get("name")
         if not identifier:
             raise BadRequest("Expected 'id' or 'name' of the dynamic action.")
@@ -127,30 +153,14 @@ class DynamicActions(Resource):
             row = code_sources.update_action(
                 connection, author, identifier, sent.get("namespace") or "", sent
             )
-        return DynamicAction.shape(row)
+        return OWNED.shape(row)
 
     def delete(self, call: Call, identifier: str, namespace: str | None = None) -> None:
-        with call.services.database.begin() as connection:
-            row = self._row(connection, call, identifier, namespace)
-            what = code_sources.DYNAMIC_ACTION
-            definitions.remove(connection, dynamic_actions, row, call.context, what)
+        """Delete a dynamic action."""
+        OWNED.delete(call, identifier, namespace)
 
-    def _sent(self, call: Call, allowed: tuple[str, ...]) -> dict[str, Any]:
-        sent = call.read(DynamicAction, allowed=allowed).sent()
+    def _sent(self, call: Call) -> dict[str, Any]:
+        sent = call.sent()
         uploads.may_publish(call, "dynamic_actions", sent.get("scope") or "private")
         uploads.refuse_code_when_off(call)
         return sent
-
-    def _row(
-        self, connection: Any, call: Call, identifier: str, namespace: str | None
-    ) -> Mapping[str, Any]:
-        if namespace is None:
-            namespace = uploads.namespace_of(call)
-        return definitions.identified(
-            connection,
-            dynamic_actions,
-            code_sources.DYNAMIC_ACTION,
-            identifier,
-            namespace,
-            call.context,
-        )

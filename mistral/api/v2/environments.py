@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import wsme.types as wtypes
-
-from mistral.api import etags, listing, uploads
-from mistral.api.rest import ANY, Call, Resource, Route
+from mistral.api import uploads
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import KnownBy, Owned, delete_route, show_route
+from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
+    Attribute,
     Date,
     JsonText,
     ResourceType,
     Scope,
+    Shaped,
     StrictTextType,
     Text,
+    Uuid,
+    nullable,
 )
-from mistral.db import definitions, scope
+from mistral.db import definitions
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import environments
-from mistral.errors import BadRequest
+from mistral.errors import BadRequest, Conflict, NotFound
 
 LONGEST_NAME: Final = 200
-WRITABLE: Final = ("name", "description", "variables", "scope")
 
 LISTING: Final = Listing(
     environments,
@@ -31,7 +35,7 @@ LISTING: Final = Listing(
         "description": Kind.TEXT,
         "variables": Kind.JSON,
         "scope": Kind.TEXT,
-        "project_id": Kind.ID,
+        "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
     },
@@ -39,104 +43,118 @@ LISTING: Final = Listing(
 
 
 class Environment(ResourceType):
-    id = Text
+    id = Uuid
     name = StrictTextType(LONGEST_NAME)
-    description = Text
-    variables = JsonText
+    description = nullable(Text)
+    variables = nullable(JsonText, "Replaced as a whole by an update.")
     scope = Scope
-    project_id = Text
+    project_id = Attribute(Text, "Project that it belongs to.")
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
+
+
+SHOWN: Final = Shown(Environment, selectable=True)
+
+ENVIRONMENTS: Final = ListOf(
+    "environments",
+    LISTING,
+    SHOWN,
+    Environment.attributes(),
+    everywhere="workflows:list:all_projects",
+)
+
+OWNED: Final = Owned(environments, ENVIRONMENTS, KnownBy.NAME)
+
+SENT: Final = Sent(
+    Environment,
+    "EnvironmentSent",
+    ("name", "description", "variables", "scope"),
+    required=("name",),
+    example={"name": "production", "variables": {"region": "north"}},
+)
 
 
 class Environments(Resource):
     routes = (
-        Route("GET", "", "get_all", "environments:list", query=ANY),
-        Route("POST", "", "post", "environments:create", 201),
-        Route("PUT", "", "put", "environments:update"),
+        list_route(ENVIRONMENTS, "environments:list"),
         Route(
-            "GET",
-            "{name}",
-            "get_one",
-            "environments:get",
-            query=frozenset({"fields"}),
+            "POST",
+            "",
+            "post",
+            "environments:create",
+            201,
+            takes=SENT,
+            answer=Shown(
+                Environment,
+                "CreatedEnvironment",
+                but=("updated_at",),
+                maybe=("description", "variables"),
+            ),
+            also=("environments:publicize",),
+            refuses=(Conflict,),
         ),
-        Route("PUT", "{name}", "put_one", "environments:update", query=ANY),
-        Route("DELETE", "{name}", "delete", "environments:delete", 204),
+        Route(
+            "PUT",
+            "",
+            "put",
+            "environments:update",
+            takes=SENT,
+            answer=Shown(Environment),
+            also=("environments:publicize",),
+            refuses=(NotFound,),
+            tagged=True,
+        ),
+        show_route(ENVIRONMENTS, "environments:get", "{name}"),
+        Route("PUT", "{name}", "put_one", "environments:update", raw=True),
+        delete_route("environments:delete", "{name}"),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(call, LISTING, Environment.attributes())
-        with call.services.database.read() as connection:
-            rows = LISTING.page(
-                connection,
-                query,
-                scope.visible(environments, call.context),
-                names=query.fields or Environment.attributes(),
-            )
-        shaped = [Environment.shape(row, query.fields) for row in rows]
-        return listing.envelope(call, "environments", query, shaped)
+        """List environments."""
+        return OWNED.page(call)
 
-    def get_one(self, call: Call, name: str) -> Any:
-        fields = listing.fields_of(call, Environment.attributes())
-        with call.services.database.read() as connection:
-            row = definitions.named(
-                connection,
-                environments,
-                "environment",
-                name,
-                None,
-                call.context.project_id,
-            )
-        return etags.shown(call, row, Environment.shape(row, fields))
+    def get_one(self, call: Call, name: str) -> Answer:
+        """Show an environment."""
+        return OWNED.show(call, name)
 
-    def post(self, call: Call) -> Environment:
+    def post(self, call: Call) -> Shaped:
+        """Create an environment."""
         sent = self._sent(call)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             row = definitions.create_environment(connection, author, sent)
-        answer = Environment.shape(row)
-        answer.updated_at = wtypes.Unset
+        answer = OWNED.created(row)
         for name in ("description", "variables"):
             if name not in sent:
-                setattr(answer, name, wtypes.Unset)
+                del answer[name]
         return answer
 
-    def put(self, call: Call) -> Environment:
+    def put(self, call: Call) -> Shaped:
+        """Update the environment of the name in the body: what is given is replaced."""
         sent = self._sent(call)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             row = definitions.update_environment(connection, author, sent)
-        return Environment.shape(row)
+        return OWNED.shape(row)
 
     def put_one(self, call: Call, name: str) -> None:
-        """:raises BadRequest: always: the name belongs into the body."""
+        """Refused: the name of an environment that is updated belongs into the body.
+
+        :raises BadRequest: always.
+        """
         raise BadRequest(
             "Update an environment at /v2/environments, named in the body."
         )
 
     def delete(self, call: Call, name: str) -> None:
-        context = call.context
-        with call.services.database.begin() as connection:
-            row = definitions.named(
-                connection, environments, "environment", name, None, context.project_id
-            )
-            definitions.remove(
-                connection,
-                environments,
-                row,
-                context,
-                "environment",
-                etags.unchanged(call),
-            )
+        """Delete an environment; executions that use it keep its values."""
+        OWNED.delete(call, name)
 
     def _sent(self, call: Call) -> dict[str, Any]:
-        sent = call.read(Environment, allowed=WRITABLE).sent()
+        sent = call.sent()
         if not sent.get("name"):
             raise BadRequest("Expected 'name', the name of the environment.")
         if "scope" in sent:
             sent["scope"] = sent["scope"] or "private"
             uploads.may_publish(call, "environments", sent["scope"])
-        if "variables" in sent:
-            sent["variables"] = sent["variables"] or {}
         return sent

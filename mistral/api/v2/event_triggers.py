@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from mistral.api import listing, triggers, uploads
-from mistral.api.rest import ANY, Call, Resource, Route, parse_uuid
+from mistral.api import triggers, uploads
+from mistral.api.auth import params_as_kept
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import KnownBy, Owned, delete_route, show_route
+from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid
+from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
+    Attribute,
     Date,
     JsonText,
     Name,
     ResourceType,
     Scope,
+    Shaped,
     StrictTextType,
     Text,
+    Uuid,
+    nullable,
 )
 from mistral.bus import check_source
 from mistral.db import event_triggers as rows
-from mistral.db import scope
+from mistral.db import owned
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import event_triggers
-from mistral.errors import BadRequest
+from mistral.errors import BadRequest, Conflict, NotFound
 
 LONGEST_SOURCE: Final = 80
 SOURCE: Final = ("exchange", "topic", "event")
 """What a trigger listens to; it never changes."""
 
-WRITABLE: Final = (
-    "name", "workflow_id", "workflow_input", "workflow_params", "scope", *SOURCE,
-)  # fmt: skip
+CHANGED: Final = ("name", "workflow_id", "workflow_input", "workflow_params", "scope")
 DEFAULTS: Final[Mapping[str, Any]] = {
     "name": "",
     "workflow_input": {},
@@ -50,7 +57,7 @@ LISTING: Final = Listing(
         "topic": Kind.TEXT,
         "event": Kind.TEXT,
         "scope": Kind.TEXT,
-        "project_id": Kind.ID,
+        "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
     },
@@ -58,92 +65,141 @@ LISTING: Final = Listing(
 
 
 class EventTrigger(ResourceType):
-    id = Text
+    id = Uuid
     created_at = Date
-    updated_at = Date
-    project_id = Text
-    name = Name
-    workflow_id = Text
+    updated_at = nullable(Date)
+    project_id = Attribute(Text, "Project that it belongs to.", readonly=True)
+    name = Attribute(Name, "Need not be unique.")
+    workflow_id = Uuid
     workflow_input = JsonText
     workflow_params = JsonText
-    exchange = StrictTextType(LONGEST_SOURCE)
-    topic = StrictTextType(LONGEST_SOURCE)
-    event = StrictTextType(LONGEST_SOURCE)
-    scope = Scope
+    exchange = Attribute(
+        StrictTextType(LONGEST_SOURCE), "Where notifications are heard; never changes."
+    )
+    topic = Attribute(
+        StrictTextType(LONGEST_SOURCE), "Where notifications are heard; never changes."
+    )
+    event = Attribute(
+        StrictTextType(LONGEST_SOURCE), "Type of the notification; never changes."
+    )
+    scope = Attribute(Scope, "`public`: events of every project count.")
+
+
+SHOWN: Final = Shown(EventTrigger, selectable=True)
+
+TRIGGERS: Final = ListOf(
+    "event_triggers",
+    LISTING,
+    SHOWN,
+    EventTrigger.attributes(),
+    everywhere="event_triggers:list:all_projects",
+)
+
+OWNED: Final = Owned(
+    event_triggers,
+    TRIGGERS,
+    KnownBy.ID,
+    values=triggers.shown_values,
+    remove=rows.remove,
+)
+"""By UUID alone: names need not be unique."""
+
+CREATE: Final = Sent(
+    EventTrigger,
+    "EventTriggerCreate",
+    (*CHANGED, *SOURCE),
+    required=("workflow_id", *SOURCE),
+)
+UPDATE: Final = Sent(EventTrigger, "EventTriggerUpdate", CHANGED)
 
 
 class EventTriggers(Resource):
+    starts_actions = True
     routes = (
-        Route("GET", "", "get_all", "event_triggers:list", query=ANY),
-        Route("POST", "", "post", "event_triggers:create", 201),
+        list_route(TRIGGERS, "event_triggers:list"),
         Route(
-            "GET",
-            "{identifier}",
-            "get_one",
-            "event_triggers:get",
-            query=frozenset({"fields"}),
+            "POST",
+            "",
+            "post",
+            "event_triggers:create",
+            201,
+            takes=CREATE,
+            answer=Shown(EventTrigger),
+            also=("event_triggers:publicize",),
+            refuses=(NotFound, Conflict),
         ),
-        Route("PUT", "{identifier}", "put", "event_triggers:update"),
-        Route("DELETE", "{identifier}", "delete", "event_triggers:delete", 204),
+        show_route(TRIGGERS, "event_triggers:get", "{identifier}"),
+        Route(
+            "PUT",
+            "{identifier}",
+            "put",
+            "event_triggers:update",
+            takes=UPDATE,
+            answer=Shown(EventTrigger),
+            also=("event_triggers:publicize",),
+            refuses=(Conflict,),
+            tagged=True,
+        ),
+        delete_route("event_triggers:delete", "{identifier}"),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call, LISTING, EventTrigger.attributes(), extra=("all_projects",)
-        )
-        listing.all_projects(call, "event_triggers:list:all_projects")
-        with call.services.database.read() as connection:
-            found = LISTING.page(
-                connection,
-                query,
-                scope.visible(event_triggers, call.context),
-                names=query.fields or EventTrigger.attributes(),
-            )
-        shaped = [EventTrigger.shape(row, query.fields) for row in found]
-        return listing.envelope(call, "event_triggers", query, shaped)
+        """List event triggers."""
+        return OWNED.page(call)
 
-    def get_one(self, call: Call, identifier: str) -> EventTrigger:
-        fields = listing.fields_of(call, EventTrigger.attributes())
-        with call.services.database.read() as connection:
-            row = _find(call, connection, identifier)
-        return EventTrigger.shape(row, fields)
+    def get_one(self, call: Call, identifier: str) -> Answer:
+        """Show an event trigger, by UUID."""
+        return OWNED.show(call, identifier)
 
-    def post(self, call: Call) -> EventTrigger:
+    def post(self, call: Call) -> Shaped:
+        """Create an event trigger."""
         values = {**DEFAULTS, **_given(call)}
         for name in ("workflow_id", *SOURCE):
             if not values.get(name):
                 raise BadRequest(f"Expected '{name}', which is mandatory.")
         check_source(values["exchange"], values["topic"])
+        values["workflow_params"] = params_as_kept(
+            values["workflow_params"], call.context, call.services.keyring
+        )
         uploads.may_publish(call, "event_triggers", values["scope"])
         most = call.services.settings.event_engine.max_sources
-        with call.services.database.begin() as connection:
-            _check_workflow(call, connection, values, call.context.project_id)
-            author = uploads.author_of(call, connection)
-            row = rows.create(connection, author, values, most)
-        return EventTrigger.shape(row)
 
-    def put(self, call: Call, identifier: str) -> EventTrigger:
+        def check(connection: Connection) -> None:
+            _check_workflow(call, connection, values, call.context.project_id)
+
+        database = call.services.database
+        with triggers.owned(call, check) as own, database.begin() as connection:
+            check(connection)
+            author = uploads.author_of(call, connection)
+            row = rows.create(connection, author, {**values, **own}, most)
+        return OWNED.shape(row)
+
+    def put(self, call: Call, identifier: str) -> Shaped:
+        """Update an event trigger; what it listens to stays."""
         values = _given(call)
-        fixed = [name for name in SOURCE if name in values]
-        if fixed:
-            raise BadRequest(f"An event trigger keeps its {', '.join(fixed)}.")
         with call.services.database.begin() as connection:
-            row = _find(call, connection, identifier)
-            what = f"The event trigger {row['id']}"
-            scope.require_owner(row, call.context, what)
-            if values.get("scope", row["scope"]) != row["scope"]:
-                uploads.may_publish(call, "event_triggers", values["scope"])
+            author = uploads.author_of(call, connection)
+            row = OWNED.find(call, connection, identifier)
+            row = owned.to_change(
+                connection, event_triggers, row, call.context, author.unchanged
+            )
             if {"workflow_id", "workflow_input"} & set(values):
                 wanted = {**row, **values}
                 _check_workflow(call, connection, wanted, row["project_id"])
-            now = uploads.author_of(call, connection).now
-            row = rows.change(connection, row, values, now)
-        return EventTrigger.shape(row)
+            if "workflow_params" in values:
+                whose = replace(call.context, project_id=row["project_id"])
+                values["workflow_params"] = params_as_kept(
+                    values["workflow_params"],
+                    whose,
+                    call.services.keyring,
+                    before=row["workflow_params"],
+                )
+            row = rows.change(connection, author, row, values)
+        return OWNED.shape(row)
 
     def delete(self, call: Call, identifier: str) -> None:
-        with call.services.database.begin() as connection:
-            row = _find(call, connection, identifier)
-            rows.remove(connection, row, call.context)
+        """Delete an event trigger."""
+        OWNED.delete(call, identifier)
 
 
 def _given(call: Call) -> dict[str, Any]:
@@ -151,17 +207,11 @@ def _given(call: Call) -> dict[str, Any]:
 
     :raises BadRequest: the workflow's id is no UUID.
     """
-    sent = call.read(EventTrigger, allowed=WRITABLE).sent()
+    sent = call.sent()
     values = {name: value for name, value in sent.items() if value is not None}
     if "workflow_id" in values:
         values["workflow_id"] = parse_uuid(values["workflow_id"], "workflow_id")
     return values
-
-
-def _find(call: Call, connection: Connection, identifier: str) -> Mapping[str, Any]:
-    """By UUID alone: names need not be unique."""
-    trigger_id = parse_uuid(identifier, "the event trigger")
-    return rows.identified(connection, trigger_id, call.context)
 
 
 def _check_workflow(

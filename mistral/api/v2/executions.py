@@ -6,56 +6,55 @@ which the row is read again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
 from webob import exc
 
 from mistral.api import listing
-from mistral.api.rest import ANY, Call, Resource, Route, is_uuid, parse_uuid
-from mistral.api.v2.reports import report_body
+from mistral.api.listing import LIMIT, fields_parameter, list_route
+from mistral.api.parameters import Flag, Number
+from mistral.api.rest import Call, Resource, Route, is_uuid
+from mistral.api.shapes import Page, Shown
+from mistral.api.types import (
+    Attribute,
+    NativeType,
+    PreciseDateType,
+    ResourceType,
+    Shaped,
+    Text,
+)
+from mistral.api.v2 import reports
+from mistral.api.v2.execution_changes import CHANGE, change_request, env_of
+from mistral.api.v2.execution_starts import START, start_request, taken
 from mistral.api.v2.runs import (
+    BELOW,
+    BELOW_QUERY,
     EXECUTION_LARGE,
     EXECUTION_SHOWN,
+    EXECUTIONS,
+    TASKS,
     Execution,
     asked_by,
     below_arguments,
     below_body,
-    depth_of,
     executions_page,
     shape_execution,
     tasks_page,
 )
-from mistral.api.waiting import seconds_of
+from mistral.api.waiting import WAIT
 from mistral.db import execution_trees, executions, history, scope
 from mistral.db.executions import Row
+from mistral.db.listing import MOST
 from mistral.db.maintenance import Status
 from mistral.db.models import task_executions
-from mistral.errors import BadRequest, Forbidden, NotFound
+from mistral.errors import BadRequest, Conflict, Forbidden, NotFound
 from mistral.messages import (
     DeleteWorkflow,
-    PauseWorkflow,
-    Request,
-    ResumeWorkflow,
-    StartWorkflow,
     State,
-    StopWorkflow,
-    UpdateWorkflow,
 )
-
-LONGEST_ID: Final = 36
-
-STATES_TO_ASK_FOR: Final = ("RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED")
-
-REFUSED: Final[Mapping[str, frozenset[str]]] = {
-    "PAUSED": frozenset({"IDLE", "SUCCESS", "ERROR", "CANCELLED"}),
-    "SUCCESS": frozenset({"IDLE", "PAUSED", "ERROR", "CANCELLED"}),
-}
-"""Requested state → present states from which it is refused (§ 9.1.4)."""
-
-_ENV_STATES: Final = frozenset({"IDLE", "PAUSED", "ERROR"})
-_INTERNAL_PARAMS: Final = ("task_execution_id", "root_execution_id", "index")
 
 
 def _cancels(call: Call, status: Status) -> bool:
@@ -66,64 +65,115 @@ def _cancels(call: Call, status: Status) -> bool:
         return False
 
 
+ALL: Final = replace(
+    EXECUTIONS,
+    nulls=True,
+    everywhere="executions:list:all_projects",
+    project_asks=True,
+)
+OF_EXECUTION: Final = replace(TASKS, listing=executions.TASKS_OF_EXECUTION)
+
+CHANGED: Final = Shown(
+    Execution, "StartedExecution", but=("source_execution_id", "published_global")
+)
+FORCE: Final = Flag("force", "Delete the execution whatever its state is.")
+
+
+class Handled(ResourceType):
+    """One event that an engine handled for an execution."""
+
+    seq = int
+    kind = Attribute(Text, "What the engine heard.")
+    turn_id = Attribute(Text, "Things of one turn were decided together.")
+    body = Attribute(
+        NativeType({"type": "object"}),
+        "What was heard, which changes and effects were decided.",
+    )
+    at = PreciseDateType()
+
+
+SEQ: Final = Number(
+    "marker",
+    "`seq` of the last entry of the page before.",
+    least=0,
+    most=MOST,
+)
+
+
 class Executions(Resource):
     """Start, look at, change and delete executions."""
 
+    starts_actions = True
+    # a task of an execution is shown at its own place
+    closed = ("{id}/tasks/{task}",)
     routes = (
-        Route("GET", "", "get_all", "executions:list", query=ANY),
-        Route("POST", "", "post", "executions:create", 201, query=frozenset({"wait"})),
+        list_route(ALL, "executions:list"),
+        Route(
+            "POST",
+            "",
+            "post",
+            "executions:create",
+            201,
+            query=(WAIT,),
+            takes=START,
+            answer=CHANGED,
+            refuses=(NotFound, Conflict),
+        ),
         Route(
             "GET",
             "{id}",
             "get_one",
             "executions:get",
-            query=frozenset({"fields", "wait"}),
+            query=(fields_parameter(Execution.attributes()), WAIT),
+            answer=Shown(Execution, but=("source_execution_id",), selectable=True),
         ),
-        Route("PUT", "{id}", "put", "executions:update", in_maintenance=_cancels),
         Route(
-            "DELETE",
+            "PUT",
             "{id}",
-            "delete",
-            "executions:delete",
-            204,
-            query=frozenset({"force"}),
+            "put",
+            "executions:update",
+            takes=CHANGE,
+            answer=replace(CHANGED, name="ChangedExecution", maybe=EXECUTION_LARGE),
+            in_maintenance=_cancels,
         ),
-        Route("GET", "{id}/tasks", "get_tasks", "tasks:list", query=ANY),
+        Route("DELETE", "{id}", "delete", "executions:delete", 204, query=(FORCE,)),
+        list_route(OF_EXECUTION, "tasks:list", "{id}/tasks", "get_tasks"),
         Route(
             "GET",
             "{id}/executions",
             "get_below",
             "executions:get",
-            query=frozenset({"max_depth", "errors_only", "include_output"}),
+            query=BELOW_QUERY,
+            answer=BELOW,
         ),
         Route(
             "GET",
             "{id}/report",
             "get_report",
             "executions:get",
-            query=frozenset({"max_depth", "errors_only", "statistics_only"}),
+            query=reports.QUERY,
+            answer=reports.REPORT,
         ),
         Route(
             "GET",
             "{id}/history",
             "get_history",
             "executions:get",
-            query=frozenset({"marker", "limit"}),
+            query=(SEQ, LIMIT),
+            answer=Page("history", Shown(Handled)),
         ),
     )
 
     # -- Reads ----------------------------------------------------------------
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        extra = ("include_output", "all_projects", "nulls")
-        listing.all_projects(call, "executions:list:all_projects")
-        if "project_id" in call.query:
-            call.require("executions:list:all_projects")
-        return executions_page(call, executions.EXECUTIONS, extra)
+        """List executions."""
+        return executions_page(call, ALL)
 
-    def get_one(self, call: Call, execution_id: str) -> Execution:
-        fields = listing.fields_of(call, EXECUTION_SHOWN)
-        seconds = seconds_of(call.query.get("wait", ""))
+    def get_one(self, call: Call, execution_id: str) -> Shaped:
+        """Show an execution; with ``wait``, when it has ended or the time is over."""
+        fields = listing.fields_of(call, Execution.attributes())
+        seconds = WAIT.of(call.query)
         if seconds and self._sees(call, execution_id):
             endings = call.services.endings
             with endings.place(seconds):
@@ -138,10 +188,11 @@ class Executions(Resource):
         return shape_execution(values, fields)
 
     def get_tasks(self, call: Call, execution_id: str) -> dict[str, Any]:
+        """List the tasks of an execution."""
         try:
             body = tasks_page(
                 call,
-                executions.TASKS_OF_EXECUTION,
+                OF_EXECUTION,
                 task_executions.c.workflow_execution_id == execution_id,
                 path_filters=(("workflow_execution_id", execution_id),),
             )
@@ -155,6 +206,7 @@ class Executions(Resource):
         return body
 
     def get_below(self, call: Call, execution_id: str) -> dict[str, Any]:
+        """List an execution and all that are below it, depth first."""
         asked = below_arguments(call)
         with call.services.database.read() as connection:
             row = self._parent(connection, call, execution_id)
@@ -162,35 +214,29 @@ class Executions(Resource):
         return below_body(rows, include_output=asked["include_output"])
 
     def get_report(self, call: Call, execution_id: str) -> dict[str, Any]:
-        asked: dict[str, Any] = {
-            "max_depth": depth_of(call),
-            "errors_only": call.flag("errors_only"),
-            "statistics_only": call.flag("statistics_only"),
-        }
+        """Report on an execution: counts, and the tree of all that is below it."""
+        asked = {known.name: known.of(call.query) for known in reports.QUERY}
         database = call.services.database
         with database.read() as connection:
             row = self._parent(connection, call, execution_id)
             now = database.now(connection)
             made = execution_trees.report(connection, call.context, row, now, **asked)
-        return report_body(made, statistics_only=asked["statistics_only"])
+        return reports.report_body(made, statistics_only=asked["statistics_only"])
 
     def get_history(self, call: Call, execution_id: str) -> dict[str, Any]:
-        """What the engine heard and decided, event by event (new).
+        """List what the engine heard and decided, event by event (new).
 
-        ``marker`` is the ``seq`` of the last entry of the page before; ``at``
-        has microseconds.
+        ``marker`` is the ``seq`` of the last entry of the page before.
         """
         most = call.services.settings.api.max_limit
-        limit = min(_number(call, "limit", most, 1), most)
-        after = _number(call, "marker", -1, 0)
+        limit = min(LIMIT.of(call.query) or most, most)
+        after = SEQ.of(call.query)
+        if after is None:
+            after = -1
         with call.services.database.read() as connection:
             self._require(connection, call, execution_id)
             rows = history.page(connection, execution_id, after, limit)
-        names = ("seq", "kind", "turn_id", "body")
-        shown = [
-            {**{name: row[name] for name in names}, "at": _precise(row["at"])}
-            for row in rows
-        ]
+        shown = [Handled.shape(row) for row in rows]
         body: dict[str, Any] = {"history": shown}
         if len(shown) == limit:
             body["next"] = (
@@ -201,40 +247,45 @@ class Executions(Resource):
 
     # -- Changes --------------------------------------------------------------
 
-    def post(self, call: Call) -> Execution:
-        seconds = seconds_of(call.query.get("wait", ""))
+    def post(self, call: Call) -> Shaped:
+        """Start a workflow; with ``wait``, answer when it has ended or time is over.
+
+        An ``id`` that the caller's project has used means that execution.
+        """
+        seconds = WAIT.of(call.query)
         endings = call.services.endings
         with endings.place(seconds):
             started = self._started(call)
-            if not seconds or started.state in executions.FINISHED:
+            if not seconds or started["state"] in executions.FINISHED:
                 return started
-            endings.wait(started.id, seconds)
-        return self._again(call, started.id)
+            endings.wait(started["id"], seconds)
+        return self._again(call, started["id"])
 
-    def _started(self, call: Call) -> Execution:
-        sent = call.read(Execution).sent()
+    def _started(self, call: Call) -> Shaped:
+        sent = call.sent()
         wanted_id = sent.get("id") or None
         with call.services.database.read() as connection:
             if wanted_id is not None:
-                row = self._taken(connection, call, wanted_id)
+                row = taken(connection, call, wanted_id)
                 if row is not None:
                     return shape_execution(row)
-            start = self._start(connection, call, sent)
+            start = start_request(connection, call, sent)
         answer = call.services.bus.call(start)
         return self._again(call, answer["id"])
 
-    def put(self, call: Call, execution_id: str) -> Execution:
-        sent = call.read(Execution).sent()
+    def put(self, call: Call, execution_id: str) -> Shaped:
+        """Pause, resume, end or cancel an execution, or change description or env."""
+        sent = call.sent()
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
         scope.require_owner(row, call.context, f"Execution {execution_id!r}")
-        change = _change(call, row, sent)
+        change = change_request(call, row, sent)
         if change is not None:
             call.services.bus.call(change)
         shown: tuple[str, ...] = ()
         if sent.get("state"):
             shown = EXECUTION_LARGE
-        elif _env_of(sent) is not None:
+        elif env_of(sent) is not None:
             shown = ("params",)
         hidden = {"published_global", *EXECUTION_LARGE} - set(shown)
         return self._again(
@@ -242,7 +293,8 @@ class Executions(Resource):
         )
 
     def delete(self, call: Call, execution_id: str) -> None:
-        force = call.flag("force")
+        """Delete a finished execution and all that is below it."""
+        force = FORCE.of(call.query)
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
         scope.require_owner(row, call.context, f"Execution {execution_id!r}")
@@ -260,12 +312,15 @@ class Executions(Resource):
 
     def _require(self, connection: Connection, call: Call, execution_id: str) -> None:
         """
-        :raises BadRequest: the caller sees no such execution, nor could anybody.
-        :raises NotFound: the caller sees none.
+        :raises NotFound: the caller sees no such execution.
+        :raises BadRequest: neither, and only clients make ids of this form (Q-49).
         """
-        if not executions.sees_execution(connection, call.context, execution_id):
-            parse_uuid(execution_id, "the id of an execution")
-            raise NotFound(f"There is no execution {execution_id!r}.")
+        if executions.sees_execution(connection, call.context, execution_id):
+            return
+        message = f"There is no execution {execution_id!r}."
+        if is_uuid(execution_id):
+            raise NotFound(message)
+        raise BadRequest(f"{message} Ids that the service makes are UUIDs.")
 
     def _sees(self, call: Call, execution_id: str) -> bool:
         with call.services.database.read() as connection:
@@ -282,197 +337,7 @@ class Executions(Resource):
 
     def _again(
         self, call: Call, execution_id: str, fields: Collection[str] | None = None
-    ) -> Execution:
+    ) -> Shaped:
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
         return shape_execution(row, fields)
-
-    def _taken(self, connection: Connection, call: Call, wanted_id: str) -> Row | None:
-        """The execution that has the id already; None: it is free.
-
-        :raises NotFound: it is another project's.
-        :raises BadRequest: no execution can have it.
-        """
-        row = executions.find_execution(connection, call.context, wanted_id)
-        if row is not None:
-            return row
-        if executions.execution_exists(connection, wanted_id):
-            raise NotFound(f"There is no execution {wanted_id!r}.")
-        if len(wanted_id) > LONGEST_ID or not _may_stand_in_a_path(wanted_id):
-            raise BadRequest(
-                f"Expected an id of at most {LONGEST_ID} letters, digits, '-', '_'"
-                " and '.'; a UUID is best."
-            )
-        return None
-
-    def _start(
-        self, connection: Connection, call: Call, sent: Mapping[str, Any]
-    ) -> StartWorkflow:
-        """The request for an engine, of what was sent and of the source.
-
-        :raises BadRequest: no workflow named, or internal names in ``params``.
-        :raises NotFound: unknown source.
-        """
-        wanted: dict[str, Any] = {
-            "workflow_id": sent.get("workflow_id") or None,
-            "workflow_name": sent.get("workflow_name") or None,
-            "namespace": sent.get("workflow_namespace") or "",
-            "input": sent.get("input") or {},
-            "params": sent.get("params") or {},
-            "description": sent.get("description") or "",
-        }
-        smuggled = [name for name in _INTERNAL_PARAMS if name in wanted["params"]]
-        if smuggled:
-            raise BadRequest(
-                f"The params {', '.join(smuggled)} are the service's own; leave them"
-                " out."
-            )
-        source_id = sent.get("source_execution_id") or None
-        if source_id is not None:
-            source = executions.execution(connection, call.context, source_id)
-            wanted = based_on(source, wanted)
-        if wanted["workflow_id"] is None and wanted["workflow_name"] is None:
-            raise BadRequest(
-                "Workflow ID or workflow name must be provided: set workflow_id,"
-                " workflow_name or source_execution_id."
-            )
-        return StartWorkflow(
-            run_id=sent.get("id") or call.services.new_id(),
-            **by_id_or_name(wanted),
-            **asked_by(call),
-        )
-
-
-def _may_stand_in_a_path(text: str) -> bool:
-    kept = text.replace("-", "").replace("_", "").replace(".", "")
-    return kept.isascii() and kept.isalnum()
-
-
-def _precise(moment: Any) -> str:
-    return str(moment.isoformat(sep=" ", timespec="microseconds"))
-
-
-def _number(call: Call, name: str, default: int, least: int) -> int:
-    text = call.query.get(name)
-    if not text:
-        return default
-    try:
-        value = int(text)
-    except ValueError:
-        raise BadRequest(f"Expected a number for '{name}', found '{text}'.") from None
-    if value < least:
-        word = "positive" if least else "zero or more"
-        raise BadRequest(f"{name.capitalize()} must be {word}.")
-    return value
-
-
-# -- What a start means -------------------------------------------------------
-
-
-def based_on(source: Row, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A start modelled on an execution: what is missing comes from it, objects
-    are merged key by key (§ 9.1.2, Q-51)."""
-    made = dict(wanted)
-    params = {
-        name: value
-        for name, value in (source["params"] or {}).items()
-        if name not in _INTERNAL_PARAMS
-    }
-    if made["workflow_id"] is None and made["workflow_name"] is None:
-        made["workflow_id"] = source["workflow_id"]
-        if made["workflow_id"] is None:
-            made["workflow_name"] = source["workflow_name"]
-            made["namespace"] = made["namespace"] or source["workflow_namespace"]
-    else:
-        # It was where the other workflow's members are looked up.
-        params.pop("namespace", None)
-    given = wanted["params"]
-    made["input"] = {**(source["input"] or {}), **wanted["input"]}
-    made["params"] = {**params, **given}
-    if isinstance(params.get("env"), dict) and isinstance(given.get("env"), dict):
-        made["params"]["env"] = {**params["env"], **given["env"]}
-    origin = f"Based on the execution '{source['id']}'"
-    made["description"] = f"{wanted['description']} {origin}".strip()
-    return made
-
-
-def by_id_or_name(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Names where ids belong and the reverse are tolerated; the id wins."""
-    made = dict(wanted)
-    given = made["workflow_id"] or made["workflow_name"]
-    if is_uuid(given):
-        made["workflow_id"], made["workflow_name"] = given, None
-        if made["namespace"]:
-            made["params"] = {"namespace": made["namespace"], **made["params"]}
-    else:
-        made["workflow_id"], made["workflow_name"] = None, given
-    return made
-
-
-# -- What a change means ------------------------------------------------------
-
-
-def _env_of(sent: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """``params.env``; empty counts as absent.
-
-    :raises BadRequest: it is not an object.
-    """
-    env = (sent.get("params") or {}).get("env") or None
-    if env is not None and not isinstance(env, Mapping):
-        raise BadRequest("Expected an object for params.env.")
-    return env
-
-
-def _change(call: Call, row: Row, sent: Mapping[str, Any]) -> Request | None:
-    """The request that a PUT means; None: nothing changes (§ 9.1.4).
-
-    :raises BadRequest, Forbidden: what the present state does not allow.
-    """
-    state = sent.get("state") or None
-    description = sent.get("description") or None
-    env = _env_of(sent)
-    if state is None and description is None and env is None:
-        raise BadRequest(
-            "Nothing to change: expected state, description or params.env."
-        )
-    if state is not None and description is not None:
-        raise BadRequest("State and description can't be changed together.")
-    if state is not None and state != "RUNNING" and env is not None:
-        raise BadRequest("The env can be changed with the state RUNNING only.")
-    if state is None:
-        if env is not None and row["state"] not in _ENV_STATES:
-            raise Forbidden(
-                "Updating env to workflow execution is only permitted if it is in"
-                " IDLE, PAUSED, or ERROR state."
-            )
-        return UpdateWorkflow(
-            run_id=row["id"], description=description, env=env, **asked_by(call)
-        )
-    return _state_change(call, row, state, sent.get("state_info") or None, env)
-
-
-def _state_change(
-    call: Call,
-    row: Row,
-    state: str,
-    reason: str | None,
-    env: Mapping[str, Any] | None,
-) -> Request | None:
-    if state not in STATES_TO_ASK_FOR:
-        raise BadRequest(
-            f"Cannot change state to {state}. Allowed states are:"
-            f" {', '.join(STATES_TO_ASK_FOR)}."
-        )
-    if row["state"] in REFUSED.get(state, ()):
-        raise BadRequest(
-            f"Can't change workflow execution state from {row['state']} to {state}."
-            f" [workflow={row['workflow_name']}, execution_id={row['id']}]"
-        )
-    if row["state"] in executions.FINISHED and state != "SUCCESS":
-        # Scripts cancel what is over already and expect no error (Q-52).
-        return None
-    if state == "RUNNING":
-        return ResumeWorkflow(run_id=row["id"], env=env, **asked_by(call))
-    if state == "PAUSED":
-        return PauseWorkflow(run_id=row["id"], **asked_by(call))
-    return StopWorkflow(run_id=row["id"], state=state, message=reason, **asked_by(call))

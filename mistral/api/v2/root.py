@@ -10,31 +10,57 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pecan import expose
 from webob import Request, Response, exc
 
 from mistral.api import policy
-from mistral.api.rest import Answer, Call, Resource, Route, to_json
-from mistral.api.types import ResourceType, Text
+from mistral.api.answers import response_of
+from mistral.api.framework import expose
+from mistral.api.paths import segments_of
+from mistral.api.rest import Answer, Call, Resource, Route, always
+from mistral.api.shapes import Plain, Sent, Shown, closed_object
+from mistral.api.types import JsonSchema, ResourceType, Shaped, WordType
+from mistral.api.v2.openapi import OpenApi
 from mistral.db import maintenance
 from mistral.db.maintenance import Status
 from mistral.errors import BadRequest
 
 LOG = logging.getLogger(__name__)
 
-LEAST_PACKED: Final = 1000
-"""Bytes: shorter answers are sent as they are."""
-
 Respond = Callable[[Route, Resource, tuple[str, ...], Any], Response]
+
+
+_TEXT: Final[JsonSchema] = {"type": "string"}
+_LINK: Final = {"href": {"type": "string", "format": "uri"}, "target": _TEXT}
+
+VERSIONS: Final = Plain(
+    closed_object(
+        {
+            "versions": {
+                "type": "array",
+                "items": closed_object(
+                    {
+                        "id": _TEXT,
+                        "status": _TEXT,
+                        "links": {
+                            "type": "array",
+                            "items": closed_object({**_LINK, "rel": _TEXT}),
+                        },
+                    }
+                ),
+            }
+        }
+    )
+)
 
 
 class Versions(Resource):
     """``GET /``."""
 
     public = True
-    routes = (Route("GET", "", "get", policy.OPEN),)
+    routes = (Route("GET", "", "get", policy.OPEN, answer=VERSIONS),)
 
     def get(self, call: Call) -> dict[str, Any]:
+        """List the versions of the API."""
         link = {"href": f"{call.host_url}/v2", "target": "v2", "rel": "self"}
         return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]}
 
@@ -43,9 +69,18 @@ class VersionTwo(Resource):
     """``GET /v2/``."""
 
     public = True
-    routes = (Route("GET", "", "get", policy.OPEN),)
+    routes = (
+        Route(
+            "GET",
+            "",
+            "get",
+            policy.OPEN,
+            answer=Plain(closed_object({"uri": {"type": "string", "format": "uri"}})),
+        ),
+    )
 
     def get(self, call: Call) -> dict[str, Any]:
+        """Say where this version of the API is."""
         return {"uri": f"{call.host_url}/v2"}
 
 
@@ -53,9 +88,13 @@ class Info(Resource):
     """``GET /info`` (§ 7.3): a document of the operator's, as it is."""
 
     public = True
-    routes = (Route("GET", "", "get", policy.OPEN, query=None, raw=True),)
+    routes = (Route("GET", "", "get", policy.OPEN, answer=Plain({}), raw=True),)
 
     def get(self, call: Call) -> Answer:
+        """Show the document that the operator has put here.
+
+        :raises BadRequest: there is none.
+        """
         api = call.services.settings.api
         if not api.enable_info_endpoint:
             raise BadRequest("There is no info: [api] enable_info_endpoint is false.")
@@ -75,28 +114,45 @@ class Info(Resource):
 class MaintenanceStatus(ResourceType):
     """Body of ``/maintenance``."""
 
-    status = Text
+    status = WordType(*Status)
 
 
-def _always(call: Call, status: Status) -> bool:
-    return True
+ASKED: Final = Sent(
+    MaintenanceStatus,
+    "MaintenanceAsked",
+    ("status",),
+    required=("status",),
+    narrowed={"status": (Status.PAUSED.value, Status.RUNNING.value)},
+)
 
 
 class Maintenance(Resource):
     """``/maintenance`` (§ 7.4). The engines follow the status that is set here."""
 
     routes = (
-        Route("GET", "", "get", policy.OPEN),
-        Route("PUT", "", "put", "maintenance:update", in_maintenance=_always),
+        Route("GET", "", "get", policy.OPEN, answer=Shown(MaintenanceStatus)),
+        Route(
+            "PUT",
+            "",
+            "put",
+            "maintenance:update",
+            takes=ASKED,
+            answer=Shown(MaintenanceStatus),
+            in_maintenance=always,
+        ),
     )
 
-    def get(self, call: Call) -> MaintenanceStatus:
+    def get(self, call: Call) -> Shaped:
+        """Say whether the service is in maintenance."""
         with call.services.database.read() as connection:
-            return MaintenanceStatus(status=maintenance.status(connection).value)
+            return {"status": maintenance.status(connection).value}
 
-    def put(self, call: Call) -> MaintenanceStatus:
-        """Works while every engine is down: they follow when they are back."""
-        wanted = call.read(MaintenanceStatus).sent().get("status")
+    def put(self, call: Call) -> Shaped:
+        """Begin or end maintenance.
+
+        Works while every engine is down: they follow when they are back.
+        """
+        wanted = call.sent().get("status")
         if wanted == Status.PAUSING:
             raise BadRequest(
                 "PAUSING is an intermediate state: ask for PAUSED, which it leads to,"
@@ -112,19 +168,36 @@ class Maintenance(Resource):
         LOG.warning(
             "Maintenance: %s, asked for by request %s", status, call.context.request_id
         )
-        return MaintenanceStatus(status=status.value)
+        return {"status": status.value}
+
+
+REASONS: Final = Plain({}, media_types=("text/plain", "text/html", "application/json"))
 
 
 class Health(Resource):
     """``GET /healthcheck`` (§ 6.2): this process answers and reads the database.
 
+    A broker that is away fails nothing here: whoever reads is still served. One that
+    refuses this service will do so until somebody mends the configuration.
+
     Any ``Accept`` is fine; what is not known gets plain text.
     """
 
     public = True
-    routes = (Route("GET", "", "get", policy.OPEN, query=None, raw=True),)
+    routes = (
+        Route(
+            "GET",
+            "",
+            "get",
+            policy.OPEN,
+            answer=REASONS,
+            others={503: REASONS},
+            raw=True,
+        ),
+    )
 
     def get(self, call: Call) -> Answer:
+        """Say whether this process answers and reads the database."""
         reasons = []
         try:
             with call.services.database.read() as connection:
@@ -133,6 +206,8 @@ class Health(Resource):
         except Exception:
             LOG.exception("The health check failed")
             reasons.append("The database cannot be read.")
+        if call.services.bus.refusal:
+            reasons.append("The broker refuses this service; its log says why.")
         content_type, write = _health_form(call.accept)
         body = write(reasons).encode()
         return Answer(body, 503 if reasons else 200, content_type)
@@ -177,7 +252,7 @@ class Root:
     """
 
     def __init__(self, collections: Mapping[str, Resource], *, health: bool) -> None:
-        self._collections = collections
+        self._collections = {**collections, "openapi.json": OpenApi(self._all)}
         self._versions = Versions()
         self._version_two = VersionTwo()
         self._single: dict[str, Resource] = {
@@ -186,6 +261,9 @@ class Root:
         }
         if health:
             self._single["healthcheck"] = Health()
+
+    def _all(self) -> Mapping[str, Resource]:
+        return self.resources
 
     @property
     def resources(self) -> dict[str, Resource]:
@@ -198,11 +276,12 @@ class Root:
     def rules(self) -> set[str]:
         """Policy rules of all routes."""
         found = self.resources.values()
-        return {route.rule for resource in found for route in resource.routes}
+        routes = [route for resource in found for route in resource.routes]
+        return {rule for route in routes for rule in (route.rule, *route.also)}
 
     @expose()  # type: ignore[untyped-decorator]
     def _route(self, args: list[str], request: Request) -> tuple[Any, list[str]]:
-        segments = list(args)
+        segments = segments_of(request.environ)
         is_root = segments in ([""], ["v2", ""])
         if segments[-1] == "" and not is_root:
             segments.pop()
@@ -237,36 +316,4 @@ class Root:
         resource, route, values = request.context["found"]
         call: Call = request.context["call"]
         answer = resource.run(route, values, call)
-        if answer.status == 204:
-            return Response(status=204, content_type=None)
-        if answer.status == 304:
-            return Response(status=304, content_type=None, etag=answer.etag)
-        if isinstance(answer.body, bytes):
-            return Response(
-                status=answer.status,
-                body=answer.body,
-                content_type=answer.content_type,
-                charset="utf-8",
-            )
-        charset = "utf-8" if route.raw and request.method != "GET" else None
-        found = Response(
-            status=answer.status,
-            json_body=to_json(answer.body),
-            content_type="application/json",
-            charset=charset,
-        )
-        if answer.etag is not None:
-            found.etag = answer.etag
-        return _packed(request, found)
-
-
-def _packed(request: Request, answer: Response) -> Response:
-    """The answer as gzip where that was asked for and saves something."""
-    if len(answer.body) < LEAST_PACKED:
-        return answer
-    answer.vary = ("Accept-Encoding",)
-    if "Accept-Encoding" in request.headers:
-        offers = request.accept_encoding.acceptable_offers(["gzip", "identity"])
-        if offers and offers[0][0] == "gzip":
-            answer.encode_content("gzip")
-    return answer
+        return response_of(request, route, answer)

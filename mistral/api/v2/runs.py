@@ -10,106 +10,156 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import wsme.types as wtypes
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
 
 from mistral.api import listing
-from mistral.api.rest import Call, parse_uuid
+from mistral.api.auth import as_kept
+from mistral.api.listing import ListOf
+from mistral.api.parameters import ERRORS_ONLY, INCLUDE_OUTPUT, MAX_DEPTH
+from mistral.api.rest import Call, is_uuid, parse_uuid
+from mistral.api.shapes import Shown, Together
 from mistral.api.types import (
     AnyJsonText,
+    Attribute,
+    Boolean,
     Date,
     JsonText,
     ResourceType,
+    Result,
+    Shaped,
     Tags,
     Text,
+    Uuid,
+    WordType,
+    nullable,
 )
-from mistral.db import executions, scope
+from mistral.db import executions
 from mistral.db.executions import Row
-from mistral.db.listing import Listing, Query
+from mistral.db.listing import Kind, Query, items_of
 from mistral.db.models import (
     action_executions,
     task_executions,
     workflow_executions,
 )
 from mistral.errors import BadRequest, NotFound
+from mistral.messages import State
+from mistral.publisher_entries import shown
+
+WORKFLOW_STATES: Final = (
+    State.IDLE,
+    State.RUNNING,
+    State.PAUSED,
+    State.SUCCESS,
+    State.ERROR,
+    State.CANCELLED,
+)
+ACTION_STATES: Final = tuple(s for s in WORKFLOW_STATES if s is not State.IDLE)
 
 
 class Execution(ResourceType):
     """§ 9.1.1; ``source_execution_id`` in requests only."""
 
-    id = Text
-    workflow_id = Text
-    workflow_name = Text
-    workflow_namespace = Text
-    description = Text
-    tags = Tags
-    params = JsonText
-    task_execution_id = Text
-    root_execution_id = Text
-    source_execution_id = Text
-    state = Text
-    state_info = Text
-    input = JsonText
-    output = JsonText
+    id = Attribute(
+        Text,
+        "A client may choose it at the start (a UUID is best): a start with an id that"
+        " is taken means that execution.",
+    )
+    workflow_id = nullable(Uuid, "At the start a name is taken, too.")
+    workflow_name = Attribute(Text, "At the start a UUID is taken, too.")
+    workflow_namespace = Attribute(Text, "Namespace of the definition that was found.")
+    description = nullable(Text)
+    tags = Attribute(Tags, "Of the definition.")
+    params = Attribute(
+        JsonText,
+        "`env` (variables, or the name of an environment), `evaluate_env`, `task_name`"
+        " (target of a reverse workflow), `namespace` (of sub-workflows and actions), "
+        "`notify` (publishers), and whatever else.",
+    )
+    task_execution_id = nullable(Uuid, "Task whose sub-workflow it is; null of a root.")
+    root_execution_id = nullable(Text, "Uppermost execution; null of a root.")
+    source_execution_id = Attribute(
+        Text, "Start a new run that is modelled on this execution."
+    )
+    state = WordType(*WORKFLOW_STATES)
+    state_info = nullable(Text, "Why it is in this state.")
+    input = Attribute(JsonText, "With the defaults of the definition.")
+    output = Attribute(JsonText, "On failure with the reason in `result`.")
     created_at = Date
-    updated_at = Date
-    project_id = wtypes.wsattr(Text, readonly=True)
-    published_global = JsonText
+    updated_at = nullable(Date)
+    project_id = Attribute(Text, "Project that it belongs to.", readonly=True)
+    published_global = Attribute(
+        JsonText, "Global variables that were published so far."
+    )
 
 
 class TaskExecution(ResourceType):
     """§ 9.2; ``reset`` and ``env`` in requests only."""
 
-    id = Text
+    id = Uuid
     name = Text
-    type = Text
+    type = Attribute(
+        WordType("ACTION", "WORKFLOW"), "Whether it runs an action or a workflow."
+    )
     workflow_name = Text
     workflow_namespace = Text
-    workflow_id = Text
-    workflow_execution_id = Text
+    workflow_id = nullable(Uuid)
+    workflow_execution_id = Attribute(Text, "Execution that it belongs to.")
     tags = Tags
-    state = Text
-    state_info = Text
-    project_id = wtypes.wsattr(Text, readonly=True)
-    runtime_context = JsonText
-    result = AnyJsonText
-    published = JsonText
-    published_global = JsonText
-    processed = bool
+    state = WordType(*State)
+    state_info = nullable(Text, "Why it is in this state.")
+    project_id = Attribute(Text, "Project that it belongs to.", readonly=True)
+    runtime_context = Attribute(
+        JsonText, "What policies keep of it, and what triggered it."
+    )
+    result = Attribute(
+        Result, "Of the accepted action or sub-workflow; a list for with-items."
+    )
+    published = Attribute(JsonText, "Variables of the branch.")
+    published_global = Attribute(JsonText, "Global variables that it published.")
+    processed = Attribute(Boolean, "Whether what follows from it was decided.")
     created_at = Date
-    updated_at = Date
-    started_at = Date
-    finished_at = Date
-    reset = bool
-    env = JsonText
+    updated_at = nullable(Date)
+    started_at = nullable(Date)
+    finished_at = nullable(Date)
+    reset = Attribute(
+        Boolean, "Of a rerun: run all items again, or those alone that failed."
+    )
+    env = Attribute(
+        JsonText, "Of a rerun or skip: merged into `params.env` of the execution."
+    )
 
 
 class ActionExecution(ResourceType):
     """§ 9.3; ``params`` in requests only; any JSON value is an output (Q-62)."""
 
-    id = Text
-    name = Text
-    workflow_name = Text
+    id = Attribute(Uuid, "Null of a run of which nothing was stored.")
+    name = Attribute(Text, "Name of the action.")
+    workflow_name = nullable(Text, "Null where it belongs to no task.")
     workflow_namespace = Text
-    task_execution_id = Text
-    task_name = Text
-    state = Text
-    state_info = Text
-    tags = Tags
-    description = Text
-    project_id = wtypes.wsattr(Text, readonly=True)
-    accepted = bool
+    task_execution_id = nullable(Uuid)
+    task_name = nullable(Text)
+    state = WordType(*ACTION_STATES)
+    state_info = nullable(Text)
+    tags = nullable(Tags)
+    description = nullable(Text, "Of a run outside of a workflow.")
+    project_id = Attribute(Text, "Project that it belongs to.", readonly=True)
+    accepted = Attribute(Boolean, "Whether its result counts for the task.")
     input = JsonText
-    output = AnyJsonText
-    params = JsonText
+    output = nullable(AnyJsonText, "The result in `result`.")
+    params = Attribute(
+        JsonText,
+        "`save_result` (store the run), `run_sync` (wait for the result), `target` "
+        "(executors of a host), `timeout` (seconds).",
+    )
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
 
 
 def _but(cls: type[ResourceType], *left_out: str) -> tuple[str, ...]:
     return tuple(name for name in cls.attributes() if name not in left_out)
 
 
+# Of ``fields`` all attributes are known; what is in requests only is never there.
 EXECUTION_SHOWN: Final = _but(Execution, "source_execution_id")
 TASK_SHOWN: Final = _but(TaskExecution, "reset", "env")
 ACTION_SHOWN: Final = _but(ActionExecution, "params")
@@ -117,30 +167,83 @@ ACTION_SHOWN: Final = _but(ActionExecution, "params")
 EXECUTION_LARGE: Final = ("input", "params", "output")
 ACTION_LARGE: Final = ("input", "output")
 
+_LISTED: Final = Shown(
+    Execution,
+    "ListedExecution",
+    but=("source_execution_id", "published_global"),
+    maybe=("output",),
+    selectable=True,
+)
+BELOW: Final = Together("executions", replace(_LISTED, selectable=False))
+
+EXECUTIONS: Final = ListOf(
+    "executions",
+    executions.EXECUTIONS,
+    _LISTED,
+    Execution.attributes(),
+    extra=(INCLUDE_OUTPUT,),
+    any_marker=True,
+)
+TASKS: Final = ListOf(
+    "tasks",
+    executions.TASKS,
+    Shown(
+        TaskExecution,
+        "ListedTask",
+        but=("result", "published_global", "reset", "env"),
+        selectable=True,
+    ),
+    TaskExecution.attributes(),
+)
+ACTIONS: Final = ListOf(
+    "action_executions",
+    executions.ACTIONS,
+    Shown(
+        ActionExecution,
+        "ListedActionExecution",
+        but=("params",),
+        maybe=("output",),
+        selectable=True,
+    ),
+    ActionExecution.attributes(),
+    extra=(INCLUDE_OUTPUT,),
+)
+
+ACTION: Final = Shown(ActionExecution, but=("params",), selectable=True)
+
+BELOW_QUERY: Final = (MAX_DEPTH, ERRORS_ONLY, INCLUDE_OUTPUT)
+
 _Shown = Collection[str] | None
 
 
-def shape_execution(row: Mapping[str, Any], fields: _Shown = None) -> Execution:
+def shape_execution(row: Mapping[str, Any], fields: _Shown = None) -> Shaped:
     """The resource of a row; columns that were not read are absent."""
     values = dict(row)
     values["tags"] = row.get("tags") or []
-    if "output" in row:
-        values["output"] = row["output"] or {}
+    for name in EXECUTION_LARGE:
+        if name in row:
+            values[name] = row[name] or {}
+    if "params" in values:
+        values["params"] = shown(values["params"])
     return Execution.shape(values, EXECUTION_SHOWN if fields is None else fields)
 
 
-def shape_task(row: Mapping[str, Any], fields: _Shown = None) -> TaskExecution:
+def shape_task(row: Mapping[str, Any], fields: _Shown = None) -> Shaped:
     """The resource of a row, with ``result`` if it was put into it."""
     values = dict(row)
     values["tags"] = row.get("tags") or []
-    if "runtime_context" in row:
-        values["runtime_context"] = row["runtime_context"] or {}
+    # the dashboard reads both as JSON, also of a task that has published nothing
+    for name in {"runtime_context", "published"} & row.keys():
+        values[name] = row[name] or {}
     return TaskExecution.shape(values, TASK_SHOWN if fields is None else fields)
 
 
-def shape_action(row: Mapping[str, Any], fields: _Shown = None) -> ActionExecution:
+def shape_action(row: Mapping[str, Any], fields: _Shown = None) -> Shaped:
     """The resource of a row."""
-    return ActionExecution.shape(row, ACTION_SHOWN if fields is None else fields)
+    values = dict(row)
+    if "input" in row:
+        values["input"] = row["input"] or {}
+    return ActionExecution.shape(values, ACTION_SHOWN if fields is None else fields)
 
 
 # -- Requests -----------------------------------------------------------------
@@ -148,44 +251,16 @@ def shape_action(row: Mapping[str, Any], fields: _Shown = None) -> ActionExecuti
 
 def asked_by(call: Call) -> dict[str, Any]:
     """What every request to an engine carries."""
-    return {"request_id": call.services.new_id(), "context": known_of(call)}
-
-
-def known_of(call: Call) -> dict[str, Any]:
-    """The caller, as engines keep them with what they start: the token sealed, for
-    executors alone (SEC-07, SEC-09).
-
-    :raises BadRequest: there are secrets, and no key to seal them.
-    """
-    known, secrets = call.context.to_dict(), call.context.secrets()
-    keyring = call.services.keyring
-    if secrets and keyring is None:
-        raise BadRequest("Secrets cannot be kept: [engine] secret_key is not set.")
-    if secrets:
-        known["sealed"] = keyring.seal(secrets, call.context.project_id)
-    return known
-
-
-def depth_of(call: Call) -> int:
-    """``max_depth``; negative, and the default: all levels.
-
-    :raises BadRequest: not a number.
-    """
-    text = call.query.get("max_depth") or "-1"
-    try:
-        return int(text)
-    except ValueError:
-        message = f"Expected a number for 'max_depth', found '{text}'."
-        raise BadRequest(message) from None
+    services = call.services
+    return {
+        "request_id": services.new_id(),
+        "context": as_kept(call.context, services.keyring),
+    }
 
 
 def below_arguments(call: Call) -> dict[str, Any]:
     """Parameters of the sub-execution calls (§ 9.1.8)."""
-    return {
-        "max_depth": depth_of(call),
-        "errors_only": call.flag("errors_only"),
-        "include_output": call.flag("include_output"),
-    }
+    return {known.name: known.of(call.query) for known in BELOW_QUERY}
 
 
 def below_body(rows: Iterable[Row], *, include_output: bool) -> dict[str, Any]:
@@ -200,18 +275,18 @@ def below_body(rows: Iterable[Row], *, include_output: bool) -> dict[str, Any]:
 
 def executions_page(
     call: Call,
-    asked_of: Listing,
-    extra: Collection[str],
+    asked: ListOf,
     *where: Any,
     path_filters: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """A list of executions; ``output`` only if it is asked for."""
-    query = listing.ask(call, asked_of, EXECUTION_SHOWN, extra=extra, any_marker=True)
+    query = listing.ask(call, asked)
     names = query.fields or _without_output(call, EXECUTION_SHOWN)
+    seen = listing.seen(call, workflow_executions, asked)
     with call.services.database.read() as connection:
-        seen = scope.visible(workflow_executions, call.context)
+        _require_runs(connection, call, asked, query)
         try:
-            rows = asked_of.page(connection, query, seen, *where, names=names)
+            rows = asked.listing.page(connection, query, seen, *where, names=names)
         except NotFound:
             # An id may have any shape (Q-49), yet what is no id at all is a
             # wrong request.
@@ -219,23 +294,21 @@ def executions_page(
             raise
         whole = executions.with_documents(connection, rows, EXECUTION_LARGE, "id")
     shaped = [shape_execution(row, names) for row in whole]
-    return listing.envelope(
-        call, "executions", query, shaped, path_filters=path_filters
-    )
+    return listing.envelope(call, asked, query, shaped, path_filters=path_filters)
 
 
 def tasks_page(
     call: Call,
-    asked_of: Listing,
+    asked: ListOf,
     *where: Any,
     path_filters: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """A list of tasks, without what has to be computed."""
-    query = listing.ask(call, asked_of, TASK_SHOWN)
+    query = listing.ask(call, asked)
     names = query.fields or TASK_SHOWN
     rows = _rows(
         call,
-        asked_of,
+        asked,
         query,
         task_executions,
         (*names, "workflow_execution_id"),
@@ -243,22 +316,21 @@ def tasks_page(
         where,
     )
     shaped = [shape_task(row, names) for row in rows]
-    return listing.envelope(call, "tasks", query, shaped, path_filters=path_filters)
+    return listing.envelope(call, asked, query, shaped, path_filters=path_filters)
 
 
 def actions_page(
     call: Call,
-    asked_of: Listing,
+    asked: ListOf,
     *where: Any,
     path_filters: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """A list of action executions; ``output`` only if it is asked for."""
-    extra = ("include_output",)
-    query = listing.ask(call, asked_of, ACTION_SHOWN, extra=extra)
+    query = listing.ask(call, asked)
     names = query.fields or _without_output(call, ACTION_SHOWN)
     rows = _rows(
         call,
-        asked_of,
+        asked,
         query,
         action_executions,
         (*names, "workflow_execution_id"),
@@ -266,13 +338,32 @@ def actions_page(
         where,
     )
     shaped = [shape_action(row, names) for row in rows]
-    return listing.envelope(
-        call, "action_executions", query, shaped, path_filters=path_filters
-    )
+    return listing.envelope(call, asked, query, shaped, path_filters=path_filters)
+
+
+def _require_runs(
+    connection: Connection, call: Call, asked: ListOf, query: Query
+) -> None:
+    """An execution's id may have any shape (Q-49); what has none that is common and
+    is nobody's either is a mistake.
+
+    :raises BadRequest: naming the filter.
+    """
+    for condition in query.conditions:
+        if asked.listing.filters[condition.name] is not Kind.RUN:
+            continue
+        for value in items_of(condition.value) or [""]:
+            if is_uuid(value):
+                continue
+            if not executions.sees_execution(connection, call.context, value):
+                raise BadRequest(
+                    f"The filter '{condition.name}' needs a UUID, or the id of an"
+                    f" execution; found '{value}'."
+                )
 
 
 def _without_output(call: Call, names: Sequence[str]) -> tuple[str, ...]:
-    wanted = call.flag("include_output")
+    wanted = INCLUDE_OUTPUT.of(call.query)
     return tuple(name for name in names if wanted or name != "output")
 
 
@@ -285,7 +376,7 @@ _FINER: Final = {
 
 def _rows(
     call: Call,
-    asked_of: Listing,
+    asked: ListOf,
     query: Query,
     table: Table,
     names: Collection[str],
@@ -301,7 +392,8 @@ def _rows(
             if name == "created_at":
                 sort[finer] = ascending
     query = replace(query, sort=tuple(sort.items()))
+    seen = listing.seen(call, table, asked)
     with call.services.database.read() as connection:
-        seen = scope.visible(table, call.context)
-        rows = asked_of.page(connection, query, seen, *where, names=names)
+        _require_runs(connection, call, asked, query)
+        rows = asked.listing.page(connection, query, seen, *where, names=names)
         return executions.with_documents(connection, rows, large)

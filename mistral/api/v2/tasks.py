@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from mistral.api import listing
-from mistral.api.rest import ANY, Call, Resource, Route, parse_uuid
+from mistral.api.listing import fields_parameter, list_route
+from mistral.api.rest import Call, Resource, Route, parse_uuid
+from mistral.api.shapes import Sent, Shown
+from mistral.api.types import Shaped
 from mistral.api.v2.runs import (
-    ACTION_SHOWN,
+    ACTION,
+    ACTIONS,
+    BELOW,
+    BELOW_QUERY,
+    EXECUTIONS,
     TASK_SHOWN,
+    TASKS,
     ActionExecution,
     TaskExecution,
     actions_page,
@@ -29,69 +38,113 @@ from mistral.db.models import action_executions, workflow_executions
 from mistral.errors import BadRequest, Forbidden, NotFound
 from mistral.messages import Request, RerunTask, SkipTask
 
+STATES_TO_ASK_FOR: Final = ("RUNNING", "SKIPPED")
+
 _PUBLISHED: Final = frozenset({"SUCCESS", "ERROR"})
 _ENV_STATES: Final = frozenset({"IDLE", "PAUSED", "ERROR"})
+
+
+ALL: Final = replace(TASKS, everywhere="executions:list:all_projects")
+ACTIONS_OF_TASK: Final = replace(ACTIONS, listing=executions.ACTIONS_OF_TASK)
+EXECUTIONS_OF_TASK: Final = replace(EXECUTIONS, listing=executions.EXECUTIONS_OF_TASK)
+
+SHOWN: Final = Shown(
+    TaskExecution,
+    but=("reset", "env"),
+    maybe=("published_global",),
+    selectable=True,
+)
+CHANGE: Final = Sent(
+    TaskExecution,
+    "TaskChange",
+    ("state", "reset", "env", "name", "workflow_name"),
+    required=("state",),
+    passed_over=True,
+    narrowed={"state": STATES_TO_ASK_FOR},
+    example={"state": "RUNNING", "reset": True},
+)
 
 
 class Tasks(Resource):
     """Look at tasks; rerun or skip those that failed."""
 
+    starts_actions = True
     routes = (
-        Route("GET", "", "get_all", "tasks:list", query=ANY),
-        Route("GET", "{id}", "get_one", "tasks:get", query=frozenset({"fields"})),
-        Route("PUT", "{id}", "put", "tasks:update"),
+        list_route(ALL, "tasks:list"),
         Route(
             "GET",
+            "{id}",
+            "get_one",
+            "tasks:get",
+            query=(fields_parameter(TaskExecution.attributes()),),
+            answer=SHOWN,
+        ),
+        Route(
+            "PUT",
+            "{id}",
+            "put",
+            "tasks:update",
+            takes=CHANGE,
+            answer=Shown(
+                TaskExecution, "ChangedTask", but=("published_global", "reset", "env")
+            ),
+        ),
+        list_route(
+            ACTIONS_OF_TASK,
+            "action_executions:list",
             "{id}/action_executions",
             "get_actions",
-            "action_executions:list",
-            query=ANY,
         ),
         Route(
             "GET",
             "{id}/action_executions/{action_id}",
             "get_action",
             "action_executions:get",
-            query=frozenset({"fields"}),
+            query=(fields_parameter(ActionExecution.attributes()),),
+            answer=ACTION,
         ),
-        Route(
-            "GET",
+        list_route(
+            EXECUTIONS_OF_TASK,
+            "executions:list",
             "{id}/workflow_executions",
             "get_executions",
-            "executions:list",
-            query=ANY,
         ),
         Route(
             "GET",
             "{id}/executions",
             "get_below",
             "executions:get",
-            query=frozenset({"max_depth", "errors_only", "include_output"}),
+            query=BELOW_QUERY,
+            answer=BELOW,
         ),
     )
 
     # -- Reads ----------------------------------------------------------------
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        return tasks_page(call, executions.TASKS)
+        """List tasks of all executions."""
+        return tasks_page(call, ALL)
 
-    def get_one(self, call: Call, task_id: str) -> TaskExecution:
-        fields = listing.fields_of(call, TASK_SHOWN)
+    def get_one(self, call: Call, task_id: str) -> Shaped:
+        """Show a task with its result."""
+        fields = listing.fields_of(call, TaskExecution.attributes())
         with call.services.database.read() as connection:
             row = executions.task(connection, call.context, task_id)
             return shape_task(_completed(connection, row, fields), fields)
 
     def get_actions(self, call: Call, task_id: str) -> dict[str, Any]:
+        """List the action executions of a task."""
         parse_uuid(task_id, "the id of a task")
         return actions_page(
             call,
-            executions.ACTIONS_OF_TASK,
+            ACTIONS_OF_TASK,
             action_executions.c.task_execution_id == task_id,
             path_filters=(("task_execution_id", task_id),),
         )
 
-    def get_action(self, call: Call, task_id: str, action_id: str) -> ActionExecution:
-        fields = listing.fields_of(call, ACTION_SHOWN)
+    def get_action(self, call: Call, task_id: str, action_id: str) -> Shaped:
+        """Show an action execution of a task."""
+        fields = listing.fields_of(call, ActionExecution.attributes())
         with call.services.database.read() as connection:
             row = executions.action(connection, call.context, action_id)
         if row["task_execution_id"] != task_id:
@@ -101,16 +154,17 @@ class Tasks(Resource):
         return shape_action(row, fields)
 
     def get_executions(self, call: Call, task_id: str) -> dict[str, Any]:
+        """List the sub-workflows that a task started."""
         parse_uuid(task_id, "the id of a task")
         return executions_page(
             call,
-            executions.EXECUTIONS_OF_TASK,
-            ("include_output",),
+            EXECUTIONS_OF_TASK,
             workflow_executions.c.task_execution_id == task_id,
             path_filters=(("task_execution_id", task_id),),
         )
 
     def get_below(self, call: Call, task_id: str) -> dict[str, Any]:
+        """List the sub-workflows that a task started and all below, depth first."""
         asked = below_arguments(call)
         parse_uuid(task_id, "the id of a task")
         with call.services.database.read() as connection:
@@ -120,8 +174,9 @@ class Tasks(Resource):
 
     # -- Changes --------------------------------------------------------------
 
-    def put(self, call: Call, task_id: str) -> TaskExecution:
-        sent = call.read(TaskExecution).sent()
+    def put(self, call: Call, task_id: str) -> Shaped:
+        """Rerun or skip a task that failed."""
+        sent = call.sent()
         with call.services.database.read() as connection:
             row = executions.task(connection, call.context, task_id)
             scope.require_owner(row, call.context, f"Task execution {task_id!r}")
@@ -161,9 +216,10 @@ def _change(
         raise BadRequest("Task name does not match.")
     if sent.get("workflow_name") not in (None, "", row["workflow_name"]):
         raise BadRequest("Workflow name does not match.")
-    if state not in ("RUNNING", "SKIPPED"):
+    if state not in STATES_TO_ASK_FOR:
+        allowed = ", ".join(STATES_TO_ASK_FOR)
         raise BadRequest(
-            f"Cannot change state to {state}. Allowed states are: RUNNING, SKIPPED."
+            f"Cannot change state to {state}. Allowed states are: {allowed}."
         )
     if row["state"] != "ERROR":
         raise BadRequest(

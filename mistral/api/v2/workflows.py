@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from mistral.api import etags, listing, uploads
-from mistral.api.policy import OPEN
-from mistral.api.rest import ANY, Call, Route, upload
-from mistral.api.types import Date, JsonText, Native, ResourceType, Scope, Tags, Text
+from mistral.api import uploads
+from mistral.api.listing import ListOf, list_route
+from mistral.api.owned import Owned, delete_route, show_route
+from mistral.api.parameters import NAMESPACE, Parameter
+from mistral.api.rest import Answer, Call, upload
+from mistral.api.shapes import Either, Shown, Together, Upload
+from mistral.api.types import (
+    Attribute,
+    Date,
+    JsonSchema,
+    JsonTextType,
+    NativeType,
+    ResourceType,
+    Scope,
+    Shaped,
+    Tags,
+    Text,
+    Uuid,
+    nullable,
+)
 from mistral.api.v2.members import Members
-from mistral.db import definitions, scope
+from mistral.db import definitions
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import workflows
+from mistral.errors import Conflict, NotFound
 from mistral.lang.parse import check_workflows, parse_workflows
+from mistral.lang.unchecked import unchecked_workflows
 
 LISTING: Final = Listing(
     workflows,
@@ -21,74 +39,101 @@ LISTING: Final = Listing(
         "name": Kind.TEXT,
         "namespace": Kind.TEXT,
         "definition": Kind.TEXT,
+        "input": Kind.TEXT,
         "tags": Kind.TAGS,
         "scope": Kind.TEXT,
-        "project_id": Kind.ID,
+        "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
     },
 )
 
 
+INTERFACE: Final[JsonSchema] = {
+    "type": "object",
+    "properties": {
+        "input": {
+            "type": "array",
+            "items": {"type": ["string", "object"]},
+            "description": "Parameters: a name, or {name: default}.",
+        },
+        "output": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["input", "output"],
+    "additionalProperties": False,
+}
+
+
 class Workflow(ResourceType):
     """As GET shows it: ``interface`` is text (Q-05)."""
 
-    id = Text
-    name = Text
+    id = Uuid
+    name = Attribute(Text, "Of a workbook's: `workbook.workflow`.")
     namespace = Text
-    input = Text
-    interface = JsonText
-    definition = Text
-    checksum = Text
+    input = Attribute(Text, "Parameters as people read them.")
+    interface = Attribute(
+        JsonTextType(INTERFACE), "Parameters, and names of the output."
+    )
+    definition = Attribute(Text, "The text; of a workbook's the part of it.")
+    checksum = nullable(Text, "MD5 of the text; null of a workbook's.")
     tags = Tags
     scope = Scope
-    project_id = Text
+    project_id = Attribute(Text, "Project that it belongs to.")
     created_at = Date
-    updated_at = Date
+    updated_at = nullable(Date)
 
 
 class UploadedWorkflow(Workflow):
     """As POST and PUT answer: ``interface`` is an object (Q-05, keep)."""
 
-    interface = Native
+    interface = NativeType(INTERFACE)
 
 
-def input_summary(declared: Sequence[Any]) -> str:
-    """``x, y="5"``: what dashboards make a form of; the notation of defaults is
-    that of the first implementation (§ 8.2)."""
-    parts = []
-    for parameter in declared:
-        if isinstance(parameter, Mapping):
-            parts += [f'{name}="{value}"' for name, value in parameter.items()]
-        else:
-            parts.append(str(parameter))
-    return ", ".join(parts)
+SHOWN: Final = Shown(Workflow, selectable=True)
+
+WORKFLOWS: Final = ListOf(
+    "workflows",
+    LISTING,
+    SHOWN,
+    Workflow.attributes(),
+    everywhere="workflows:list:all_projects",
+)
+
+TEXT: Final = Upload(
+    "Workflows in the workflow language, one or many, as YAML.",
+    "version: '2.0'\nhello:\n  tasks:\n    t: {action: std.noop}\n",
+)
+CREATED: Final = Shown(UploadedWorkflow, "CreatedWorkflow", but=("updated_at",))
+UPDATED: Final = Shown(UploadedWorkflow)
+IDENTIFIER: Final = Parameter(
+    "identifier", "UUID or name of the one workflow that is updated."
+)
 
 
 def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a row, those that come from the spec included."""
+    """Attributes of a row, the one that comes from the spec included."""
     values = dict(row)
     if "checksum" in values:
         values["checksum"] = values["checksum"] or None
     if "tags" in values:
         values["tags"] = values["tags"] or []
+    if "input" in values:
+        values["input"] = values["input"] or ""
     spec = values.pop("spec", None)
     if spec is not None:
         declared = spec.get("input") or []
         output = spec.get("output")
         names = list(output) if isinstance(output, Mapping) else []
-        values["input"] = input_summary(declared)
         values["interface"] = {"input": declared, "output": names}
     return values
 
 
 def columns_for(fields: Collection[str]) -> set[str]:
-    """Columns that the fields need; ``input`` and ``interface`` come from the
-    spec (Q-18)."""
-    return {"spec" if name in ("input", "interface") else name for name in fields}
+    """Columns that the fields need; ``interface`` comes from the spec (Q-18)."""
+    return {"spec" if name == "interface" else name for name in fields}
 
 
-def uploaded(row: Mapping[str, Any], *, created: bool) -> UploadedWorkflow:
+def uploaded(row: Mapping[str, Any], *, created: bool) -> Shaped:
     """The answer to a creation has no ``updated_at`` (§ 1.4)."""
     values = values_of(row)
     if created:
@@ -96,64 +141,74 @@ def uploaded(row: Mapping[str, Any], *, created: bool) -> UploadedWorkflow:
     return UploadedWorkflow.shape(values)
 
 
+OWNED: Final = Owned(
+    workflows,
+    WORKFLOWS,
+    values=values_of,
+    columns=columns_for,
+    remove=definitions.remove_workflow,
+)
+
+
 class Workflows(Members):
     """Workflow definitions and their members."""
 
     routes = (
-        upload("POST", "validate", "validate", OPEN),
-        Route("GET", "", "get_all", "workflows:list", query=ANY),
-        upload("POST", "", "post", "workflows:create", 201),
-        upload("PUT", "", "put", "workflows:update"),
-        Route(
-            "GET",
-            "{identifier}",
-            "get_one",
-            "workflows:get",
-            query=frozenset({"namespace", "fields"}),
+        uploads.validation(TEXT),
+        list_route(WORKFLOWS, "workflows:list"),
+        upload(
+            "POST",
+            "",
+            "post",
+            "workflows:create",
+            201,
+            query=uploads.PLACED,
+            takes=TEXT,
+            answer=Together("workflows", CREATED),
+            also=("workflows:publicize",),
+            refuses=(Conflict,),
         ),
-        upload("PUT", "{identifier}", "put_one", "workflows:update"),
-        Route(
-            "DELETE",
-            "{identifier}",
-            "delete",
-            "workflows:delete",
-            204,
-            query=frozenset({"namespace"}),
+        upload(
+            "PUT",
+            "",
+            "put",
+            "workflows:update",
+            query=(*uploads.PLACED, IDENTIFIER),
+            takes=TEXT,
+            answer=Either((Together("workflows", UPDATED), UPDATED)),
+            also=("workflows:publicize",),
+            refuses=(NotFound, Conflict),
+            tagged=True,
         ),
+        show_route(WORKFLOWS, "workflows:get", "{identifier}", (NAMESPACE,)),
+        upload(
+            "PUT",
+            "{identifier}",
+            "put_one",
+            "workflows:update",
+            query=uploads.PLACED,
+            takes=TEXT,
+            answer=UPDATED,
+            also=("workflows:publicize",),
+            refuses=(Conflict,),
+            tagged=True,
+        ),
+        delete_route("workflows:delete", "{identifier}", (NAMESPACE,)),
         *Members.routes,
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
-        query = listing.ask(
-            call, LISTING, Workflow.attributes(), extra=("all_projects",)
-        )
-        listing.all_projects(call, "workflows:list:all_projects")
-        with call.services.database.read() as connection:
-            rows = LISTING.page(
-                connection,
-                query,
-                scope.visible(workflows, call.context),
-                names=columns_for(query.fields or Workflow.attributes()),
-            )
-        shaped = [Workflow.shape(values_of(row), query.fields) for row in rows]
-        return listing.envelope(call, "workflows", query, shaped)
+        """List workflows."""
+        return OWNED.page(call)
 
-    def get_one(self, call: Call, identifier: str) -> Any:
-        fields = listing.fields_of(call, Workflow.attributes())
-        with call.services.database.read() as connection:
-            row = definitions.identified(
-                connection,
-                workflows,
-                "workflow",
-                identifier,
-                uploads.namespace_of(call),
-                call.context,
-            )
-        return etags.shown(call, row, Workflow.shape(values_of(row), fields))
+    def get_one(self, call: Call, identifier: str) -> Answer:
+        """Show a workflow, by UUID, or by name in a namespace."""
+        return OWNED.show(call, identifier)
 
     def post(self, call: Call) -> dict[str, Any]:
+        """Create workflows, all or none."""
         place = uploads.place_of(call, "workflows")
-        parsed = uploads.parse(call, parse_workflows)
+        parsed = uploads.parse(call, parse_workflows, unchecked_workflows)
         database = call.services.database
         with database.begin() as connection:
             author = uploads.author_of(call, connection)
@@ -161,17 +216,22 @@ class Workflows(Members):
         return {"workflows": [uploaded(row, created=True) for row in rows]}
 
     def put(self, call: Call) -> Any:
-        identifier = call.query.get("identifier")
+        """Update workflows by the names in the text, all or none.
+
+        With ``identifier`` exactly one, which the answer shows by itself.
+        """
+        identifier = IDENTIFIER.of(call.query)
         if identifier:
             return self.put_one(call, identifier)
         return {"workflows": self._update(call, None)}
 
-    def put_one(self, call: Call, identifier: str) -> UploadedWorkflow:
+    def put_one(self, call: Call, identifier: str) -> Shaped:
+        """Update one workflow; the text may rename it."""
         return self._update(call, identifier)[0]
 
-    def _update(self, call: Call, identifier: str | None) -> list[UploadedWorkflow]:
+    def _update(self, call: Call, identifier: str | None) -> list[Shaped]:
         place = uploads.place_of(call, "workflows")
-        parsed = uploads.parse(call, parse_workflows)
+        parsed = uploads.parse(call, parse_workflows, unchecked_workflows)
         with call.services.database.begin() as connection:
             author = uploads.author_of(call, connection)
             rows = definitions.update_workflows(
@@ -180,23 +240,9 @@ class Workflows(Members):
         return [uploaded(row, created=False) for row in rows]
 
     def delete(self, call: Call, identifier: str) -> None:
-        with call.services.database.begin() as connection:
-            row = definitions.identified(
-                connection,
-                workflows,
-                "workflow",
-                identifier,
-                uploads.namespace_of(call),
-                call.context,
-            )
-            definitions.remove(
-                connection,
-                workflows,
-                row,
-                call.context,
-                "workflow",
-                etags.unchanged(call),
-            )
+        """Delete a workflow that no trigger starts; what it started stays."""
+        OWNED.delete(call, identifier)
 
-    def validate(self, call: Call) -> dict[str, Any]:
+    def validate(self, call: Call) -> Shaped:
+        """Say what is wrong with a text of workflows; nothing is stored."""
         return uploads.judge(call, check_workflows)
