@@ -15,27 +15,30 @@ exchanges and a form of their own (``outside``).
 Topics come from the class of the message unless they are given. Both
 transports (RabbitMQ, and ``memory://`` within one process) keep one contract;
 ``tests/test_bus.py`` runs on each. oslo.messaging is known here, in the drivers, in
-``bus_endpoints.py`` and in ``outside.py`` only.
+``bus_*.py`` and in ``outside.py`` only.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import amqp.exceptions
 import kombu.exceptions
-from oslo_config import cfg
 
 from mistral import (
     no_eventlet,  # noqa: F401  (first of all)
     outside,
 )
+from mistral.bus_answers import Answers, Refused
 from mistral.bus_endpoints import Handler, Messages, OnMessage, Requests
+from mistral.bus_returns import Returns
+from mistral.bus_servers import MessageServer, RequestServer
 from mistral.bus_subscriptions import OutsideSubscription, Subscription
-from mistral.errors import BadRequest, Bug, Unavailable, from_wire
+from mistral.bus_transports import Transports
+from mistral.errors import BadRequest, Bug, MistralError, Unavailable, from_wire
 from mistral.messages import (
     ActionFinished,
     ActionTurnedAsync,
@@ -48,10 +51,7 @@ from mistral.service import Service, together
 
 # isort: split
 import oslo_messaging
-from oslo_messaging._metrics import client as metrics
-from oslo_messaging._tracing import client as tracing
 from oslo_messaging.notify.dispatcher import NotificationDispatcher
-from oslo_messaging.notify.listener import NotificationServer
 
 LOG = logging.getLogger(__name__)
 
@@ -132,14 +132,13 @@ class Bus(Service):
         self.executor_topic = executor_topic
         self.run_now_topic = f"{executor_topic}.now"
         self.notifier_topic = notifier_topic
-        self._url = transport_url
-        self._in_memory = transport_url.startswith("memory")
         self._server_name = server_name
         self._call_timeout = call_timeout
         self._rpc_threads = rpc_threads
         self._retry = retry
-        self._quorum_queues = quorum_queues
-        self._conf = _with_options(conf if conf is not None else _defaults())
+        self._transports = Transports(
+            transport_url, quorum_queues=quorum_queues, conf=conf
+        )
         self._send_topics: Mapping[type[Message], str] = {
             CallAction: executor_topic,
             Notify: notifier_topic,
@@ -151,13 +150,21 @@ class Bus(Service):
         }
         self._guard = threading.Lock()
         self._clients: dict[str, Any] = {}
-        self._rpc: Any = None
-        self._prober: threading.Thread | None = None
-        self._probed = threading.Event()
-        self._outgoing: Any = None
-        self._incoming: list[Any] = []
-        self._outside: Any = None
+        self._answers = Answers(self._ask_nobody)
+        self._returns = Returns()
         self._subscriptions: list[Subscription] = []
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the broker refuses this process, in its words; None: as far as is
+        known it does not."""
+        return self._answers.refusal
+
+    def when_back(self, call: Callable[[], object]) -> None:
+        """Have ``call`` called whenever a listener of this process hears again after
+        the broker was away: what was not sent can be sent, what was sent may be
+        lost. In a thread of its own, at most once in some seconds."""
+        self._returns.when_back(call)
 
     # -- Speaking -------------------------------------------------------------
 
@@ -183,13 +190,12 @@ class Bus(Service):
         topic = topic or self._call_topics.get(type(message), self.engine_topic)
         client = self._client(_grouped(topic, target))
         wait = self._call_timeout if timeout is None else timeout
-        if not self._answers_come(wait):
-            raise Unavailable(f"No answer from {topic}: the broker is not reachable")
         try:
+            self._answers.wait(wait)
             answer = client.prepare(timeout=wait).call(
                 {}, "handle", message=encode(message)
             )
-        except _FAILURES as error:
+        except (Unavailable, *_FAILURES) as error:
             raise Unavailable(f"No answer from {topic}: {_reason(error)}") from error
         if "error" in answer:
             raise from_wire(answer["error"])
@@ -224,7 +230,7 @@ class Bus(Service):
         try:
             # The library's Notifier logs a failed send and returns as if it had
             # succeeded; who sends here must know, so its transport is used.
-            self._sender()._send_notification(
+            self._transports.outgoing()._send_notification(
                 place, {}, wire, version=2.0, retry=self._retry
             )
         except _FAILURES as error:
@@ -234,8 +240,7 @@ class Bus(Service):
         """Whether a request travels to what this process serves at ``topic``,
         over the broker, and its answer comes back within ``timeout`` seconds."""
         try:
-            if not self._answers_come(timeout):
-                return False
+            self._answers.wait(timeout)
             client = self._client(topic).prepare(
                 server=self._server_name, timeout=timeout
             )
@@ -252,11 +257,12 @@ class Bus(Service):
         error is logged here and a ``Bug`` there.
         """
         server = oslo_messaging.get_rpc_server(
-            self._rpc_transport(),
+            self._transports.requests(self._rpc_threads),
             oslo_messaging.Target(
                 exchange=EXCHANGE, topic=topic, server=self._server_name
             ),
             [Requests(handler)],
+            server_cls=self._responder_class(),
         )
         return self._begin(server, self._rpc_threads, threading.Event())
 
@@ -273,14 +279,9 @@ class Bus(Service):
         :param prefetch: messages taken and not yet acknowledged; as many
             threads may wait in ``on_message``.
         """
-        transport = oslo_messaging.get_notification_transport(
-            self._conf, url=self._parsed(prefetch)
-        )
-        with self._guard:
-            self._incoming.append(transport)
         release = threading.Event()
         server = self._listener_class()(
-            transport,
+            self._transports.incoming(prefetch),
             [oslo_messaging.Target(exchange=EXCHANGE, topic=topic)],
             NotificationDispatcher([Messages(on_message, release)], None),
         )
@@ -301,13 +302,15 @@ class Bus(Service):
         """
         check_source(exchange, topic)
         release = threading.Event()
-        topic_of = (lambda incoming: topic) if self._in_memory else _rabbit().topic_of
+        in_memory = self._transports.in_memory
+        topic_of = (lambda incoming: topic) if in_memory else _rabbit().topic_of
         server = self._listener_class()(
-            self._outside_transport(),
+            self._transports.outside(OUTSIDE_AT_ONCE),
             [oslo_messaging.Target(exchange=exchange, topic=topic)],
             outside.Dispatcher(exchange, topic_of, on_notification, release),
             pool=pool,
         )
+        server.when_back = self._returns.tell
         subscription = OutsideSubscription(server, release, self._forget)
         subscription.queue = pool
         try:
@@ -325,24 +328,16 @@ class Bus(Service):
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
 
-    def _outside_transport(self) -> Any:
-        with self._guard:
-            if self._outside is None:
-                self._check_open()
-                self._outside = oslo_messaging.get_notification_transport(
-                    self._conf, url=self._parsed(OUTSIDE_AT_ONCE)
-                )
-                self._incoming.append(self._outside)
-            return self._outside
-
     def _listener_class(self) -> Any:
-        if self._in_memory:
-            return NotificationServer
-        return _rabbit().Listener
+        return MessageServer if self._transports.in_memory else _rabbit().Listener
+
+    def _responder_class(self) -> Any:
+        return RequestServer if self._transports.in_memory else _rabbit().Responder
 
     def _begin(
         self, server: Any, threads: int, release: threading.Event
     ) -> Subscription:
+        server.when_back = self._returns.tell
         subscription = Subscription(server, release)
         with self._guard:
             self._subscriptions.append(subscription)
@@ -357,76 +352,42 @@ class Bus(Service):
     # -- Life -----------------------------------------------------------------
 
     def _start(self) -> None:
-        if not self._in_memory:
-            _rabbit().prepare()
-        self._rpc_transport()
-        self._sender()
+        if not self._transports.in_memory:
+            _rabbit().prepare(self._transports.conf)
+            self._returns.start()
+        self._transports.requests(self._rpc_threads)
+        self._transports.outgoing()
+        # whatever is wrong is told now, not by the first request
+        self._answers.begin()
 
-    def _answers_come(self, seconds: float) -> bool:
-        """Wait until answers can reach this process.
-
-        The library makes its queue for answers with the first call, and tries
-        that without end and without a time-out. So a thread of its own makes
-        the first call, to nobody, and all others wait for it here.
-        """
-        if self._probed.is_set():
-            return True
-        nobody = self._client(f"{self.engine_topic}.nobody")
-        with self._guard:
-            if self._prober is None:
-                self._prober = threading.Thread(
-                    target=self._probe, args=(nobody,), name="bus-probe", daemon=True
-                )
-                self._prober.start()
-        return self._probed.wait(seconds)
-
-    def _probe(self, nobody: Any) -> None:
+    def _ask_nobody(self) -> None:
+        try:
+            nobody = self._client(f"{self.engine_topic}.nobody")
+        except Unavailable:
+            # stopped before it began
+            return
         try:
             nobody.prepare(timeout=1.0).call({}, "handle", message={})
-        except _FAILURES:
+        except _FAILURES as error:
+            if refusal := _refusal(error):
+                raise Refused(refusal) from error
             LOG.debug("Answers can come")
-        self._probed.set()
 
     def _stop(self) -> None:
+        self._returns.stop()
         with self._guard:
             subscriptions = self._subscriptions
             self._subscriptions = []
         # each may wait five seconds for its consumer to look up
         together(subscription.stop for subscription in subscriptions)
+        # while the first question waits for the broker, that transport's end would, too
+        asked = self._answers.end(self._transports.close_requests)
+        self._transports.close(requests=asked)
         with self._guard:
-            transports = [self._outgoing, *self._incoming]
-            if self._prober is None or self._probed.is_set():
-                # otherwise its clean-up would wait for the broker too
-                transports.append(self._rpc)
-            self._outgoing = self._rpc = self._outside = None
-            self._incoming.clear()
             self._clients.clear()
-        together(transport.cleanup for transport in transports if transport)
-
-    def _rpc_transport(self) -> Any:
-        with self._guard:
-            if self._rpc is None:
-                self._check_open()
-                self._rpc = oslo_messaging.get_rpc_transport(
-                    self._conf, url=self._parsed(self._rpc_threads)
-                )
-            return self._rpc
-
-    def _sender(self) -> Any:
-        with self._guard:
-            if self._outgoing is None:
-                self._check_open()
-                self._outgoing = oslo_messaging.get_notification_transport(
-                    self._conf, url=self._parsed(0)
-                )
-            return self._outgoing
-
-    def _check_open(self) -> None:
-        if self.ended.is_set():
-            raise Unavailable("This process is stopping")
 
     def _client(self, topic: str) -> Any:
-        transport = self._rpc_transport()
+        transport = self._transports.requests(self._rpc_threads)
         with self._guard:
             client = self._clients.get(topic)
             if client is None:
@@ -441,18 +402,6 @@ class Bus(Service):
                 )
             return client
 
-    def _parsed(self, prefetch: int) -> Any:
-        """The transport's URL with what this connection needs in its query."""
-        url = oslo_messaging.TransportURL.parse(self._conf, self._url)
-        if self._in_memory:
-            url.query["prefetch"] = str(prefetch)
-            return url
-        url.query["rabbit_qos_prefetch_count"] = str(prefetch)
-        if self._quorum_queues:
-            url.query["rabbit_quorum_queue"] = "true"
-            url.query["amqp_durable_queues"] = "true"
-        return url
-
 
 def _rabbit() -> Any:
     """A process without a broker does not load the libraries for one."""
@@ -466,20 +415,19 @@ def _grouped(topic: str, target: str | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line; the rest may repeat the message."""
+    """The first line; the rest may repeat the message. What the broker says about
+    names and hosts is for the log of this process, not for those who ask."""
+    if isinstance(error, MistralError):
+        return error.message
+    if refusal := _refusal(error):
+        return f"the broker refuses this service ({refusal.partition(' ')[0]})"
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def _defaults() -> Any:
-    conf = cfg.ConfigOpts()
-    conf([], project="mistral", default_config_files=[], default_config_dirs=[])
-    return conf
-
-
-def _with_options(conf: Any) -> Any:
-    """The library reads two groups that it registers on its global
-    configuration only; ours is not global."""
-    conf.register_opts(tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
-    conf.register_opts(metrics.oslo_messaging_metrics, group="oslo_messaging_metrics")
-    return conf
+def _refusal(error: BaseException) -> str | None:
+    """A broker that is there and says no: what it says."""
+    if not isinstance(error, amqp.exceptions.AMQPError):
+        return None
+    said: str | None = _rabbit().refusal(error)
+    return said

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 DEFAULT_PROJECT = "<default-project>"
@@ -21,9 +21,10 @@ current_request_id: ContextVar[str | None] = ContextVar("request_id", default=No
 class Context:
     """Identity of a caller.
 
-    ``auth_token`` and ``service_catalog`` never enter ``to_dict``, hence no row,
-    message or log (SEC-07); ``secrets`` has them for whoever seals them.
-    ``target`` is another cloud that actions shall speak to, in place of these.
+    ``auth_token``, ``service_catalog`` and ``trust_id`` never enter ``to_dict``,
+    hence no row, message or log (SEC-07); ``secrets`` has them for whoever seals
+    them. ``target`` is another cloud that actions shall speak to, in place of these;
+    ``trust_id`` lets the service get a token when one is needed.
     ``expires_at``: when the token ends, as its issuer writes it.
     """
 
@@ -33,7 +34,6 @@ class Context:
     user_name: str | None = None
     roles: tuple[str, ...] = ()
     is_admin: bool = False
-    trust_id: str | None = None
     request_id: str | None = None
     user_domain_name: str | None = None
     project_domain_name: str | None = None
@@ -42,9 +42,10 @@ class Context:
     auth_token: str | None = field(default=None, repr=False, compare=False)
     service_catalog: Any = field(default=None, repr=False, compare=False)
     target: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    trust_id: str | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form for messages and rows, without the token."""
+        """JSON form for messages and rows, without secrets."""
         return {
             "project_id": self.project_id,
             "user_id": self.user_id,
@@ -52,7 +53,7 @@ class Context:
             "user_name": self.user_name,
             "roles": list(self.roles),
             "is_admin": self.is_admin,
-            "trust_id": self.trust_id,
+            "is_trust_scoped": self.trust_id is not None,
             "request_id": self.request_id,
             "user_domain_name": self.user_domain_name,
             "project_domain_name": self.project_domain_name,
@@ -62,6 +63,8 @@ class Context:
 
     def secrets(self) -> dict[str, Any]:
         """What actions may need and nobody may read; empty without a token."""
+        if self.trust_id is not None:
+            return {"trust_id": self.trust_id}
         if self.target:
             return dict(self.target)
         if self.auth_token is None:
@@ -70,6 +73,18 @@ class Context:
         if self.service_catalog:
             found["service_catalog"] = self.service_catalog
         return found
+
+    def for_later(self) -> Context:
+        """The caller without what is of this request and hour alone: the token and
+        its end, another cloud, the request's id."""
+        return replace(
+            self,
+            auth_token=None,
+            service_catalog=None,
+            expires_at=None,
+            target={},
+            request_id=None,
+        )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Context:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 
 class MistralError(Exception):
@@ -134,9 +134,60 @@ class Locked(CallerError):
 
 
 class AuthorError(MistralError):
-    """The text of a workflow is wrong."""
+    """The text of a workflow is wrong.
+
+    Whoever knows the definition can say where it is (not sent to others):
+
+    :ivar text: the whole scalar that holds the expression, as it was written; empty
+        when it is about no expression.
+    :ivar path: where that scalar is in what was looked at (``servers[0].name``).
+    :ivar offset: characters of ``text`` before the place; None if unknown.
+    :ivar item: which item of a with-items task it is about; None: of no one.
+    :ivar handled: name of the action whose result was being handled when it
+        was found; None: of no one.
+    """
 
     code = "author"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        path: str = "",
+        offset: int | None = None,
+    ) -> None:
+        super().__init__(f"{message} (at {path})" if path else message)
+        self.text = text
+        self.path = path
+        self.offset = offset
+        self.item: int | None = None
+        self.handled: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The message without the path."""
+        return self.message.removesuffix(f" (at {self.path})")
+
+    def below(self, path: str) -> AuthorError:
+        """The same fault as it is seen from further out.
+
+        :param path: of what was looked at.
+        """
+        inner = self.path if self.path[:1] in ("", "[") else f".{self.path}"
+        return self._again(type(self), self.sentence, path + inner)
+
+    def retold(self, kind: type[Fault], message: str = "") -> Fault:
+        """The same fault of another class, and perhaps in other words."""
+        return self._again(kind, message or self.sentence, self.path)
+
+    def _again(self, kind: type[Fault], sentence: str, path: str) -> Fault:
+        made = kind(sentence, text=self.text, path=path, offset=self.offset)
+        made.item, made.handled = self.item, self.handled
+        return made
+
+
+Fault = TypeVar("Fault", bound=AuthorError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,33 +245,14 @@ class DefinitionFault(AuthorError):
 
 
 class ExpressionFault(AuthorError):
-    """An expression could not be read or evaluated (never with values, Q56).
-
-    Whoever knows the definition can say where it is (not sent to others):
-
-    :ivar text: the whole scalar that holds the expression, as it was written.
-    :ivar path: where in the evaluated tree that scalar is (``servers[0].name``).
-    :ivar offset: characters of ``text`` before the place; None if unknown.
-    """
+    """An expression could not be read or evaluated (never with values, Q56)."""
 
     code = "expression"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        text: str = "",
-        path: str = "",
-        offset: int | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.text = text
-        self.path = path
-        self.offset = offset
-
 
 class WorkflowFault(AuthorError):
-    """The text of a workflow fails while it runs."""
+    """The text of a workflow fails while it runs; with ``text``: what an expression
+    gave is of the wrong kind."""
 
     code = "workflow"
 

@@ -1,7 +1,8 @@
 """Keys that seal what must not be read in rows and messages (SEC-09).
 
 The first key seals, all of them open: to rotate, put a new key in front, restart,
-and take the old one away once no run is left that was started under it.
+seal the trusts of triggers anew (``mistral-db-manage reseal``), and take the old one
+away once no run is left that was started under it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,18 @@ class Keyring:
         """What only this keyring reads, and only for this project (SEC-23)."""
         text = json.dumps({"project_id": project_id, "secrets": secrets})
         return self._fernet.encrypt(zlib.compress(text.encode())).decode()
+
+    def renew(self, sealed: str) -> str:
+        """The same, sealed by the first key.
+
+        :raises ServiceError: no key fits, or it was changed.
+        """
+        try:
+            return self._fernet.rotate(sealed.encode()).decode()
+        except InvalidToken:
+            raise ServiceError(
+                "No key of [engine] secret_key opens the trust of a trigger."
+            ) from None
 
     def open(self, sealed: str, project_id: str) -> dict[str, Any]:
         """What was sealed.

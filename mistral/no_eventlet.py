@@ -14,6 +14,8 @@ import sys
 from types import ModuleType
 from typing import Final
 
+from mistral.stand_ins import standing_in
+
 _HIDDEN: Final = "eventlet"
 _LARGE: Final = "oslo_service.service"
 
@@ -26,19 +28,11 @@ def load() -> None:
 
     small = ModuleType(_LARGE)
     small.ServiceBase = ServiceBase  # type: ignore[attr-defined]
-    stand_ins: dict[str, ModuleType | None] = {_HIDDEN: None, _LARGE: small}
-    # what somebody has loaded costs nothing more
-    placed = [name for name in stand_ins if name not in sys.modules]
-    for name in placed:
-        sys.modules[name] = stand_ins[name]  # type: ignore[assignment]
-    try:
+    with standing_in({_HIDDEN: None, _LARGE: small}):
         # what runs the servers' threads is loaded later otherwise, by the first
         # server that starts, and looks for eventlet then
         import futurist  # noqa: F401
         import oslo_messaging  # noqa: F401
-    finally:
-        for name in placed:
-            del sys.modules[name]
 
 
 load()

@@ -96,7 +96,7 @@ class Service:
         if self.failure is not None:
             return
         self.failure = error
-        LOG.error("%s failed: %r", self.name, error, exc_info=error)
+        LOG.error("%s failed", self.name, exc_info=error)
         if self._on_failure is not None:
             self._on_failure(error)
         self.ended.set()

@@ -64,8 +64,7 @@ class Claims:
         self._new_token = new_token
         self._clock = clock
         self._trusted_seconds = trusted_seconds
-        # Asked again in time: a yes whose answer was lost is known to the engine
-        # as something that runs here.
+        # Several questions fit into the time after which this executor is given up.
         self._answer_seconds = min(ANSWER_SECONDS, trusted_seconds / 3)
         self._change = threading.Lock()
         self._waiting: dict[tuple[str, int], Offer] = {}
@@ -82,12 +81,21 @@ class Claims:
                 offers.append(self._waiting.setdefault(offer.key, offer))
         return offers
 
-    def ask(self, limit: int) -> list[CallAction]:
+    def asking(self) -> tuple[str, ...]:
+        """Tokens of the offers that the engine was asked about and that have not
+        begun: it may have said yes to any of them."""
+        with self._change:
+            return tuple(o.token for o in self._waiting.values() if o.asked)
+
+    def ask(self, limit: int, begin: Callable[[CallAction], object]) -> int:
         """Ask about the oldest offers.
 
-        Those that may run are the answer; those that may not are forgotten.
+        Those that may not run are forgotten.
 
         :param limit: free workers.
+        :param begin: runs what may run. It leaves the line afterwards, so that at
+            each moment it is seen here or there.
+        :returns: how many began.
         :raises MistralError: no usable answer; the offers wait on.
         """
         with self._change:
@@ -95,7 +103,7 @@ class Claims:
             for offer in offers:
                 offer.asked = True
         if not offers:
-            return []
+            return 0
         asked_at = self._clock.monotonic()
         answers = self._bus.call(
             Batch(events=tuple(encode(self._claim(offer)) for offer in offers)),
@@ -104,14 +112,15 @@ class Claims:
         took = self._clock.monotonic() - asked_at
         if not isinstance(answers, Sequence) or len(answers) != len(offers):
             raise Unavailable("The engine did not answer each claim")
-        granted = []
+        begun = 0
         for offer, yes in zip(offers, answers, strict=True):
             if yes and took > self._trusted_seconds:
                 continue
-            self._settle(offer)
             if yes:
-                granted.append(offer.call)
-        return granted
+                begin(offer.call)
+                begun += 1
+            self._settle(offer)
+        return begun
 
     def hand_back(self, offer: Offer) -> bool:
         """Give up one offer, unless the engine was asked about it: it may have

@@ -1,20 +1,25 @@
 """The executor's sign of life, which is also how results are confirmed.
 
-One message per interval lists what runs and what is held. The engine's answer
-names what is over (its result is dropped, its run is given up) and what is
-missing (its result is sent again).
+One message per interval lists what is asked for, what runs and what is held. The
+engine's answer names what is over (its result is dropped, its run is given up) and
+what is missing (its result is sent again).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
-from mistral.executors.claims import Asks
+from mistral.clock import Clock
+from mistral.executors.claims import Asks, Claims
 from mistral.executors.held import Delivery, Held
 from mistral.executors.workers import Key, Workers
 from mistral.messages import Heartbeat
 from mistral.service import Counts, Loop
+
+APART: Final = 1.0
+"""Seconds between two beats that nobody waits for: what begins is known to the engine
+within its first second, and a chain of short actions has no beat for each."""
 
 
 class Heartbeats(Loop):
@@ -28,18 +33,25 @@ class Heartbeats(Loop):
         bus: Asks,
         executor_id: str,
         host: str,
+        claims: Claims,
         workers: Workers,
         held: Held,
         delivery: Delivery,
         interval: float,
+        clock: Clock,
     ) -> None:
         super().__init__("executor-heartbeat", interval)
+        self._clock = clock
+        self._beaten_at = clock.monotonic()
+        self._soon = False
         # Engines that come back wait only so long for a sign before this
         # instance is lost.
         self.LONGEST_PAUSE = interval
         self._bus = bus
         self._executor_id = executor_id
         self._host = host
+        self._heard = ""
+        self._claims = claims
         self._workers = workers
         self._held = held
         self._delivery = delivery
@@ -49,9 +61,12 @@ class Heartbeats(Loop):
 
         :raises Unavailable: no engine heard it; held results stay held.
         """
-        running, held = self._workers.running(), self._held.listed()
-        answer = self._beat(running, held)
-        over = _over({*running, *held}, _ids(answer, "over"))
+        self._beaten_at = self._clock.monotonic()
+        beat = self._sign()
+        answer = self._bus.call(beat, timeout=self.interval)
+        if isinstance(answer, dict):
+            self._heard = answer.get("now") or ""
+        over = _over({*beat.running, *beat.held}, _ids(answer, "over"))
         dropped = self._held.drop(over)
         dropped += self._held.drop_announced(_ids(answer, "asynchronous"))
         abandoned = self._workers.abandon(over)
@@ -60,22 +75,44 @@ class Heartbeats(Loop):
             self._delivery.wake()
         return {"dropped": dropped, "abandoned": abandoned, "again": again}
 
+    def wake_soon(self) -> None:
+        """Ask for a beat that comes ``APART`` seconds after the last one."""
+        with self._change:
+            self._soon = True
+            self._change.notify_all()
+
+    def _pause(self, failures: int) -> None:
+        if failures:
+            super()._pause(failures)
+            return
+        with self._change:
+            self._change.wait_for(lambda: self._soon or self._at_once(), self.interval)
+            if self._soon:
+                left = self._beaten_at + APART - self._clock.monotonic()
+                self._change.wait_for(self._at_once, max(0.0, left))
+            self._soon = self._wanted = False
+
+    def _at_once(self) -> bool:
+        return self._wanted or self.stopping
+
     def leave(self) -> None:
         """The last beat: this instance goes away by itself."""
-        self._beat(self._workers.running(), self._held.listed(), leaving=True)
+        self._bus.call(self._sign(leaving=True), timeout=self.interval)
 
-    def _beat(
-        self, running: tuple[Key, ...], held: tuple[Key, ...], leaving: bool = False
-    ) -> Any:
-        return self._bus.call(
-            Heartbeat(
-                executor_id=self._executor_id,
-                host=self._host,
-                running=running,
-                held=held,
-                leaving=leaving,
-            ),
-            timeout=self.interval,
+    def _sign(self, leaving: bool = False) -> Heartbeat:
+        # An action goes from one list to the next: read in this order, it is in one
+        # of them, or in two.
+        asking = self._claims.asking()
+        running = self._workers.running()
+        held = self._held.listed()
+        return Heartbeat(
+            executor_id=self._executor_id,
+            host=self._host,
+            asking=asking,
+            running=running,
+            held=held,
+            leaving=leaving,
+            heard=self._heard,
         )
 
 

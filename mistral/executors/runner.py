@@ -6,10 +6,10 @@ engine (ENG § 8.2, § 8.3).
 
 from __future__ import annotations
 
-import inspect
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 from mistral_lib import actions as mistral_lib
 from mistral_lib.actions import context as lib_context
@@ -20,15 +20,13 @@ from mistral.executors.dynamic import (
     NoJson,
     Raised,
 )
+from mistral.executors.identities import NOBODY, Identities
 from mistral.executors.outcome import Unserialisable, size_of, to_json
 from mistral.messages import ActionFinished, ActionTurnedAsync, CallAction, State
 
 LOG = logging.getLogger(__name__)
 
 Outcome = ActionFinished | ActionTurnedAsync
-
-
-Unseal = Callable[[str, str], Mapping[str, Any]]
 
 
 class Actions(Protocol):
@@ -69,8 +67,7 @@ class Runner:
     :param actions: makes action objects.
     :param dynamic: runs what has no object here; None: nobody does.
     :param result_limit_kb: kilobytes of JSON that a result may have; -1: any.
-    :param unseal: (sealed secrets, project) → secrets of the caller (SEC-23); None:
-        callers have none.
+    :param identities: in whose name actions run; default: nobody has secrets.
     """
 
     def __init__(
@@ -79,12 +76,12 @@ class Runner:
         *,
         dynamic: Dynamic | None = None,
         result_limit_kb: int = 1024,
-        unseal: Unseal | None = None,
+        identities: Identities = NOBODY,
     ) -> None:
         self._actions = actions
         self._dynamic = dynamic
         self._result_limit_kb = result_limit_kb
-        self._unseal = unseal
+        self._identities = identities
 
     def run(self, call: CallAction, *, immediate: bool = False) -> Outcome:
         """What the engine is told about this call.
@@ -110,7 +107,7 @@ class Runner:
             is_sync = _is_sync(action)
             if immediate and not is_sync:
                 return turned_async(call)
-            result = _as_result(action.run(_context(action, call, self._unseal)))
+            result = _as_result(action.run(self._context(action, call)))
         # exits and interrupts that an action raises end the action, not us
         except BaseException as error:
             LOG.info(
@@ -130,13 +127,23 @@ class Runner:
             )
         return self._finished(call, result)
 
+    def _context(
+        self, action: Any, call: CallAction
+    ) -> lib_context.ActionContext | None:
+        """The two-part context of § 8.4; plain classes get None."""
+        if not isinstance(action, mistral_lib.Action):
+            return None
+        return self._identities.context(call)
+
     def _run_dynamic(self, call: CallAction, immediate: bool) -> Outcome:
         """The same for code of a user: made and run elsewhere, and nobody
         post-processes it."""
         if self._dynamic is None:
             return _not_made(call, "this executor runs no dynamic actions")
         try:
-            answer = self._dynamic.run(call, _given(call), immediate=immediate)
+            # code of users gets no secrets (SEC-01)
+            given = self._identities.plain(call)
+            answer = self._dynamic.run(call, given, immediate=immediate)
         except DynamicFault as fault:
             return _not_made(call, str(fault))
         except Raised as raised:
@@ -213,10 +220,8 @@ def turned_async(call: CallAction) -> ActionTurnedAsync:
 
 
 def _not_made(call: CallAction, reason: str) -> ActionFinished:
-    return _error(
-        call,
-        f"Failed to instantiate an action [action_desc={call.name}, error={reason}]",
-    )
+    text = f"Failed to instantiate an action [action_desc={call.name}, error={reason}]"
+    return replace(_error(call, text), unmade=True)
 
 
 def _unserialisable(call: CallAction, reason: str) -> ActionFinished:
@@ -259,42 +264,3 @@ def _state(result: mistral_lib.Result) -> State:
     if result.is_cancel():
         return State.CANCELLED
     return State.ERROR if result.is_error() else State.SUCCESS
-
-
-def _names(cls: type) -> frozenset[str]:
-    parameters = set(inspect.signature(cls).parameters)
-    # the alias only exists for actions that read it; giving it warns
-    return frozenset(parameters - {"task_id"})
-
-
-_EXECUTION: Final = _names(lib_context.ExecutionContext)
-_SECURITY: Final = _names(lib_context.SecurityContext)
-
-
-def _context(
-    action: Any, call: CallAction, unseal: Unseal | None
-) -> lib_context.ActionContext | None:
-    """The two-part context of § 8.4; plain classes get None."""
-    if not isinstance(action, mistral_lib.Action):
-        return None
-    given = _given(call)
-    security, sealed = given["security"], call.security.get("sealed")
-    if sealed and unseal is not None:
-        secrets = unseal(sealed, call.security["project_id"])
-        security |= {k: v for k, v in secrets.items() if k in _SECURITY}
-    return lib_context.ActionContext(
-        security_ctx=lib_context.SecurityContext(**security),
-        execution_ctx=lib_context.ExecutionContext(**given["execution"]),
-    )
-
-
-def _given(call: CallAction) -> dict[str, dict[str, Any]]:
-    """Arguments of the two contexts, without secrets: code of users gets none
-    (SEC-01)."""
-    execution: dict[str, Any] = {"workflow_execution_id": call.run_id or None}
-    if call.action_id:
-        execution["action_execution_id"] = call.action_id
-        execution["callback_url"] = f"/v2/action_executions/{call.action_id}"
-    execution.update({k: v for k, v in call.execution.items() if k in _EXECUTION})
-    security = {k: v for k, v in call.security.items() if k in _SECURITY}
-    return {"execution": execution, "security": security}

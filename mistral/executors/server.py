@@ -23,12 +23,12 @@ from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
+from mistral.executors.identities import NOBODY, Identities
 from mistral.executors.runner import (
     Actions,
     Dynamic,
     Outcome,
     Runner,
-    Unseal,
     failed,
 )
 from mistral.executors.workers import Workers
@@ -45,6 +45,11 @@ LOG = logging.getLogger(__name__)
 
 CLAIMS_AT_ONCE: Final = 64
 """Offers per question; more would keep other executors from their share."""
+
+MESSAGES_AT_ONCE: Final = 16
+"""Messages with offers that wait here. Each keeps a thread, and may bring dozens of
+offers: 16 keep the largest pool busy, and what more there is stays with the broker,
+where others can take it."""
 
 PATIENCE: Final = 600.0
 """Seconds an offer waits here for a free worker before it goes back to the
@@ -72,6 +77,8 @@ class ExecutorBus(Protocol):
         prefetch: int = 64,
     ) -> Any: ...
 
+    def when_back(self, call: Callable[[], object]) -> None: ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutorSettings:
@@ -84,7 +91,7 @@ class ExecutorSettings:
     :param max_missed: heartbeats after which an executor counts as lost.
     :param stop_seconds: how long running actions may go on after a stop.
     :param held_limit: results that may wait for the engine's commit.
-    :param unseal: opens secrets of callers for their actions.
+    :param identities: in whose name actions run.
     """
 
     host: str = "0.0.0.0"
@@ -94,7 +101,7 @@ class ExecutorSettings:
     max_missed: int = 3
     stop_seconds: float = 30.0
     held_limit: int = 5000
-    unseal: Unseal | None = None
+    identities: Identities = NOBODY
 
 
 class ExecutorServer(Service):
@@ -125,7 +132,7 @@ class ExecutorServer(Service):
             actions,
             dynamic=dynamic,
             result_limit_kb=settings.result_limit_kb,
-            unseal=settings.unseal,
+            identities=settings.identities,
         )
         # 0 turns the engine's checks off; results must be confirmed even so
         interval = settings.check_interval or 10.0
@@ -146,10 +153,12 @@ class ExecutorServer(Service):
             bus,
             self.executor_id,
             settings.host,
+            self._claims,
             self._workers,
             self._held,
             self._delivery,
             interval,
+            clock,
         )
         self._claiming = _Claiming(self.claim_once, self._claimable)
         self._stopping = threading.Event()
@@ -171,7 +180,9 @@ class ExecutorServer(Service):
         offers = self._claims.add(calls)
         self._claiming.wake()
         if self._stopping.is_set():
-            self._claims.hand_back_all()
+            # what was asked about is handed back when nobody asks any more
+            for offer in offers:
+                self._claims.hand_back(offer)
         for offer in offers:
             while not offer.settled.wait(PATIENCE):
                 self._claims.hand_back(offer)
@@ -184,17 +195,18 @@ class ExecutorServer(Service):
         :raises MistralError: no usable answer; nothing was begun.
         """
         free = min(self._workers.free(), self._held.room(), CLAIMS_AT_ONCE)
-        granted = self._claims.ask(free) if free > 0 else []
         idle = not self._workers.running()
-        for call in granted:
-            done = self._keeper(call)
-            if not self._workers.begin((call.action_id, call.attempt), call, done):
-                # it was claimed, so nobody else can run it
-                done(failed(call, "No worker of the executor was free"))
-        if granted and idle:
+        begun = self._claims.ask(free, self._begin) if free > 0 else 0
+        if begun and idle:
             # what has just begun is known to the engine from its first second
-            self._heartbeats.wake()
-        return len(granted)
+            self._heartbeats.wake_soon()
+        return begun
+
+    def _begin(self, call: CallAction) -> None:
+        done = self._keeper(call)
+        if not self._workers.begin((call.action_id, call.attempt), call, done):
+            # it was claimed, so nobody else can run it
+            done(failed(call, "No worker of the executor was free"))
 
     def _claimable(self) -> bool:
         return bool(len(self._claims) and self._workers.free() and self._held.room())
@@ -208,6 +220,13 @@ class ExecutorServer(Service):
             self._claiming.wake()
 
         return keep
+
+    def send_again(self) -> None:
+        """The broker was away and is back: results that were not sent, or may be lost
+        there, and questions about offers need not wait any longer."""
+        self._held.send_again((), unconfirmed_for=0.0)
+        for loop in (self._delivery, self._heartbeats, self._claiming):
+            loop.wake()
 
     # -- Immediate runs -------------------------------------------------------
 
@@ -232,14 +251,16 @@ class ExecutorServer(Service):
     # -- Life -----------------------------------------------------------------
 
     def _start(self) -> None:
-        bus, host, threads = self._bus, self._settings.host, self._settings.threads
+        bus, host = self._bus, self._settings.host
+        prefetch = min(self._settings.threads, MESSAGES_AT_ONCE)
+        bus.when_back(self.send_again)
         for loop in (self._delivery, self._heartbeats, self._claiming):
             loop.when_failed(self.fail)
             loop.start()
         subscriptions = self._subscriptions
         try:
             for topic in (bus.executor_topic, f"{bus.executor_topic}.{host}"):
-                subscriptions.append(bus.listen(topic, self.take, prefetch=threads))
+                subscriptions.append(bus.listen(topic, self.take, prefetch=prefetch))
             for topic in (bus.run_now_topic, f"{bus.run_now_topic}.{host}"):
                 subscriptions.append(bus.serve(topic, self.run_now))
         except BaseException:

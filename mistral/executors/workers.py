@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mistral.clock import Clock
@@ -28,7 +28,10 @@ class _Work:
     call: CallAction
     done: Callable[[Outcome], None]
     deadline: float | None
-    told: bool = False
+    settled: bool = False
+    """Its outcome is told, or nobody wants it."""
+    left: bool = False
+    """Its thread is left behind."""
 
 
 class Workers:
@@ -97,7 +100,9 @@ class Workers:
         """Give up runs that nobody wants any more, telling nobody; answers
         how many."""
         unwanted = set(keys)
-        return len(self._leave(lambda key, work: key in unwanted))
+        left = self._leave(lambda key, work: key in unwanted)
+        self._free(left)
+        return len(left)
 
     def expire(self) -> int:
         """Report what is past its deadline; answers how many these are."""
@@ -105,14 +110,13 @@ class Workers:
         late = self._leave(
             lambda key, work: work.deadline is not None and work.deadline <= now
         )
-        for work in late:
-            work.done(timed_out(work.call))
+        self._tell(late, timed_out)
         return len(late)
 
     def cut_off(self) -> None:
         """Report all that still runs as failed."""
-        for work in self._leave(lambda key, work: True):
-            work.done(failed(work.call, "The executor was stopped"))
+        left = self._leave(lambda key, work: True)
+        self._tell(left, lambda call: failed(call, "The executor was stopped"))
 
     def wait_idle(self, seconds: float) -> bool:
         """Wait until nothing runs; False when something still does."""
@@ -125,42 +129,51 @@ class Workers:
             self._closed = True
             self._change.notify_all()
 
-    def _leave(self, which: Callable[[Key, _Work], bool]) -> list[_Work]:
-        """Free the slots of some runs; their threads are left behind."""
+    def _leave(self, which: Callable[[Key, _Work], bool]) -> dict[Key, _Work]:
+        """Leave the threads of some runs behind; their slots are freed later."""
         with self._change:
             leaving = {
                 key: work
                 for key, work in self._running.items()
-                if not work.told and which(key, work)
+                if not work.settled and which(key, work)
             }
-            for key in leaving:
-                del self._running[key]
+            for work in leaving.values():
+                work.settled = work.left = True
             self._left_behind += len(leaving)
-            self._change.notify_all()
         for work in leaving.values():
             LOG.warning(
                 "Action %s is left behind",
                 work.call.name,
                 extra={"action": "left-behind", "action_id": work.call.action_id},
             )
-        return list(leaving.values())
+        return leaving
 
     def _work(self, key: Key, work: _Work) -> None:
         outcome = self._run(work.call)
         with self._change:
-            if self._running.get(key) is not work:
+            if work.left:
                 self._left_behind -= 1
                 self._change.notify_all()
                 return
-            work.told = True
+            work.settled = True
+        self._tell({key: work}, lambda call: outcome)
+
+    def _tell(
+        self, works: Mapping[Key, _Work], outcome: Callable[[CallAction], Outcome]
+    ) -> None:
+        """Tell what came of some runs, then free their slots: a heartbeat in
+        between lists an action twice rather than not at all."""
         try:
-            work.done(outcome)
+            for work in works.values():
+                work.done(outcome(work.call))
         finally:
-            # The slot is freed after the outcome was told: a heartbeat in
-            # between lists the action twice rather than not at all.
-            with self._change:
+            self._free(works)
+
+    def _free(self, keys: Iterable[Key]) -> None:
+        with self._change:
+            for key in keys:
                 del self._running[key]
-                self._change.notify_all()
+            self._change.notify_all()
 
     def _watch(self) -> None:
         """Have a thread that calls ``expire`` in time; under the lock."""

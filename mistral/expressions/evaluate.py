@@ -190,11 +190,10 @@ class _Walk:
             try:
                 return self._text(node)
             except ExpressionFault as fault:
-                where = f" (at {path})" if path else ""
                 raise ExpressionFault(
-                    fault.message + where, text=node, path=path, offset=fault.offset
+                    fault.message, text=node, path=path, offset=fault.offset
                 ) from None
-        if node is None or isinstance(node, bool | int | float):
+        if node is None or isinstance(node, bool | int):
             return node
         if isinstance(node, Mapping):
             prefix = f"{path}." if path else ""
@@ -209,6 +208,7 @@ class _Walk:
 
     def _text(self, text: str) -> Any:
         """Jinja alone where both languages are (Q46)."""
+        budget().next_expression()
         if has_jinja(text):
             require_language(JINJA, text, self._languages)
             return self._jinja.evaluate(text, self._view)
@@ -232,9 +232,10 @@ class _Walk:
                 raise
             pieces += (text[end:start], piece)
             size += len(piece)
-            _require_size(size, text)
+            _require(budget().bytes, size, text)
             end = stop
         pieces.append(text[end:])
+        _require(budget().holds, size, text)
         return "".join(pieces)
 
     def root(self) -> StepContext:
@@ -244,8 +245,8 @@ class _Walk:
         return self._root
 
 
-def _require_size(size: int, text: str) -> None:
+def _require(check: Callable[[int], None], size: int, text: str) -> None:
     try:
-        budget().bytes(size)
+        check(size)
     except LimitExceeded as error:
         raise evaluation_fault(YAQL, text, str(error)) from None

@@ -7,9 +7,9 @@ speak of the expression's text only.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from mistral.errors import ExpressionFault
+from mistral.errors import ExpressionFault, WorkflowFault
 
 SHOWN_CHARACTERS: Final = 300
 """A longer expression is cut in messages; its position still counts from its
@@ -72,6 +72,18 @@ def evaluation_fault(
         f"Cannot evaluate the {_TITLES[language]} expression {_where(text, position)}"
         f": {cause}"
     )
+
+
+def wrong_value(sentence: str, tree: Any, path: str) -> WorkflowFault:
+    """An expression gave a value of a kind that its place cannot take.
+
+    :param sentence: what was expected, and the kind that was found.
+    :param tree: what was evaluated; only a text is an expression.
+    :param path: of the tree in the task.
+    """
+    if not isinstance(tree, str):
+        return WorkflowFault(sentence)
+    return WorkflowFault(f"{sentence} from '{shown(tree)}'", text=tree, path=path)
 
 
 def _where(text: str, position: int | None) -> str:

@@ -33,7 +33,7 @@ from mistral.expressions.jinja_compile import (
 from mistral.expressions.jinja_sandbox import Global, Sandbox, StrictlyUndefined
 from mistral.expressions.limits import budget
 from mistral.expressions.recognition import JINJA
-from mistral.expressions.values import storable_result
+from mistral.expressions.values import final_result, storable_result
 
 MAX_RANGE: Final = 100_000
 """As Jinja's own sandbox (§ 25)."""
@@ -198,13 +198,15 @@ class Jinja:
             context = self._context(compiled, view)
             output = compiled.template.root_render_func(context)
             if not compiled.whole:
-                return _concat(output)
+                rendered = _concat(output)
+                budget().holds(len(rendered))
+                return rendered
             for _piece in output:
                 pass
             value = context.vars[RESULT]
             if isinstance(value, Undefined):
                 raise _why_undefined(value)
-            return storable_result(value, budget())
+            return final_result(value, budget())
         except Exception as error:
             if isinstance(error, TemplateSyntaxError):
                 cause = (error.message or "syntax error").rstrip(".")

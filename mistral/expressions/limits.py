@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from mistral.expressions.settings import ExpressionSettings
 
+RESULTS: Final = 4
+"""Results of the largest size that the expressions of one tree may have."""
+
 MAX_INTEGER_BITS: Final = 14_000
 """About 4,200 digits: the most that Python prints."""
 
@@ -47,10 +50,7 @@ class LimitExceeded(Refused):
 
 
 class Allowance:
-    """Seconds that the evaluations of one decision share.
-
-    Each alone may be within its limit; a page of items or a wide fan-out
-    evaluates hundreds, one after the other.
+    """Seconds that several evaluations share, one after the other.
 
     :param seconds: for all of them.
     """
@@ -60,12 +60,18 @@ class Allowance:
     def __init__(self, seconds: float) -> None:
         self.seconds = self.left = seconds
 
+    @property
+    def used(self) -> float:
+        return self.seconds - self.left
+
 
 class Budget:
-    """What one evaluation may still use.
+    """What the evaluation of a tree may still use: steps and time of the expression
+    that is evaluated, and bytes of all results.
 
     :param monotonic: seconds that never run back; None: time is not limited.
-    :param allowance: what it shares with others, if it does.
+    :param allowance: time that its expressions share with others. Without it they
+        share steps and time of a single one.
     """
 
     __slots__ = (
@@ -74,6 +80,8 @@ class Budget:
         "_big_keys",
         "_clock",
         "_deadline",
+        "_held",
+        "_is_short",
         "_until_clock",
         "max_bytes",
         "max_depth",
@@ -90,7 +98,6 @@ class Budget:
         allowance: Allowance | None = None,
     ) -> None:
         self.max_steps = settings.max_steps
-        self.steps_left = settings.max_steps
         self.max_bytes = settings.max_output_bytes
         self.max_depth = settings.max_depth
         self.seconds = settings.deadline_seconds
@@ -102,10 +109,26 @@ class Budget:
         self._clock = monotonic
         self._allowance = allowance
         self._began = 0.0 if monotonic is None else monotonic()
-        most = self.seconds if allowance is None else min(self.seconds, allowance.left)
-        self._deadline = self._began + most
+        self._held = 0
+        self._renew(self._began)
+
+    def _renew(self, now: float) -> None:
+        self.steps_left = self.max_steps
         self._until_clock = _STEPS_BETWEEN_CLOCK_READINGS
         self._big_keys = 0
+        most, shared = self.seconds, self._allowance
+        self._is_short = False
+        if shared is not None:
+            left = shared.left - (now - self._began)
+            self._is_short = left < most
+            most = min(left, most)
+        self._deadline = now + most
+
+    def next_expression(self) -> None:
+        """Steps and time of the one before it do not count any more, but for what
+        all share."""
+        if self._allowance is not None:
+            self._renew(0.0 if self._clock is None else self._clock())
 
     def charge(self, steps: int = 1) -> None:
         """Take steps.
@@ -124,7 +147,7 @@ class Budget:
 
     def _too_late(self) -> None:
         shared = self._allowance
-        if shared is not None and shared.left < self.seconds:
+        if shared is not None and self._is_short:
             raise LimitExceeded(
                 f"the expressions of one step take longer than {shared.seconds:g} s"
             )
@@ -146,6 +169,14 @@ class Budget:
         """Refuse a value of so many bytes."""
         if count > self.max_bytes:
             raise LimitExceeded(f"a value is larger than {self.max_bytes} bytes")
+
+    def holds(self, size: int) -> None:
+        """The result of an expression has so many bytes. It is kept until the whole
+        tree is evaluated."""
+        self._held += size
+        most = RESULTS * self.max_bytes
+        if self._held > most:
+            raise LimitExceeded(f"all results together are larger than {most} bytes")
 
     def made(self, size: int) -> None:
         """A value of so many bytes was made. What one evaluation makes in all

@@ -24,11 +24,12 @@ class ExpressionSettings:
     :param iterable_dicts: YAQL may iterate mappings (their keys).
     :param keyword_operator: between name and value of YAQL arguments.
     :param allow_delegates: ``lambda(...)`` and ``$f(...)`` in YAQL.
-    :param max_steps: calls, iterations and visited nodes of one evaluation of a
-        tree. A step costs from under one to about ten microseconds.
-    :param max_output_bytes: of any string, list or result, estimated.
+    :param max_steps: calls, iterations and visited nodes of one expression. A step
+        costs from under one to about ten microseconds.
+    :param max_output_bytes: of any string, list or result, estimated; the results of
+        all expressions of a tree may have four times as many together.
     :param max_depth: nesting of values.
-    :param deadline_seconds: of one evaluation of a tree, if a clock is given.
+    :param deadline_seconds: of one expression, if a clock is given.
     """
 
     languages: tuple[str, ...] = LANGUAGES

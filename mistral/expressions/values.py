@@ -14,6 +14,7 @@ import collections.abc
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from math import isfinite
 from typing import Any, Final
 
 from yaql.language.contexts import ContextBase  # type: ignore[import-untyped]
@@ -27,6 +28,10 @@ _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 MAX_DEPTH: Final = 200
 """As definitions (Q02); deeper values break JSON readers elsewhere."""
+
+
+SHOWN_STEPS: Final = 20
+"""Of the path to a value that cannot be stored; the middle of a longer one is cut."""
 
 
 class LazyMapping(FrozenDict):  # type: ignore[misc]
@@ -129,7 +134,11 @@ class Unstorable(Refused):
         self.path: list[str] = []
 
     def within(self, text: str) -> str:
-        part = "".join(self.path).lstrip(".")
+        shown = self.path
+        if len(shown) > SHOWN_STEPS:
+            half = SHOWN_STEPS // 2
+            shown = [*shown[:half], "…", *shown[-half:]]
+        part = "".join(shown).lstrip(".")
         return f"the value{f' at {part}' if part else ''} {self.what}"
 
 
@@ -151,12 +160,19 @@ class _Copier:
             return self._text(value)
         if kind is int:
             return self._integer(value)
+        if kind is float:
+            return self._float(value)
         if kind in _SCALARS:
             self._count(8)
             return value
         if depth > MAX_DEPTH:
             raise Unstorable(f"is nested more than {MAX_DEPTH} deep")
         return self._convert(kind)(self, value, depth)
+
+    @property
+    def size(self) -> int:
+        """About the bytes of what was made."""
+        return self._bytes
 
     def _convert(self, kind: type) -> Callable[[_Copier, Any, int], Any]:
         found = _CONVERTERS.get(kind)
@@ -268,6 +284,9 @@ class _Copier:
     def _datetime(self, value: datetime, depth: int) -> Any:
         self._count(64)
         if not self._stored:
+            if not value.utcoffset():
+                # § 21.3 shows a date-time of UTC without its zone.
+                value = value.replace(tzinfo=None)
             return value if depth == 0 else str(value)
         if value.tzinfo is not None:
             try:
@@ -284,7 +303,9 @@ class _Copier:
         self._count(8)
         return value.total_seconds() if self._stored else str(value)
 
-    def _float(self, value: float, depth: int) -> float:
+    def _float(self, value: float, depth: int = 0) -> float:
+        if self._stored and not isfinite(value):
+            raise Unstorable("is a number that is not finite")
         self._count(8)
         return float(value)
 
@@ -351,6 +372,17 @@ def storable_result(value: Any, budget: Budget, form: Form = STORED) -> Any:
     :raises LimitExceeded: too big.
     """
     return _Copier(form, True, budget).copy(value)
+
+
+def final_result(value: Any, budget: Budget, form: Form = STORED) -> Any:
+    """As :func:`storable_result`, of what an expression comes to.
+
+    :raises LimitExceeded: too big, alone or with those before it.
+    """
+    copier = _Copier(form, True, budget)
+    found = copier.copy(value)
+    budget.holds(copier.size)
+    return found
 
 
 def native_result(value: Any, budget: Budget, form: Form) -> Any:

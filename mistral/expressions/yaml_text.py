@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Final
 
 import yaml
@@ -65,14 +66,31 @@ class Duplicate:
     second: Node
 
 
+@dataclass(frozen=True, slots=True)
+class Constructed:
+    """Plain data, and what is odd about it.
+
+    :param duplicates: keys that were given more than once.
+    :param endless: paths of numbers that are not finite (``.inf``, ``.nan``).
+    """
+
+    data: Any
+    duplicates: tuple[Duplicate, ...] = ()
+    endless: tuple[tuple[Any, ...], ...] = ()
+
+
 @dataclass(slots=True)
 class _Construction:
     path: list[Any] = field(default_factory=list)
     duplicates: list[Duplicate] = field(default_factory=list)
+    endless: list[tuple[Any, ...]] = field(default_factory=list)
 
     def make(self, node: Node) -> Any:
         if node.scalar is not None:
-            return _plain_value(node, node.scalar)
+            value = _plain_value(node, node.scalar)
+            if type(value) is float and not isfinite(value):
+                self.endless.append(tuple(self.path))
+            return value
         try:
             maker = _MAKERS[type(node), node.tag]
         except KeyError:
@@ -226,17 +244,19 @@ def _plain_value(node: Node, text: str) -> Any:
         raise node.fault("this is not base64 text") from None
 
 
-def construct(node: Node | None) -> tuple[Any, tuple[Duplicate, ...]]:
-    """Plain data, and the keys that were given more than once.
+def construct(node: Node | None) -> Constructed:
+    """Plain data out of nodes.
 
     :raises YamlFault: an unknown tag, a collection as a key, a bad merge, a
         value that its tag does not allow.
     """
     if node is None:
-        return None, ()
+        return Constructed(None)
     construction = _Construction()
     data = construction.make(node)
-    return data, tuple(construction.duplicates)
+    return Constructed(
+        data, tuple(construction.duplicates), tuple(construction.endless)
+    )
 
 
 def load_yaml(text: str, limits: Limits = LIMITS) -> Any:
@@ -245,7 +265,7 @@ def load_yaml(text: str, limits: Limits = LIMITS) -> Any:
     :raises ExpressionFault: the text is not YAML; says where, quotes nothing.
     """
     try:
-        return construct(compose(text, limits))[0]
+        return construct(compose(text, limits)).data
     except YamlFault as fault:
         raise ExpressionFault(f"The text is not YAML: {fault}") from None
 

@@ -23,7 +23,13 @@ from mistral.expressions.faults import Refused, evaluation_fault
 from mistral.expressions.limits import Budget, budget
 from mistral.expressions.recognition import YAQL
 from mistral.expressions.settings import ExpressionSettings
-from mistral.expressions.values import Form, native_result, storable_result, to_yaql
+from mistral.expressions.values import (
+    Form,
+    final_result,
+    native_result,
+    storable_result,
+    to_yaql,
+)
 from mistral.expressions.yaql_library import budgeted, standard_layers
 from mistral.expressions.yaql_operators import NO_VALUE
 from mistral.expressions.yaql_runtime import StepContext
@@ -83,7 +89,7 @@ class Yaql:
 
     def value(self, text: str, view: View, root: Root) -> Any:
         """The result as it is stored."""
-        return self._evaluate(text, view, root, storable_result)
+        return self._evaluate(text, view, root, final_result)
 
     def text(self, text: str, view: View, root: Root) -> str:
         """The text form of the result (§ 21.3)."""

@@ -2,7 +2,7 @@
 
 Five fields, or six with the seconds last, or seven with the year behind them;
 names of months and days; ``@hourly`` and its like. All times are UTC. The
-library reads them; decision 0015 has what is done differently here.
+library reads them; decision 0018 has what is done differently here.
 """
 
 from __future__ import annotations

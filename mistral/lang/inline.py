@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isinf
 from typing import Any, Final, NamedTuple
 
 from mistral.errors import DefinitionFault, Problem
@@ -261,10 +262,20 @@ def _number(digits: str) -> int | str:
         return digits
 
 
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _real(digits: str) -> float:
+    if isinf(number := float(digits)):
+        raise ValueError("the number is too large")
+    return number
+
+
 def _json_list(raw: str) -> Any:
     """The list, or the text itself if it is not JSON."""
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, parse_constant=_no_number, parse_float=_real)
     except (ValueError, RecursionError):
         return raw
     level = [value]

@@ -167,6 +167,7 @@ def _judge(
         )
         reading.found.warn(duplicate.path, message, "LINT-29", at_key=True)
     parsed = judge(reading)
+    _refuse_endless(document, reading.found)
     if advice is not None and not reading.found.errors:
         advise(
             reading.found,
@@ -178,15 +179,25 @@ def _judge(
     return parsed, reading.report(strict=strict)
 
 
+def _refuse_endless(document: Document, found: Findings) -> None:
+    """Q28: what no JSON can hold could never be stored (decision 0021)."""
+    known = {finding.path for finding in found.errors}
+    for path in document.endless:
+        if path not in known:
+            message = "expected a number that JSON can hold, found one that is not"
+            found.error(path, f"{message} finite", "V-06")
+
+
 def _parse(
     text: str,
     judge: Callable[[_Reading], Parsed | None],
     limits: Limits,
     languages: Collection[str],
     strict: bool,
+    advice: Advice,
 ) -> Parsed:
-    advice = Advice() if strict else None
-    parsed, report = _judge(text, judge, limits, languages, strict, advice)
+    asked = advice if strict else None
+    parsed, report = _judge(text, judge, limits, languages, strict, asked)
     if parsed is None or report.problems:
         raise DefinitionFault(report.problems)
     return parsed
@@ -198,15 +209,17 @@ def parse_workflows(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice = Advice(),
 ) -> tuple[ParsedWorkflow, ...]:
     """The workflows of a document (§ 5), in its order.
 
     :param limits: what the text may cost (SEC-03).
     :param languages: the expression languages that are allowed (V-18).
     :param strict: refuse warnings, too.
+    :param advice: what these may know besides.
     :raises DefinitionFault: with every problem that was found.
     """
-    return _parse(text, _workflows, limits, languages, strict)
+    return _parse(text, _workflows, limits, languages, strict, advice)
 
 
 def parse_actions(
@@ -215,9 +228,10 @@ def parse_actions(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice = Advice(),
 ) -> tuple[ParsedAction, ...]:
     """The ad-hoc actions of a document (§ 7); as ``parse_workflows``."""
-    return _parse(text, _actions, limits, languages, strict)
+    return _parse(text, _actions, limits, languages, strict, advice)
 
 
 def parse_workbook(
@@ -226,9 +240,10 @@ def parse_workbook(
     limits: Limits = LIMITS,
     languages: Collection[str] = LANGUAGES,
     strict: bool = False,
+    advice: Advice = Advice(),
 ) -> ParsedWorkbook:
     """A workbook and its members (§ 6); as ``parse_workflows``."""
-    return _parse(text, _workbook, limits, languages, strict)
+    return _parse(text, _workbook, limits, languages, strict, advice)
 
 
 def check_workflows(
@@ -272,15 +287,34 @@ def check_workbook(
     return _judge(text, _workbook, limits, languages, strict, advice)[1]
 
 
+FAULTS: Final = "$faults"
+"""In the body of a definition that was stored without validation: what is wrong."""
+
+
 def workflow_from_dict(body: Mapping[str, Any]) -> WorkflowSpec:
     """The spec of a body that was normalised before (``spec.body``); it is
-    trusted and not checked again. Equal to the spec that was parsed."""
+    trusted and not checked again. Equal to the spec that was parsed.
+
+    :raises DefinitionFault: it was stored without validation, and is wrong.
+    """
+    _refuse_faulty(body, "tasks")
     return build_workflow(body)
 
 
 def action_from_dict(body: Mapping[str, Any]) -> ActionSpec:
     """As ``workflow_from_dict``."""
+    _refuse_faulty(body, "base")
     return build_action(body)
+
+
+def _refuse_faulty(body: Mapping[str, Any], always: str) -> None:
+    # a valid body may have a property of any name besides
+    if always not in body:
+        faults = "\n".join(str(each) for each in body[FAULTS])
+        raise DefinitionFault(
+            f"'{body['name']}' was stored without validation, and cannot be used:\n"
+            f"{faults}"
+        )
 
 
 def _workflows(reading: _Reading) -> tuple[ParsedWorkflow, ...]:

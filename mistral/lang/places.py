@@ -3,13 +3,17 @@ text of the definition (spec/language.md § 28.3, Appendix C)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mistral.errors import DefinitionFault, ExpressionFault
+from mistral.errors import AuthorError, DefinitionFault
 from mistral.lang.shapes import Path, path_text
 from mistral.lang.text import Document, read
+
+Scope = tuple[Path, ...]
+"""Paths below a workflow or action, all of which are looked at."""
 
 CHARACTERS: Final = 262_144
 """A longer definition is not read again for the sake of a message."""
@@ -29,16 +33,32 @@ class Place:
 
 
 def find_places(
-    text: str, name: str, task: str | None, fault: ExpressionFault
+    text: str, name: str, task: str | None, fault: AuthorError
 ) -> tuple[Place, ...]:
-    """Every place of the expression: more than one when the task has the same
-    text in several attributes, none when it cannot be found.
+    """Every place of the expression in a workflow: more than one when the task has
+    the same text in several attributes, none when it cannot be found.
 
     :param text: the stored definition, of one workflow or more.
     :param name: the workflow's name; a member of a workbook has it in full.
     :param task: whose expression it is; None for one of the workflow itself.
     :param fault: with the text of the expression.
     """
+    return _find(text, name, _scopes(task), fault)
+
+
+def find_action_places(text: str, name: str, fault: AuthorError) -> tuple[Place, ...]:
+    """The same in an ad-hoc action: of its ``output``, or of what it gives to its
+    base. Paths start below the name of the action."""
+    what = "output" if fault.path.startswith("output") else "base-input"
+    scopes = (
+        ((("output",),),) if what == "output" else ((("base-input",),), (("base",),))
+    )
+    return _find(text, name, scopes, fault)
+
+
+def _find(
+    text: str, name: str, scopes: Iterable[Scope], fault: AuthorError
+) -> tuple[Place, ...]:
     if not fault.text or len(text) > CHARACTERS:
         return ()
     try:
@@ -46,19 +66,26 @@ def find_places(
     except DefinitionFault:
         return ()
     short = name if name in document.data else name.rpartition(".")[2]
-    body = document.data.get(short)
-    if not isinstance(body, dict):
+    if not isinstance(document.data.get(short), dict):
         return ()
-    for scope in _scopes(task):
+    for scope in scopes:
         found = tuple(_in_scope(document, (short,), scope, fault.text, fault.offset))
         if found:
-            meant = [each for each in found if each.path.endswith(f".{fault.path}")]
-            # Inline parameters and loops have no path of their own in the text.
-            return tuple(meant) or found
+            return _meant(found, fault.path) or found
     return ()
 
 
-def _scopes(task: str | None) -> Iterator[tuple[Path, ...]]:
+def _meant(found: Iterable[Place], path: str) -> tuple[Place, ...]:
+    """Those at that path; else those of its attribute, of which one line may hold
+    it all. Inline parameters have no path of their own in the text."""
+    places = [(f".{place.path}", place) for place in found]
+    exact = tuple(place for shown, place in places if shown.endswith(f".{path}"))
+    first = re.escape(re.split(r"[.\[]", path, maxsplit=1)[0])
+    attribute = re.compile(rf"\.{first}(?![\w-])")
+    return exact or tuple(p for shown, p in places if first and attribute.search(shown))
+
+
+def _scopes(task: str | None) -> Iterator[Scope]:
     """Where to look, and where else when it is not there."""
     if task is None:
         yield ("vars",), ("output",), ("output-on-error",)
@@ -70,7 +97,7 @@ def _scopes(task: str | None) -> Iterator[tuple[Path, ...]]:
 def _in_scope(
     document: Document,
     root: Path,
-    scope: tuple[Path, ...],
+    scope: Scope,
     text: str,
     offset: int | None,
 ) -> Iterator[Place]:

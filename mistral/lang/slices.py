@@ -38,7 +38,7 @@ def _faithful(cut: str | None, name: str, body: Any) -> str:
 
 def _data_of(text: str) -> Any:
     try:
-        return construct(compose(text))[0]
+        return construct(compose(text)).data
     except YamlFault:
         return None
 

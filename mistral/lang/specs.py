@@ -189,6 +189,8 @@ class ActionSpec:
     description: str | None = None
     tags: tuple[str, ...] = ()
     body: Mapping[str, Any] = field(default_factory=_nothing, compare=False)
+    workbook: str | None = None
+    """Of which it is a member; the store knows it, the text does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Document:
     root: Node | None
     data: Mapping[Any, Any]
     duplicates: tuple[Duplicate, ...]
+    # Paths of numbers that are not finite.
+    endless: tuple[Path, ...] = ()
     # Entries by key of the mappings that a path led through so far.
     indexes: dict[int, dict[Any, tuple[Node, Node]]] = field(default_factory=dict)
 
@@ -126,18 +128,17 @@ def read(text: str, limits: Limits = LIMITS) -> Document:
     """
     try:
         root = compose(text, limits)
-        data, duplicates = construct(root)
+        made = construct(root)
     except YamlFault as fault:
         problem = Problem(
             fault.message, line=fault.line, column=fault.column, rule="V-01"
         )
         raise DefinitionFault([problem]) from None
-    if not data:
-        data = {}
+    data = made.data or {}
     if not isinstance(data, dict):
         message = "the document must be a mapping, with 'version' and definitions"
         raise DefinitionFault([Problem(message, line=1, column=1, rule="V-06")])
-    return Document(text, root, data, duplicates)
+    return Document(text, root, data, made.duplicates, made.endless)
 
 
 def to_json(value: Any) -> Any:

@@ -17,8 +17,9 @@ from mistral_lib.exceptions import ActionException
 
 from mistral.actions import egress
 from mistral.config import HttpSettings
-from mistral.errors import MistralError
+from mistral.errors import MistralError, ServiceError
 from mistral.messages import Notify
+from mistral.publisher_entries import Unseal, opened
 
 LOG = logging.getLogger(__name__)
 
@@ -95,23 +96,35 @@ class Publishers:
     """Publishers by type.
 
     :param points: entry points; by default those of the installed packages.
+    :param unseal: opens what entries say to publishers alone (SEC-09); None: there is
+        no key, and nothing is sealed.
     """
 
     def __init__(
-        self, settings: HttpSettings, points: Iterable[EntryPoint] | None = None
+        self,
+        settings: HttpSettings,
+        points: Iterable[EntryPoint] | None = None,
+        unseal: Unseal | None = None,
     ) -> None:
         if points is None:
             points = entry_points(group=GROUP)
         self._points = {point.name: point for point in points}
         self._made: dict[str, Any] = {}
         self._settings = settings
+        self._unseal = unseal
 
     def publish(self, notice: Notify, entry: Mapping[str, Any]) -> None:
         """Hand the notification to the publisher of one entry.
 
-        :raises PublishingFailed: it is unknown, or it failed.
+        :raises PublishingFailed: it is unknown, it failed, or its secrets cannot be
+            opened.
         """
         kind = str(entry.get("type"))
+        try:
+            project_id = str(notice.data.get("project_id"))
+            entry = opened(entry, self._unseal, project_id)
+        except ServiceError as error:
+            raise PublishingFailed(f"{kind}: {error}") from error
         parameters = {str(k): v for k, v in entry.items() if k != "type"}
         publisher = self._publisher(kind)
         try:
