@@ -11,114 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
-import requests
-
-PROGRAMS = Path(sys.executable).parent
-CONFIGURATION = """\
-[DEFAULT]
-transport_url = memory://
-[api]
-host = 127.0.0.1
-port = {port}
-[pecan]
-auth_enable = false
-[database]
-connection = sqlite:///{home}/mistral.sqlite
-[engine]
-inline_actions = {inline}
-"""
-
-
-class Server:
-    """A running service and what it has used."""
-
-    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
-        self.process = process
-        self.url = url
-        self.session = requests.Session()
-
-    def cpu(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().split()
-        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) / 1024
-        return 0.0
-
-    def upload(self, text: str) -> None:
-        answer = self.session.post(
-            f"{self.url}/workflows", data=text, headers={"Content-Type": "text/plain"}
-        )
-        answer.raise_for_status()
-
-    def run(self, name: str, input: dict[str, object] | None = None) -> float:
-        """Seconds from POST to SUCCESS.
-
-        :raises SystemExit: it ended otherwise.
-        """
-        begun = time.perf_counter()
-        answer = self.session.post(
-            f"{self.url}/executions", json={"workflow_name": name, "input": input or {}}
-        )
-        answer.raise_for_status()
-        row = answer.json()
-        while row["state"] not in ("SUCCESS", "ERROR", "CANCELLED"):
-            time.sleep(0.01)
-            row = self.session.get(
-                f"{self.url}/executions/{row['id']}?fields=state,id,state_info"
-            ).json()
-        if row["state"] != "SUCCESS":
-            raise SystemExit(f"{name}: {row['state']}: {row['state_info']}")
-        return time.perf_counter() - begun
-
-
-@contextmanager
-def serving(inline: bool) -> Iterator[tuple[Server, float]]:
-    with tempfile.TemporaryDirectory() as home, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        configuration = Path(home, "mistral.conf")
-        configuration.write_text(
-            CONFIGURATION.format(port=port, home=home, inline=str(inline).lower())
-        )
-        upgrade = ["--config-file", configuration, "upgrade", "head"]
-        subprocess.run(
-            [PROGRAMS / "mistral-db-manage", *upgrade], check=True, capture_output=True
-        )
-        begun = time.perf_counter()
-        with Path(home, "log").open("wb") as log:
-            process = subprocess.Popen(
-                [PROGRAMS / "mistral-server", "--config-file", configuration],
-                stdout=log,
-                stderr=log,
-            )
-        server = Server(process, f"http://127.0.0.1:{port}/v2")
-        try:
-            while True:
-                try:
-                    server.session.get(f"{server.url}/", timeout=1)
-                    break
-                except requests.ConnectionError:
-                    if process.poll() is not None:
-                        raise SystemExit(Path(home, "log").read_text()) from None
-                    time.sleep(0.02)
-            yield server, time.perf_counter() - begun
-        finally:
-            process.terminate()
-            process.wait(30)
+import ending
+from client import Client
+from stack import Servers, Target
 
 
 def chain(length: int) -> str:
@@ -144,12 +43,14 @@ def join(branches: int) -> str:
     return "\n".join(lines)
 
 
-def measure(server: Server, label: str, units: int, name: str, **input: object) -> None:
+def measure(
+    target: Target, client: Client, label: str, units: int, name: str, **input: object
+) -> None:
     walls, cpus = [], []
     for _ in range(3):
-        before = server.cpu()
-        walls.append(server.run(name, input))
-        cpus.append(server.cpu() - before)
+        before = sum(target.cpu().values())
+        walls.append(client.succeed(name, input))
+        cpus.append(sum(target.cpu().values()) - before)
     wall, cpu = statistics.median(walls), statistics.median(cpus)
     print(
         f"{label:<34}{wall:>9.3f} s {1000 * wall / units:>9.3f} ms/unit"
@@ -163,28 +64,31 @@ def main() -> None:
     parser.add_argument("--idle", type=float, default=20.0, help="seconds to watch")
     parser.add_argument("--quick", action="store_true", help="leave out the largest")
     arguments = parser.parse_args()
+    ending.unwind_when_told()
     load = os.getloadavg()[0]
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, load {load:.2f}, "
         f"Python {platform.python_version()}; medians of 3"
     )
     large = [] if arguments.quick else [10_000]
-    for inline in (True, False):
-        with serving(inline) as (server, started):
-            print(f"-- inline_actions = {inline}: up in {started:.2f} s, "
-                  f"{server.memory():.0f} MB")  # fmt: skip
-            server.upload(chain(100))
-            server.upload(ITEMS)
-            measure(server, "chain of 100 std.noop", 100, "chain_100")
+    for topology in ("embedded", "embedded-executors"):
+        with ExitStack() as stack:
+            target = Servers(stack, None, "").start(topology)
+            client = Client(target.url)
+            print(f"-- {topology}: up in {target.up_after:.2f} s, "
+                  f"{target.memory()['all']:.0f} MB")  # fmt: skip
+            client.upload(chain(100))
+            client.upload(ITEMS)
+            measure(target, client, "chain of 100 std.noop", 100, "chain_100")
             for n in (100, 1_000, *large):
-                measure(server, f"with-items of {n} std.echo", n, "items", n=n)
+                measure(target, client, f"with-items of {n} std.echo", n, "items", n=n)
             for n in (10, 100, 1_000):
-                server.upload(join(n))
-                measure(server, f"join of {n}", n, f"join_{n}")
-            before = server.cpu()
+                client.upload(join(n))
+                measure(target, client, f"join of {n}", n, f"join_{n}")
+            before = target.cpu()["all"]
             time.sleep(arguments.idle)
-            used = 100 * (server.cpu() - before) / arguments.idle
-            memory = server.memory()
+            used = 100 * (target.cpu()["all"] - before) / arguments.idle
+            memory = target.memory()["all"]
             print(f"idle {used:.2f} % of a core, {memory:.0f} MB after the load")
 
 

@@ -42,7 +42,7 @@ SERVERS = {
 }
 START = datetime(2026, 1, 1)
 STATES = ("SUCCESS",) * 17 + ("ERROR",) * 2 + ("RUNNING",)
-PROJECTS = ("big",) * 9 + ("small",)
+PROJECTS = ("big",) * 1799 + ("small",) * 200 + ("tiny",)
 PAGE = 100
 
 
@@ -94,6 +94,7 @@ def rows_of(number: int, chance: random.Random) -> tuple[dict[str, Any], list[An
             "name": f"step_{step}",
             "type": "ACTION",
             "state": run["state"],
+            "tags": ["hourly"] if number % 10 == 0 else [],
             "published": {"value": "p" * 200},
             "created_at": at,
             "updated_at": at + timedelta(seconds=5),
@@ -190,7 +191,7 @@ def pages(database: Database) -> Iterator[tuple[str, str]]:
     }
     with database.read() as connection:
         for name, table in tables.items():
-            for project in ("big", "small"):
+            for project in ("big", "small", "tiny"):
                 ids = select(table.c.id).where(
                     table.c.project_id == project, table.c.created_at > START
                 )
@@ -207,9 +208,12 @@ def pages(database: Database) -> Iterator[tuple[str, str]]:
     }
     filters = ("state=ERROR", "state=RUNNING&sort_dirs=desc",
                "workflow_name=workflow_7", "created_at=gt:2026-01-01 20:00:00",
-               "tags=nightly", "fields=id,name", "include_output=true")  # fmt: skip
+               "tags=nightly", "fields=id,name", "include_output=true",
+               # nothing is found
+               "tags=absent", "tags=absent&sort_dirs=desc", "tags=in:absent,none",
+               "tags=nightly,absent", "state=IDLE", "workflow_name=absent")  # fmt: skip
     for name in tables:
-        for who in ("admin", "big", "small"):
+        for who in ("admin", "big", "small", "tiny"):
             for order in orders.values():
                 yield f"{name}?limit={PAGE}{order}", who
                 yield f"{name}?limit={PAGE}{order}&marker={middles[name][who]}", who

@@ -1,12 +1,11 @@
 """How the cost of a step and the memory grow with the size of one execution.
 
-``python tools/bench/scale.py`` measures the embedded service;
-``--database URL --transport URL`` (an empty database, a virtual host of its own)
-one API, one engine and one executor on those. Each shape is run at several sizes,
-three times each: the median of the wall time per step, the processor time of all
-processes per step, and the peak of the resident memory of each process so far. A
-flat column means that a step costs the same in a large execution. A benchmark,
-never a test.
+``python tools/bench/scale.py`` measures the embedded service; ``--topology`` names
+another one (``stack.py``), on a database and in a virtual host of its own. Each shape
+is run at several sizes, three times each: the median of the wall time per step, the
+processor time of all processes per step, and the peak of the resident memory of each
+process so far. A flat column means that a step costs the same in a large execution.
+A benchmark, never a test.
 """
 
 from __future__ import annotations
@@ -14,48 +13,24 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
-import sqlite3
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.metadata import version
-from pathlib import Path
 
-import requests
-from sqlalchemy import create_engine, text
+import ending
+from client import Client
+from stack import PROBE, TOPOLOGIES, Servers, Target
 
-PROGRAMS = Path(sys.executable).parent
-CONFIGURATION = """\
-[DEFAULT]
-transport_url = {transport}
-[api]
-host = 127.0.0.1
-port = {port}
-api_workers = 1
-[pecan]
-auth_enable = false
-[database]
-connection = {database}
+UNLIMITED = """\
 [engine]
-host = bench
-workers = 1
-inline_actions = {inline}
 execution_field_size_limit_kb = -1
-[executor]
-host = bench
 [yaql]
 memory_quota = -1
 [expressions]
 max_output_bytes = 67108864
 """
-ENDS = ("SUCCESS", "ERROR", "CANCELLED")
 
 
 # -- shapes ----------------------------------------------------------------------------
@@ -156,176 +131,53 @@ FULL = {"chain": (1, 10, 100, 1_000)}
 # -- the service -----------------------------------------------------------------------
 
 
-def _family(pid: int) -> list[int]:
-    """The process and all that descend from it."""
-    found = [pid]
-    for each in found:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
-            found.extend(map(int, children.read_text().split()))
-    return found
-
-
-def _peak(pid: int) -> float:
-    """Megabytes of resident memory, the most so far."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@dataclass
-class Service:
-    """Running processes by role, and a way to ask them."""
-
-    url: str
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    session: requests.Session = field(default_factory=requests.Session)
-
-    def cpu(self) -> float:
-        pids = [p for top in self.processes.values() for p in _family(top.pid)]
-        return sum(map(_seconds, pids))
-
-    def peaks(self) -> str:
-        return ", ".join(
-            f"{role} {max(map(_peak, _family(process.pid))):.0f}"
-            for role, process in self.processes.items()
-        )
-
-    def run(self, definition: str) -> tuple[float, float]:
-        """Seconds from POST to the end, and of processor time.
-
-        :raises SystemExit: it did not end in SUCCESS.
-        """
-        space = uuid.uuid4().hex
-        answer = self.session.post(
-            f"{self.url}/workflows?namespace={space}",
-            definition,
-            headers={"Content-Type": "text/plain"},
-        )
-        if not answer.ok:
-            raise SystemExit(answer.text)
-        cpu, begun = self.cpu(), time.perf_counter()
-        answer = self.session.post(
-            f"{self.url}/executions",
-            json={"workflow_name": "w", "workflow_namespace": space},
-            timeout=600,
-        )
-        answer.raise_for_status()
-        row = {"id": answer.json()["id"], "state": "RUNNING"}
-        while row["state"] not in ENDS:
-            time.sleep(0.02)
-            found = self.session.get(
-                f"{self.url}/executions/{row['id']}?fields=id,state,state_info"
-            )
-            found.raise_for_status()
-            row = found.json()
-        if row["state"] != "SUCCESS":
-            raise SystemExit(f"{row['state']}: {row['state_info']}")
-        return time.perf_counter() - begun, self.cpu() - cpu
-
-
-@contextmanager
-def serving(arguments: argparse.Namespace) -> Iterator[Service]:
-    """A fresh service; what it wrote to a server's database is left there."""
-    with ExitStack() as stack:
-        home = stack.enter_context(tempfile.TemporaryDirectory())
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        configuration = Path(home, "mistral.conf")
-        configuration.write_text(
-            CONFIGURATION.format(
-                transport=arguments.transport or "memory://",
-                database=arguments.database or f"sqlite:///{home}/mistral.sqlite",
-                port=port,
-                inline=str(not arguments.offered).lower(),
-            )
-        )
-        given = ["--config-file", str(configuration)]
-        subprocess.run(
-            [PROGRAMS / "mistral-db-manage", *given, "upgrade", "head"],
-            check=True,
-            capture_output=True,
-        )
-        service = Service(f"http://127.0.0.1:{port}/v2")
-        roles = ("api", "engine", "executor") if arguments.database else ("all",)
-        log = stack.enter_context(Path(home, "log").open("wb"))
-        try:
-            for role in roles:
-                service.processes[role] = subprocess.Popen(
-                    [PROGRAMS / "mistral-server", *given, "--server", role],
-                    stdout=log,
-                    stderr=log,
-                )
-            _wait_until_up(service, Path(home, "log"))
-            yield service
-        finally:
-            for process in service.processes.values():
-                process.terminate()
-            for process in service.processes.values():
-                process.wait(60)
-
-
-def _wait_until_up(service: Service, log: Path) -> None:
-    while True:
-        try:
-            service.session.get(f"{service.url}/", timeout=1)
-            break
-        except requests.ConnectionError:
-            if any(p.poll() is not None for p in service.processes.values()):
-                raise SystemExit(log.read_text()) from None
-            time.sleep(0.05)
-    service.run("version: '2.0'\nw:\n  tasks:\n    t: {action: std.noop}\n")
-
-
-def _server_version(url: str | None) -> str:
-    if url is None:
-        return f"SQLite {sqlite3.sqlite_version}"
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        shown = connection.execute(text("SELECT version()")).scalar_one()
-    engine.dispose()
-    return str(shown).split(",")[0].split(" (")[0]
+def run(target: Target, client: Client, definition: str) -> tuple[float, float]:
+    """Seconds from POST to the end, and of processor time."""
+    space = uuid.uuid4().hex
+    client.upload(definition, space)
+    before = sum(target.cpu().values())
+    wall = client.succeed("w", {}, space)
+    return wall, sum(target.cpu().values()) - before
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shapes", nargs="*", help=f"of: {', '.join(SHAPES)}")
-    parser.add_argument("--database", help="URL of an empty database of a server")
-    parser.add_argument("--transport", help="URL of the broker, with --database")
-    parser.add_argument("--offered", action="store_true", help="no inline actions")
+    parser.add_argument("--topology", default="embedded", choices=TOPOLOGIES)
+    parser.add_argument("--postgresql", help="URL of an administrator; default: own")
+    parser.add_argument(
+        "--mariadb", default="mariadb+pymysql://root@127.0.0.1:3306/mysql"
+    )
     parser.add_argument("--full", action="store_true", help="200,000 tasks, too")
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    unknown = set(arguments.shapes) - set(SHAPES)
-    if unknown or (arguments.database is None) != (arguments.transport is None):
-        parser.error(f"unknown: {unknown}" if unknown else "give both URLs or none")
+    ending.unwind_when_told()
+    if unknown := set(arguments.shapes) - set(SHAPES):
+        parser.error(f"unknown: {unknown}")
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}, "
-        f"Python {platform.python_version()}, SQLAlchemy {version('sqlalchemy')}, "
-        f"{_server_version(arguments.database)}; "
-        f"actions {'offered' if arguments.offered else 'inline'}; "
-        f"medians of {arguments.runs}"
+        f"Python {platform.python_version()}, SQLAlchemy {version('sqlalchemy')}; "
+        f"{arguments.topology}; medians of {arguments.runs}"
     )
     print(f"{'shape':<8}{'size':>7}{'steps':>8}{'wall s':>9}{'ms/step':>9}"
           f"{'ms CPU/step':>13}  peak MB")  # fmt: skip
     for shape in arguments.shapes or SHAPES:
         make, sizes = SHAPES[shape]
-        with serving(arguments) as service:
+        with ExitStack() as stack:
+            servers = Servers(stack, arguments.postgresql, arguments.mariadb)
+            target = servers.start(arguments.topology, more=UNLIMITED)
+            client = Client(target.url)
+            client.until_it_works(PROBE, "probe")
             for size in FULL.get(shape, sizes) if arguments.full else sizes:
                 definition, steps = make(size)
-                found = [service.run(definition) for _ in range(arguments.runs)]
+                found = [run(target, client, definition) for _ in range(arguments.runs)]
                 wall = statistics.median(seconds for seconds, _ in found)
                 cpu = statistics.median(seconds for _, seconds in found)
+                peaks = ", ".join(f"{r} {m:.0f}" for r, m in target.peaks().items())
                 print(
                     f"{shape:<8}{size:>7}{steps:>8}{wall:>9.2f}"
                     f"{1000 * wall / steps:>9.3f}{1000 * cpu / steps:>13.3f}"
-                    f"  {service.peaks()}",
+                    f"  {peaks}",
                     flush=True,
                 )
 
