@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from oracle import LATER
 from simulator import CONTEXT, Simulator
 
 from mistral.engine.core.ports import Rules
@@ -31,12 +32,14 @@ from mistral.messages import (
     ClaimAction,
     Event,
     ExecutorLost,
+    MoreItems,
     PauseWorkflow,
     RerunTask,
     ResumeWorkflow,
     SkipTask,
     State,
     StopWorkflow,
+    Woke,
     decode,
     encode,
 )
@@ -57,6 +60,8 @@ class Weather:
     :param restarts: share of turns after which definitions are loaded again.
     :param pauses: share of turns before which somebody pauses or resumes a run.
     :param redo: share of turns before which somebody stops, reruns or skips.
+    :param own: variables that a task keeps for itself; the others are in layers.
+    :param haste: share of the parts of decisions that are put off.
     :param losses: share of claimed actions, safe to rerun, whose executor dies.
     """
 
@@ -69,6 +74,8 @@ class Weather:
     inline: bool = True
     page: int = 3
     steps: int = 4
+    own: int = 32
+    haste: float = 0.0
 
 
 class Shuffled(Simulator):
@@ -81,13 +88,27 @@ class Shuffled(Simulator):
         plan: Mapping[tuple[str, str, int, int], str],
     ) -> None:
         rules = Rules(
-            inline_actions=weather.inline, page=weather.page, steps=weather.steps
+            inline_actions=weather.inline,
+            page=weather.page,
+            steps=weather.steps,
+            own_variables=weather.own,
         )
         super().__init__(text, rules=rules)
         self.weather = weather
+        self._first = True
+        self.store.has_time = self._has_time  # type: ignore[method-assign]
         self.plan = plan
         self.rng = random.Random(weather.seed)
         self.finals: dict[str, Any] = {}
+
+    def _has_time(self) -> bool:
+        """What goes on with something has evaluated nothing before the first part."""
+        first, self._first = self._first, False
+        return first or self.rng.random() >= self.weather.haste
+
+    def _turn(self, event: Event) -> Any:
+        self._first = isinstance(event, Woke | MoreItems)
+        return super()._turn(event)
 
     # -- One after the other, in any order ------------------------------------
 
@@ -205,6 +226,8 @@ class Shuffled(Simulator):
         attempt = [row["id"] for row in earlier].index(action["id"]) + 1
         key = (spec.name, task["name"], action["item_index"] or 0, attempt)
         state = self.plan.get(key, "SUCCESS")
+        if state == LATER:
+            return None
         if state == "SUCCESS":
             return state, call.input.get("output", 7)
         return state, "bad" if state == "ERROR" else None
@@ -323,7 +346,7 @@ class Shuffled(Simulator):
                 running[action["task_execution_id"], epoch] += 1
         for child in self.store.runs.values():
             parent = child["internals"].get("parent")
-            if self.weather.redo:
+            if child["internals"].get("redone"):
                 # A rerun inside a finished child opens it beside the others.
                 continue
             if parent and child["state"] not in COMPLETED:

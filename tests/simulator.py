@@ -68,8 +68,12 @@ class MemoryStore:
         self.specs: dict[str, Any] = {}
         self.texts: dict[str, str] = {}
         self.adhoc_specs: dict[str, Any] = {}
+        self.adhoc_texts: dict[str, str] = {}
         self.environments: dict[str, dict[str, Any]] = {}
         self._uuids = itertools.count(1)
+
+    def has_time(self) -> bool:
+        return True
 
     def evaluate(self, tree: Any, view: Any) -> Any:
         return self.evaluator.evaluate(tree, view)
@@ -91,6 +95,9 @@ class MemoryStore:
 
     def adhoc(self, name: str, namespace: str, project_id: str) -> Any:
         return self.adhoc_specs.get(name)
+
+    def adhoc_text(self, name: str, namespace: str, project_id: str) -> str | None:
+        return self.adhoc_texts.get(name)
 
     def action(self, name: str, namespace: str, project_id: str) -> Any:
         return self.registry.find(name, namespace, project_id=project_id)
@@ -156,6 +163,9 @@ class MemoryStore:
     def document(self, run_id: str, document_id: str) -> Any:
         return copy.deepcopy(self.document_rows[run_id, document_id])
 
+    def holds(self, run_id: str, document_id: str) -> bool:
+        return (run_id, document_id) in self.document_rows
+
     def executions(self, project_id: str, limit: int, **filters: Any) -> list[Any]:
         names = ("id", "root_execution_id", "state")
         found = [
@@ -202,6 +212,7 @@ class Simulator:
             self.upload(text)
         for action in parse_actions(actions) if actions else ():
             self.store.adhoc_specs[action.spec.name] = action.spec
+            self.store.adhoc_texts[action.spec.name] = action.text
 
     def upload(self, text: str) -> None:
         for parsed in parse_workflows(text):
@@ -325,6 +336,8 @@ class Simulator:
             store.action_rows[row["id"]] = row
         for row in found.actions:
             store.action_rows[row["id"]].update(row)
+        for action_id in found.withdrawn:
+            store.action_rows.pop(action_id, None)
         store.arrival_rows.extend(found.arrivals)
         keys = [(r["join_id"], r["round"], r["inbound"]) for r in store.arrival_rows]
         assert len(keys) == len(set(keys)), "the table has one row per inbound task"

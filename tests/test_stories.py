@@ -61,7 +61,7 @@ def test_with_every_message_twice(story: Story, echoing: PureStage) -> None:
 @each_story
 def test_in_random_order(story: Story, seed: int) -> None:
     """Whatever is heard first, the story ends the same."""
-    tell(story, PureStage(seed=seed))
+    tell(story, PureStage(seed=seed, own=seed))
 
 
 PLAIN = [

@@ -376,7 +376,7 @@ def test_lang_158_eng_045_046_pause_commands_keep_what_follows() -> None:
     b: {description: x}
     c: {description: x}
     d: {description: x}"""
-    sim = Simulator(workflow(body))
+    sim = Simulator(workflow(body), script=standard)
     row = sim.run("w")
     assert (row["state"], row["state_info"]) == ("PAUSED", "first")
     assert sim.states(row["id"]) == {"a": SUCCESS, "b": SUCCESS}

@@ -419,7 +419,7 @@ def test_eng_137_an_item_that_cannot_start_fails_the_task_at_once() -> None:
         SUCCESS, {"t": ERROR, "after": SUCCESS},
     )  # fmt: skip
     text = sim.tasks(row["id"], "t")[0].state_info
-    assert text == "Failed to find workflow [name=nowhere] [namespace=]"
+    assert text == "Failed to find workflow [name=nowhere] [namespace=] [item=0]"
 
 
 def test_eng_138_a_paused_item_pauses_task_and_workflow() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from played import standard
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
 from mistral.errors import AuthorError, BadRequest
@@ -203,7 +204,7 @@ def ran(sim: Simulator, run_id: str) -> dict[str, list[str]]:
     ids=[row[0] for row in TABLE],
 )
 def test_statement(text: str, state: str, tasks: dict[str, Any], seed: Any) -> None:
-    sim = Simulator(HEAD + text, seed=seed)
+    sim = Simulator(HEAD + text, seed=seed, script=standard)
     row = sim.run("w")
     assert row["state"] == state, row["state_info"]
     assert ran(sim, row["id"]) == tasks

@@ -137,7 +137,7 @@ def test_eng_230_a_turn_starts_nothing_before_the_sweep_has_come(
     assert service.store.runs[id]["paused_by"] == "maintenance"
 
 
-def test_eng_230_q_37_what_a_user_paused_stays_paused(service: Service) -> None:
+def test_eng_230_what_a_user_paused_stays_paused(service: Service) -> None:
     his, ours = _settled(service, "flat"), _settled(service, "flat")
     service.ask(PauseWorkflow, his)
     service.maintain("PAUSING")

@@ -14,9 +14,11 @@ import json
 import os
 from typing import Any
 
+import pytest
 from generated import Case, cases
 from hypothesis import HealthCheck, Phase, event, given, note, settings
 from hypothesis import strategies as st
+from operated import Operated, drawn, foretold
 from oracle import UNSURE, Oracle, RunResult, TaskResult, Undetermined, fits, rendered
 from shuffled import Shuffled, Weather
 
@@ -44,6 +46,8 @@ CALM: dict[str, Any] = {
     "inline": st.booleans(),
     "page": st.integers(1, 4),
     "steps": st.integers(1, 6),
+    "own": st.sampled_from([0, 1, 32]),
+    "haste": st.sampled_from([0.0, 0.3, 0.9]),
 }
 PAUSES = st.sampled_from([0.0, 0.05, 0.15])
 
@@ -64,11 +68,15 @@ def driven(case: Case, weather: Weather) -> tuple[Shuffled, str]:
     return sim, run_id
 
 
-def expected(case: Case) -> RunResult:
+def interpreted(case: Case) -> Oracle:
+    """The oracle of a case, which has gone on until all is quiet."""
+
     def script(workflow: str, task: str, item: int, attempt: int) -> str:
         return case.plan.get((workflow, task, item, attempt), "SUCCESS")
 
-    return Oracle(case.definitions, script).run(case.start, {}, **case.params)
+    oracle = Oracle(case.definitions, script)
+    oracle.start(case.start, {}, **case.params)
+    return oracle
 
 
 # -- What the rows say, against the oracle -----------------------------------
@@ -140,7 +148,7 @@ def task_differences(sim: Shuffled, row: Any, result: TaskResult) -> list[str]:
 
 def compared(case: Case, weather: Weather) -> None:
     try:
-        result = expected(case)
+        result = interpreted(case).result()
     except Undetermined as reason:
         event(f"undetermined: {reason}")
         result = None
@@ -159,6 +167,7 @@ def test_eng_236_a_run_comes_to_what_the_language_says(
     compared(case, weather)
 
 
+@pytest.mark.thorough
 @profile(250)
 @given(case=cases(), weather=weathers(pauses=PAUSES))
 def test_eng_167_pauses_do_not_change_what_a_run_comes_to(
@@ -168,6 +177,7 @@ def test_eng_167_pauses_do_not_change_what_a_run_comes_to(
     compared(case, weather)
 
 
+@pytest.mark.thorough
 @profile(250)
 @given(case=cases(), weather=weathers(pauses=PAUSES, redo=st.just(0.05)))
 def test_eng_074_no_stop_rerun_or_skip_leaves_a_run_stuck(
@@ -175,3 +185,38 @@ def test_eng_074_no_stop_rerun_or_skip_leaves_a_run_stuck(
 ) -> None:
     """What users change has no oracle; but every run ends, and nothing is left."""
     driven(case, weather)
+
+
+OPERATIONS = 4
+
+
+@profile(250)
+@given(case=cases(operated=True), weather=weathers(pauses=PAUSES), data=st.data())
+def test_eng_189_reruns_skips_stops_and_answers_come_to_what_the_language_says(
+    case: Case, weather: Weather, data: st.DataObject
+) -> None:
+    """One after the other, each when all is quiet, on any run of the tree."""
+    try:
+        oracle = interpreted(case)
+    except Undetermined as reason:
+        event(f"undetermined: {reason}")
+        return
+    sim = Operated(text(case), weather, case.plan)
+    run_id = sim.start(case.start, **case.params)
+    sim.drive(run_id)
+    sim.quiet()
+    assert differences(sim, run_id, oracle.result()) == []
+    for _ in range(data.draw(st.integers(1, OPERATIONS))):
+        operation = drawn(data.draw, oracle)
+        try:
+            accepted = foretold(oracle, operation)
+        except Undetermined as reason:
+            event(f"undetermined {operation.kind}: {reason}")
+            return
+        note(repr(operation))
+        event(f"{operation.kind}: {'done' if accepted else 'refused'}")
+        assert sim.operate(run_id, operation) is accepted
+        sim.drive(run_id)
+        sim.quiet()
+        note(repr(oracle.result()))
+        assert differences(sim, run_id, oracle.result()) == []

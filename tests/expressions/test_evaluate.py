@@ -13,6 +13,7 @@ from fakes import FakeClock, MemoryFacts
 from mistral.errors import ExpressionFault
 from mistral.expressions.evaluate import Evaluator, ExpressionSettings, to_storable
 from mistral.expressions.facts import View
+from mistral.expressions.limits import Allowance
 
 Run = Callable[..., Any]
 
@@ -81,9 +82,11 @@ def test_text_forms(run: Run, value: object, text: str) -> None:
 def test_text_forms_of_yaql_s_own_types(run: Run) -> None:
     """§ 21.3: sets and date-times keep their looks in text."""
     assert run("-<% [1].toSet() %>-") == "-{1}-"
-    assert run("-<% datetime(2020, 1, 2, 3, 4, 5) %>-") == (
-        "-2020-01-02 03:04:05+00:00-"
-    )
+    utc = "datetime(2020, 1, 2, 3, 4, 5)"
+    assert run(f"-<% {utc} %>-") == "-2020-01-02 03:04:05-"
+    assert run(f"-<% [{utc}] %>-") == "-['2020-01-02 03:04:05']-"
+    offset = "datetime(2020, 1, 2, 3, 4, 5, 0, timespan(hours => 1))"
+    assert run(f"-<% {offset} %>-") == "-2020-01-02 03:04:05+01:00-"
 
 
 def test_trees_are_walked_and_keys_are_not(run: Run) -> None:
@@ -259,8 +262,10 @@ def test_values_become_storable(value: object, stored: object) -> None:
         ("\ud800", "surrogate"),
         (1 << 20_000, "bits"),
         (b"x", "bytes"),
+        ({"a": float("inf")}, r"publish\.x\.a is a number that is not finite"),
+        (float("nan"), "not finite"),
     ],
-    ids=["object", "function", "surrogate", "integer", "bytes"],
+    ids=["object", "function", "surrogate", "integer", "bytes", "inf", "nan"],
 )
 def test_what_cannot_be_stored_is_named(value: object, message: str) -> None:
     """Q28: path and type."""
@@ -285,6 +290,8 @@ def test_values_without_end_are_refused() -> None:
         "{{ 1 if false }}",
         "{{ 'a'.upper }}",
         "{{ _.b.encode() }}",
+        "<% float(inf) %>",
+        "{{ ['nan' | float] }}",
     ],
 )
 def test_unstorable_results_are_errors(run: Run, text: str) -> None:
@@ -312,3 +319,33 @@ def test_the_deadline_is_that_of_the_clock_given() -> None:
         evaluator.evaluate("<% range(90000).select($ + 1).sum() %>", View({}))
     with pytest.raises(ExpressionFault, match="longer than 3 s"):
         evaluator.evaluate("{% for i in range(90000) %}{% endfor %}", View({}))
+
+
+def test_the_limits_are_those_of_one_expression_sec_13() -> None:
+    """A tree of many is not refused for being big; time they share only as far as
+    their allowance goes."""
+    clock = FakeClock()
+    settings = ExpressionSettings(max_steps=10_000, deadline_seconds=3)
+    evaluator = Evaluator(
+        settings, {"slow": lambda _context, seconds: clock.advance(seconds)},
+        monotonic=clock.monotonic,
+    )  # fmt: skip
+    tree = ["<% range(1000).select($ + 1).len() %>"] * 20
+    assert evaluator.evaluate(tree, View({}), Allowance(6)) == [1000] * 20
+    with pytest.raises(ExpressionFault, match="more than 10000 steps"):
+        evaluator.evaluate("<% range(9000).select($ + 1).len() %>", View({}))
+    slow = "<% slow(2) or range(600).len() > 0 %>"
+    evaluator.evaluate([slow] * 2, View({}), Allowance(6))
+    with pytest.raises(ExpressionFault, match=r"of one step take longer than 6 s"):
+        evaluator.evaluate([slow] * 5, View({}), Allowance(6))
+
+
+@pytest.mark.parametrize(
+    "text", ["<% 'x' * 900000 %>", "a<% 'x' * 900000 %>", "{{ 'x' * 900000 }}"]
+)
+def test_results_of_one_tree_are_limited_together_sec_13(text: str) -> None:
+    """Each of a thousand may be as large as is allowed, all of them not."""
+    evaluator = Evaluator(ExpressionSettings(max_output_bytes=1_000_000))
+    assert len(evaluator.evaluate([text] * 4, View({}))) == 4
+    with pytest.raises(ExpressionFault, match="all results together are larger"):
+        evaluator.evaluate([text] * 5, View({}))

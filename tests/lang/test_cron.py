@@ -117,7 +117,7 @@ def test_another_library_finds_the_same(
     fields: tuple[str, ...], seconds: str | None, start: datetime
 ) -> None:
     """But for days of month and week given together, one of them as ``*/n``: the
-    traditions differ there (decision 0015)."""
+    traditions differ there (decision 0018)."""
     days, weekdays = fields[2], fields[4]
     if "*" not in (days, weekdays) and "*/" in days + weekdays:
         return

@@ -55,7 +55,7 @@ def said(report):
          " becomes a parameter of the execution"),
     ],
 )  # fmt: skip
-def test_fires(task, warning):
+def test_lint_24_25_26_fires(task, warning):
     text = f"version: '2.0'\nw:\n  tasks:\n    t: {{{task}}}\n"
     assert said(check_workflows(text, advice=ADVICE)) == [warning]
 
@@ -75,7 +75,7 @@ def test_fires(task, warning):
         "description: nothing is called",
     ],
 )
-def test_is_silent_on_good_input(task):
+def test_lint_24_25_26_is_silent_on_good_input(task):
     text = f"version: '2.0'\nw:\n  tasks:\n    t: {{{task}}}\n"
     assert said(check_workflows(text, advice=ADVICE)) == []
 

@@ -211,9 +211,9 @@ def test_places_are_true_beside_wide_characters_and_stand_ins():
 
 
 def test_lang_002_duplicates_are_told_with_both_places():
-    data, duplicates = construct(compose("a: {k: 1,\n 'k': 2}\nb: 1"))
-    assert data == {"a": {"k": 2}, "b": 1}
-    (found,) = duplicates
+    made = construct(compose("a: {k: 1,\n 'k': 2}\nb: 1"))
+    assert made.data == {"a": {"k": 2}, "b": 1}
+    (found,) = made.duplicates
     assert found.path == ("a", "k")
     assert (found.first.place, found.second.place) == ((1, 5), (2, 2))
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from oracle.contexts import Context, meet
-from oracle.runs import Execution, Flow, RunResult
-from oracle.unsure import SUCCESS, Forced, Undetermined
+from oracle.executions import Execution
+from oracle.runs import Run
+from oracle.unsure import SKIPPED, SUCCESS, Undetermined
+
+SATISFIED = (SUCCESS, SKIPPED)
 
 
-class Reverse(Flow):
-    def run(self) -> RunResult:
-        target = self.params["task_name"]
-        done: dict[str, Execution] = {}
-        ended = False
-        for name in self.order(target):
+class Reverse(Run):
+    def begin(self) -> None:
+        """``advance`` finds what is ready."""
+
+    def advance(self) -> None:
+        made = {tx.name: tx for tx in self.executions}
+        for name in self.order(self.params["task_name"]):
             needs = self.needs(name)
-            if any(n not in done or done[n].state != SUCCESS for n in needs):
-                continue
-            tx = Execution(name, meet(done[n].outbound for n in needs), frozenset())
-            try:
-                self.execute(tx)
-            except Forced:
-                ended = True
-            done[name] = tx
-        if ended:
-            raise Undetermined("a reverse run is ended beside open tasks")
-        final = done[target].outbound if target in done else Context()
-        return self.finish(final)
+            ready = all(n in made and made[n].state in SATISFIED for n in needs)
+            if name not in made and ready:
+                context = meet(made[n].outbound for n in needs)
+                made[name] = Execution(name, context)
+                self.executions.append(made[name])
+                self.start(made[name])
+
+    def route(self, tx: Execution) -> None:
+        tx.routed = True
+
+    def end(self, tx: Execution, state: str, message: Any) -> None:
+        raise Undetermined("a reverse run is ended beside open tasks")
+
+    def final(self, issuer: Execution | None) -> Context:
+        target = self.params["task_name"]
+        ended = [tx for tx in self.executions if tx.name == target and tx.state]
+        return meet(tx.outbound for tx in ended)
 
     def needs(self, name: str) -> list[str]:
         default = self.body.get("task-defaults", {}).get("requires", ())

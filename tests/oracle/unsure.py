@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 SUCCESS, ERROR, CANCELLED = "SUCCESS", "ERROR", "CANCELLED"
+RUNNING, WAITING, SKIPPED = "RUNNING", "WAITING", "SKIPPED"
+LATER = "LATER"
+"""Of a call that is open until somebody answers it."""
 
 
 class Undetermined(Exception):
@@ -14,6 +17,14 @@ class Undetermined(Exception):
 
 class Forced(Exception):
     """A forced failure of the run (LANG § 28.2)."""
+
+
+class Refused(Exception):
+    """An operation that the service must refuse."""
+
+
+class Ended(Exception):
+    """A command or a forced failure ended the run."""
 
 
 class _Unsure:

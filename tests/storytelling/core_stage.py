@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from house import CALLER
@@ -113,6 +114,7 @@ class PureStage:
 
     :param seed: what waits is heard in a random order; None: in its own.
     :param duplicates: messages come twice, offers are claimed twice.
+    :param own: variables that a task keeps for itself (``Rules``).
     :param pauses: so often, after the start, a random run of the tree is paused at
         a random moment, and the root resumed later; needs a seed.
     """
@@ -120,9 +122,15 @@ class PureStage:
     kind = "core"
 
     def __init__(
-        self, *, seed: int | None = None, duplicates: bool = False, pauses: int = 0
+        self,
+        *,
+        seed: int | None = None,
+        duplicates: bool = False,
+        pauses: int = 0,
+        own: int = 32,
     ) -> None:
         self.seed = seed
+        self._own = own
         self._duplicates = duplicates
         self._pauses = pauses
         self.cast = Cast(lambda id: part_of(self.rows, id))
@@ -131,7 +139,8 @@ class PureStage:
         self.open({})
 
     def open(self, rules: Mapping[str, Any]) -> None:
-        store = _Store(Rules(**rules), self._registry, self._evaluator)
+        given = Rules(own_variables=self._own, **rules)
+        store = _Store(given, self._registry, self._evaluator)
         self._simulator = _Simulator(store, seed=self.seed, duplicates=self._duplicates)
 
     def upload(self, namespace: str, texts: Mapping[str, str]) -> None:
@@ -154,11 +163,14 @@ class PureStage:
                 "id": f"{namespace}/{name}",
                 "name": name,
                 "namespace": namespace,
-                "workbook_name": book,
+                "workbook_name": book if name.startswith(f"{book}.") else None,
                 "spec_id": spec_id,
             }
         for action in adhoc:
-            store.named["adhoc", namespace, action.spec.name] = action.spec
+            name = action.spec.name
+            member = book if name.startswith(f"{book}.") else None
+            spec = replace(action.spec, workbook=member)
+            store.named["adhoc", namespace, name] = spec
 
     def environment(self, name: str, variables: Mapping[str, Any]) -> None:
         self._simulator.store.environments[name] = {"variables": dict(variables)}

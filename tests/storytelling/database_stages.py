@@ -13,7 +13,7 @@ from typing import Any
 from fakes import FakeClock
 from house import CALLER, House
 from servers import fresh_database
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from system.processes import virtual_host
 
 from mistral.actions.registry import Registry
@@ -23,13 +23,12 @@ from mistral.config import Settings
 from mistral.db import models, workbooks
 from mistral.db.database import Database
 from mistral.db.definitions import (
-    Author,
-    Place,
     create_actions,
     create_environment,
     create_workflows,
     update_workflows,
 )
+from mistral.db.owned import Author, Place
 from mistral.engine.core.ports import Rules
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
@@ -207,24 +206,31 @@ class ServiceStage(_OnDatabase):
         raise AssertionError(f"still busy after 30 s: {self._busy()}")
 
     def _is_quiet(self) -> bool:
-        outbox, action = models.outbox, models.action_executions
-        ours = and_(
-            outbox.c.kind != "Notify",
-            or_(outbox.c.kind == "CallAction", outbox.c.due_at <= self.clock.now()),
-        )
-        works = and_(action.c.state == State.RUNNING.value, action.c.is_sync)
+        on_its_way, works = self._loud()
         # One statement sees one moment.
         query = select(
-            select(func.count()).select_from(outbox).where(ours).scalar_subquery(),
-            select(func.count()).select_from(action).where(works).scalar_subquery(),
+            select(func.count()).where(on_its_way).scalar_subquery(),
+            select(func.count()).where(works).scalar_subquery(),
         )
         with self.database.read() as connection:
             return not any(connection.execute(query).one())
 
+    def _loud(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """What has to be heard yet; what an executor runs."""
+        outbox, action = models.outbox.c, models.action_executions.c
+        heard = or_(outbox.kind == "CallAction", outbox.due_at <= self.clock.now())
+        running = and_(action.state == State.RUNNING.value, action.is_sync)
+        return and_(outbox.kind != "Notify", heard), running
+
     def _busy(self) -> list[Any]:
+        """The rows that keep it loud, in the words of a failure."""
         with self.database.read() as connection:
             return [
-                dict(r) for r in connection.execute(select(models.outbox)).mappings()
+                dict(row)
+                for table, loud in zip(
+                    (models.outbox, models.action_executions), self._loud(), strict=True
+                )
+                for row in connection.execute(select(table).where(loud)).mappings()
             ]
 
     def start(self) -> None:
