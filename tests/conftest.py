@@ -7,6 +7,7 @@ server in turn; ``empty_url`` one without tables.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import settings
 from servers import KINDS, NoServer, fresh_database
 from sqlalchemy import URL
+from system.processes import virtual_host
 
 from mistral.db.database import Database
 from mistral.db.models import metadata
@@ -98,6 +100,20 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
     """The URL of a database without tables, on each server in turn."""
     with ExitStack() as stack:
         yield _enter(stack, request.param, tmp_path)
+
+
+@pytest.fixture(params=["memory", pytest.param("rabbit", marks=pytest.mark.services)])
+def transport_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A transport of its own, in memory and on RabbitMQ in turn."""
+    if request.param == "memory":
+        yield f"memory:///{uuid.uuid4()}"
+        return
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(virtual_host())
+        except NoServer as missing:
+            pytest.skip(str(missing))
+        yield url
 
 
 def _enter(stack: ExitStack, kind: str, directory: Path) -> URL:

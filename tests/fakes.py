@@ -139,6 +139,8 @@ class RecordingBus:
         self.answers: list[Any] = []
         self.refuse_sends: Exception | None = None
         self.away = False
+        self.waiting: list[Callable[[], object]] = []
+        self.refusal: str | None = None
         self.handlers: dict[str, Callable[[Message], Any]] = {}
         self.listeners: dict[str, Callable[[Message], bool | None]] = {}
 
@@ -177,6 +179,15 @@ class RecordingBus:
 
     def hears_itself(self, topic: str) -> bool:
         return not self.away
+
+    def when_back(self, call: Callable[[], object]) -> None:
+        self.waiting.append(call)
+
+    def come_back(self) -> None:
+        """The broker is there again: who waits for it is told."""
+        self.away, self.refuse_sends = False, None
+        for call in self.waiting:
+            call()
 
     def serve(self, topic: str, handler: Callable[[Message], Any]) -> _Ended:
         self.handlers[topic] = handler

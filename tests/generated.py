@@ -10,11 +10,11 @@ reverse workflows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
-from oracle import Expr
+from oracle import LATER, Expr
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -23,7 +23,8 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 class Case:
     """Definitions by name, which one to start, and how calls end.
 
-    :param plan: state by (workflow, task, item, attempt); else SUCCESS.
+    :param plan: state by (workflow, task, item, attempt); else SUCCESS. LATER: it
+        waits until somebody answers it.
     """
 
     definitions: Mapping[str, Any]
@@ -39,11 +40,13 @@ class Wanted:
     :param ends: ``fail``, ``succeed`` and what cannot be evaluated.
     :param holds: ``pause`` and ``pause-before``.
     :param calls: names of workflows that may be called.
+    :param skips: clauses for tasks that are skipped.
     """
 
     ends: bool = True
     holds: bool = True
     calls: tuple[str, ...] = ()
+    skips: bool = False
 
 
 def often(draw: Draw, one_in: int) -> bool:
@@ -76,9 +79,8 @@ def condition(draw: Draw) -> Any:
 def task(draw: Draw, name: str, wanted: Wanted) -> dict[str, Any]:
     """What a task calls, its policies, and what it publishes."""
     body: dict[str, Any] = {}
-    kind = draw(
-        st.sampled_from(["noop", "echo", "echo", "work", "work", "async", "fail"])
-    )
+    kinds = ["noop", "echo", "echo", "work", "work", "async", "fail"]
+    kind = draw(st.sampled_from(kinds + wanted.skips * ["work", "async", "async"]))
     if wanted.calls and often(draw, 4):
         kind = "call"
     if often(draw, 25):
@@ -115,6 +117,8 @@ def task(draw: Draw, name: str, wanted: Wanted) -> dict[str, Any]:
     body["publish"] = published
     if often(draw, 2):
         body["publish-on-error"] = {name: value(draw), "x": draw(st.integers(1, 2))}
+    if wanted.skips and often(draw, 3):
+        body["publish-on-skip"] = {name: "skipped", "y": value(draw)}
     return body
 
 
@@ -157,11 +161,13 @@ def mesh(draw: Draw, wanted: Wanted, *, back: bool = False) -> dict[str, Any]:
     tasks = {name: task(draw, name, wanted) for name in names}
     inbound: dict[str, set[str]] = {name: set() for name in names}
     for position, name in enumerate(names):
-        for clause in ("on-success", "on-error", "on-complete"):
+        most_of = {"on-success": 2, "on-error": 1, "on-complete": 1}
+        if wanted.skips and often(draw, 4):
+            most_of["on-skip"] = 1
+        for clause, most in most_of.items():
             later = names[position + 1 :]
             found: list[Any] = []
             if later:
-                most = {"on-success": 2, "on-error": 1, "on-complete": 1}[clause]
                 chosen = draw(st.lists(st.sampled_from(later), max_size=most))
                 for target in dict.fromkeys(chosen):
                     inbound[target].add(name)
@@ -310,30 +316,35 @@ def direct(draw: Draw, wanted: Wanted) -> dict[str, Any]:
 
 
 @st.composite
-def cases(draw: Draw, holds: bool = True, nested: bool = True) -> Case:
-    """:param holds: runs may hold themselves; nested: and call others."""
-    wanted = Wanted(ends=often(draw, 3), holds=holds)
+def cases(
+    draw: Draw, holds: bool = True, nested: bool = True, operated: bool = False
+) -> Case:
+    """:param holds: runs may hold themselves; nested: and call others.
+    :param operated: users will do something to them.
+    """
+    ends = often(draw, 8 if operated else 3)
+    wanted = Wanted(ends=ends, holds=holds, skips=operated)
     definitions: dict[str, Any] = {}
     calls: tuple[str, ...] = ()
     start, params = "w", {}
     if nested and often(draw, 2):
         for name in ("s", "m")[: draw(st.integers(1, 2))]:
-            below = Wanted(wanted.ends, wanted.holds, calls)
+            below = replace(wanted, calls=calls)
             definitions[name] = finished(draw, direct(draw, below))
             calls = (*calls, name)
     if often(draw, 6):
         body = reverse(draw, wanted)
         params = {"task_name": draw(st.sampled_from(list(body["tasks"])))}
     else:
-        body = direct(draw, Wanted(wanted.ends, wanted.holds, calls))
+        body = direct(draw, replace(wanted, calls=calls))
     definitions[start] = finished(draw, body)
-    return Case(definitions, start, params, plan(draw, definitions))
+    return Case(definitions, start, params, plan(draw, definitions, operated))
 
 
 def plan(
-    draw: Draw, definitions: Mapping[str, Any]
+    draw: Draw, definitions: Mapping[str, Any], operated: bool
 ) -> dict[tuple[str, str, int, int], str]:
-    """Some calls fail, a few are cancelled."""
+    """Some calls fail, a few are cancelled; for users some wait, and more fail."""
     scripted = [
         (workflow, name)
         for workflow, body in definitions.items()
@@ -342,9 +353,13 @@ def plan(
     ]
     found: dict[tuple[str, str, int, int], str] = {}
     for workflow, name in scripted:
+        body = definitions[workflow]["tasks"][name]
+        waits = body.get("action") == "std.async_noop" and "timeout" not in body
         for attempt in (1, 2):
-            if often(draw, 4):
-                item = draw(st.integers(0, 2))
+            if often(draw, 2 if operated and attempt == 1 else 4):
+                item = draw(st.integers(0, 2 if "with-items" in body else 0))
                 state = "CANCELLED" if often(draw, 8) else "ERROR"
+                if operated and waits and often(draw, 2):
+                    state = LATER
                 found[workflow, name, item, attempt] = state
     return found

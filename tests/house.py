@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes import FakeClock
+from servers import make_tables
 from sqlalchemy import select
 
 from mistral.actions.registry import Registry
@@ -22,11 +23,14 @@ from mistral.config import DynamicActionSettings, Settings
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
 from mistral.db.database import Database
-from mistral.db.definitions import Author, Place, create_actions, create_workflows
+from mistral.db.definitions import create_actions, create_workflows
+from mistral.db.owned import Author, Place
 from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
+from mistral.engine.steps import Reached, unwatched
+from mistral.engine.trusts import End
 from mistral.errors import Bug, Unavailable
 from mistral.executors.dynamic import CodeTexts, DynamicActions
 from mistral.executors.runner import Runner
@@ -68,6 +72,9 @@ class Post:
     def hears_itself(self, topic: str) -> bool:
         return not self.away
 
+    def when_back(self, call: Callable[[], object]) -> None:
+        raise Bug("The crank asks the engine itself")
+
     def send(
         self, message: Message, *, topic: str | None = None, target: str | None = None
     ) -> None:
@@ -106,13 +113,16 @@ class House:
         expiration: Expiration | None = None,
         evaluator: Callable[[FakeClock], Evaluator] | None = None,
         dynamic: DynamicActionSettings | None = None,
+        end_trust: End | None = None,
     ) -> None:
         self.expiration = expiration
+        self.end_trust = end_trust
+        self.reached: Reached = unwatched
         self.clock = FakeClock()
         self.database = database(
             url or f"sqlite:///{directory / 'house.db'}", clock=self.clock
         )
-        self.database.create_or_upgrade()
+        make_tables(self.database)
         self.post = Post()
         self.rules = rules or Rules()
         self.evaluator = Evaluator() if evaluator is None else evaluator(self.clock)
@@ -128,6 +138,8 @@ class House:
         )
         self.sources: Sources
         self.engine = self.new_engine("one")
+        self.longest_turn = 0.0
+        """Seconds, of which there are some when expressions let time go on."""
         self.running: list[CallAction] = []
         self.hold: set[str] = set()
         """Names of actions that are claimed and then never end."""
@@ -137,7 +149,12 @@ class House:
         self.sources = Sources(
             self.evaluator, self.registry, lambda: self.new_id(), rules=self.rules
         )
-        options = EngineOptions(name=name, expiration=self.expiration)
+        options = EngineOptions(
+            name=name,
+            expiration=self.expiration,
+            end_trust=self.end_trust,
+            reached=lambda step: self.reached(step),
+        )
         return EngineServer(self.database, self.post, self.sources, self.clock, options)
 
     def new_id(self) -> str:
@@ -196,14 +213,20 @@ class House:
 
     def turn(self) -> None:
         """Everything that waits is decided, and nothing else happens."""
-        while self.engine.loop.run_once(timeout=0):
+        while self._turned():
             continue
+
+    def _turned(self) -> bool:
+        began = self.clock.monotonic()
+        moved = bool(self.engine.loop.run_once(timeout=0))
+        self.longest_turn = max(self.longest_turn, self.clock.monotonic() - began)
+        return moved
 
     def settle(self) -> None:
         """Until nothing moves without time going on."""
         while True:
             self.engine.deliver.fire_due()
-            moved = bool(self.engine.loop.run_once(timeout=0))
+            moved = self._turned()
             moved = bool(self.engine.deliver.send_waiting()) or moved
             moved = bool(self.engine.deliver.notices.send_waiting()) or moved
             while self.post.offers:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from contract import contract_of
 from house import House
 from webob import Request
 
@@ -78,10 +79,15 @@ class Client:
             given.setdefault("Content-Type", "text/plain")
         path = quote(path, safe="/?&=%:,+")
         request = Request.blank(path, method=method, headers=given)
+        # as servers do
+        request.environ["REQUEST_URI"] = path
         if body is not None:
             request.body = body if isinstance(body, bytes) else body.encode()
             request.headers["Content-Type"] = given["Content-Type"]
         answer = request.get_response(self.app)
+        contract_of(self.services.settings).check(
+            method, path, answer.status_int, answer.headers, answer.body
+        )
         return Response(answer.status_int, answer.headers, answer.body)
 
     def get(self, path: str, **given: Any) -> Response:
@@ -102,6 +108,8 @@ class Engine:
 
     Messages go there as on the wire; immediate runs go to its runner.
     """
+
+    refusal: str | None = None
 
     def __init__(self, house: House) -> None:
         self.house = house

@@ -29,6 +29,7 @@ class Rows:
         self._database = database
         self._project = project
         self._made = 0
+        self._tasks: dict[str | None, str] = {}
 
     def _put(self, table: Any, row: Mapping[str, Any]) -> dict[str, Any]:
         with self._database.begin() as connection:
@@ -62,6 +63,7 @@ class Rows:
 
     def task(self, id: str, run_id: str, **more: Any) -> dict[str, Any]:
         created_at = self._stamp()
+        self._tasks[id] = more.get("name", "one")
         return self._put(
             models.task_executions,
             {
@@ -87,6 +89,7 @@ class Rows:
             {
                 "id": id,
                 "task_execution_id": task_id,
+                "task_name": self._tasks.get(task_id),
                 "project_id": self._project,
                 "name": "std.echo",
                 "state": "SUCCESS",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 
 from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
+
+from mistral.db.database import Database
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 
@@ -33,6 +38,28 @@ _numbers = count(1)
 
 class NoServer(Exception):
     """The server does not answer."""
+
+
+def make_tables(database: Database) -> None:
+    """All tables of the newest version. A new SQLite file is a copy of one that this
+    process has brought there once: most tests want one."""
+    file = Path(database.engine.url.database or "")
+    if database.engine.dialect.name != "sqlite" or file.exists():
+        database.create_or_upgrade()
+    else:
+        file.write_bytes(_empty_file())
+
+
+@cache
+def _empty_file() -> bytes:
+    directory = Path(tempfile.mkdtemp())
+    try:
+        database = Database(f"sqlite:///{directory / 'empty.db'}")
+        database.create_or_upgrade()
+        database.dispose()
+        return (directory / "empty.db").read_bytes()
+    finally:
+        shutil.rmtree(directory)
 
 
 @contextmanager

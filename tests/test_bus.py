@@ -261,6 +261,21 @@ def test_no_more_than_prefetch_are_held(bus: Bus, url: str, prefix: str) -> None
     other.stop()
 
 
+def test_a_bus_that_stops_at_once_leaves_no_connection_behind(
+    url: str, prefix: str
+) -> None:
+    """Nor the library's thread that keeps it alive; the first question to the broker
+    may be under way."""
+    before = set(threading.enumerate())
+    for _ in range(5):
+        bus = make(url, prefix)
+        bus.start()
+        bus.stop()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(SECONDS)
+        assert not thread.is_alive(), thread.name
+
+
 def test_a_stopped_listener_leaves_the_rest_to_others(
     bus: Bus, url: str, prefix: str
 ) -> None:
@@ -324,7 +339,9 @@ def test_a_broker_that_is_away_is_told_and_not_waited_for() -> None:
 
 
 @pytest.mark.services
-def test_a_broker_that_refuses_the_password_is_told_without_it() -> None:
+def test_a_broker_that_refuses_the_password_is_told_without_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bus = Bus("rabbit://guest:not-this@127.0.0.1:5672/", call_timeout=5, retry=0)
     bus.start()
     try:
@@ -337,6 +354,9 @@ def test_a_broker_that_refuses_the_password_is_told_without_it() -> None:
             with pytest.raises(Unavailable, match="ACCESS_REFUSED") as caught:
                 attempt()
             assert "not-this" not in str(caught.value)
+        assert bus.refusal is not None and bus.refusal.startswith("ACCESS_REFUSED")
+        assert "The broker refuses this service: ACCESS_REFUSED" in caplog.text
+        assert "not-this" not in caplog.text
     finally:
         bus.stop()
 

@@ -12,8 +12,6 @@ from typing import Any
 import amqp
 import oslo_messaging
 import pytest
-from servers import NoServer
-from system.processes import virtual_host
 
 from mistral.bus import Bus, Notification
 from mistral.errors import BadRequest, Unavailable
@@ -21,23 +19,9 @@ from mistral.errors import BadRequest, Unavailable
 SECONDS = 20
 
 
-@pytest.fixture(
-    params=["memory", pytest.param("rabbit", marks=pytest.mark.services)],
-)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "memory":
-        yield f"memory:///{uuid.uuid4()}"
-        return
-    try:
-        with virtual_host() as found:
-            yield found
-    except NoServer as missing:
-        pytest.skip(str(missing))
-
-
 @pytest.fixture
-def bus(url: str) -> Iterator[Bus]:
-    bus = Bus(url)
+def bus(transport_url: str) -> Iterator[Bus]:
+    bus = Bus(transport_url)
     bus.start()
     yield bus
     bus.stop()
@@ -46,10 +30,14 @@ def bus(url: str) -> Iterator[Bus]:
 class Publisher:
     """Another service, with the library's own means."""
 
-    def __init__(self, bus: Bus, url: str, exchange: str, topic: str = "notes") -> None:
+    def __init__(
+        self, bus: Bus, transport_url: str, exchange: str, topic: str = "notes"
+    ) -> None:
         self.bus, self.exchange, self.topic = bus, exchange, topic
-        parsed = oslo_messaging.TransportURL.parse(bus._conf, url)
-        transport = oslo_messaging.get_notification_transport(bus._conf, url=parsed)
+        parsed = oslo_messaging.TransportURL.parse(bus._transports.conf, transport_url)
+        transport = oslo_messaging.get_notification_transport(
+            bus._transports.conf, url=parsed
+        )
         transport._require_driver_features(requeue=True)
         self.transport = transport
 
@@ -74,8 +62,8 @@ class Publisher:
 
 
 @pytest.fixture
-def publisher(bus: Bus, url: str) -> Iterator[Publisher]:
-    publisher = Publisher(bus, url, "nova")
+def publisher(bus: Bus, transport_url: str) -> Iterator[Publisher]:
+    publisher = Publisher(bus, transport_url, "nova")
     yield publisher
     publisher.transport.cleanup()
 
@@ -139,12 +127,12 @@ def test_a_pool_shares_and_pools_get_copies(bus: Bus, publisher: Publisher) -> N
     assert sorted(seen) == sorted([*map(str, range(10)), "last"]), "each one once"
 
 
-def test_topics_of_one_exchange_are_told_apart(bus: Bus, url: str) -> None:
+def test_topics_of_one_exchange_are_told_apart(bus: Bus, transport_url: str) -> None:
     heard: Heard = SimpleQueue()
     for topic in ("a", "b.c"):
         bus.hear("nova", topic, "mistral-nova-events", heard.put)
     for topic in ("a", "b.c"):
-        publisher = Publisher(bus, url, "nova", topic)
+        publisher = Publisher(bus, transport_url, "nova", topic)
         for _ in range(4):
             publisher.tell(f"of {topic}")
         publisher.transport.cleanup()
@@ -254,13 +242,13 @@ def test_own_messages_cannot_be_listened_to(
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("url", ["rabbit"], indirect=True)
+@pytest.mark.parametrize("transport_url", ["rabbit"], indirect=True)
 class TestRabbit:
     """What only a broker has."""
 
     @pytest.fixture
-    def channel(self, url: str) -> Iterator[Any]:
-        name = url.rsplit("/", 1)[1]
+    def channel(self, transport_url: str) -> Iterator[Any]:
+        name = transport_url.rsplit("/", 1)[1]
         with amqp.Connection("127.0.0.1:5672", virtual_host=name) as connection:
             yield connection.channel()
 

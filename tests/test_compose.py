@@ -42,4 +42,4 @@ def test_executors_end_before_the_engines_that_they_tell_of_it(tmp_path):
     group = build(settings(tmp_path, "rabbit://h", 2), ("api", "engine", "executor"))
     names = [member.name for member in group.members]
     engines = [names.index("engine-0"), names.index("engine-1")]
-    assert max(engines) < names.index("executor") < names.index("api")
+    assert max(engines) < names.index("roles") < names.index("api")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mistral.bus import Bus
 from mistral.config import ROLES, ConfigurationFault, Settings, list_opts, load, sample
 from mistral.config.known import INEFFECTIVE
 from mistral.config.options import by_group
@@ -96,9 +97,25 @@ def test_a_directory_of_files(environ: dict[str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[api]\nport = many\n", "port"),
-        ("[engine]\nmerge_strategy = often\n", "merge_strategy"),
-        ("[api]\nmax_limit = 0\n", "max_limit"),
+        (
+            "[api]\nport = eighty\n",
+            r"mistral\.conf: \[api\] port: expected a whole number of at least 0 and of"
+            r" at most 65535, found 'eighty'\.",
+        ),
+        ("[api]\nport = 65536\n", r"\[api\] port: .* found '65536'\."),
+        (
+            "[pecan]\nauth_enable = perhaps\n",
+            r"\[pecan\] auth_enable: expected true or false, found 'perhaps'\.",
+        ),
+        (
+            "[engine]\nmerge_strategy = often\n",
+            r"\[engine\] merge_strategy: expected one of .*, found 'often'\.",
+        ),
+        ("[api]\nmax_limit = 0\n", r"\[api\] max_limit: .* found '0'\."),
+        (
+            "[DEFAULT]\nrpc_response_timeout = soon\n",
+            r"\[DEFAULT\] rpc_response_timeout: expected a whole number of .*'soon'",
+        ),
         ("[yaql]\nconvert_output_data = false\n", "convert_input_data"),
         ("[action_std_http]\ndenied_cidrs = somewhere\n", "denied_cidrs"),
         ("[expressions]\nallowed_languages = yaql, perl\n", "perl"),
@@ -110,6 +127,41 @@ def test_wrong_values_are_refused_by_name(
     path = write(tmp_path, text + "[engine]\nsecret_key=k\n")
     with pytest.raises(ConfigurationFault, match=said):
         load(["--config-file", path], environ=environ)
+
+
+def test_the_last_of_several_files_is_the_one_that_is_named(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "one.conf").write_text("[api]\nport = 80\n")
+    (parts / "two.conf").write_text("[api]\nport = eighty\n")
+    environ["MISTRAL_CONFIG_DIR"] = str(parts)
+    with pytest.raises(ConfigurationFault, match=r"two\.conf: .* found 'eighty'"):
+        load([], environ=environ)
+
+
+def test_a_wrong_value_of_the_environment_is_refused_by_name(
+    environ: dict[str, str],
+) -> None:
+    environ["OS_API__PORT"] = "eighty"
+    with pytest.raises(
+        ConfigurationFault, match=r"Environment: \[api\] port: .*eighty"
+    ):
+        load([], environ=environ)
+
+
+def test_a_wrong_value_of_the_messaging_library_is_refused_by_name(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = write(
+        tmp_path, OPEN + "[oslo_messaging_rabbit]\nrabbit_retry_interval = x\n"
+    )
+    source = load(["--config-file", path], environ=environ).source
+    bus = Bus("rabbit://guest:guest@127.0.0.1:1/", conf=source)
+    expected = r"\[oslo_messaging_rabbit\] rabbit_retry_interval: expected a whole num"
+    with pytest.raises(ConfigurationFault, match=expected):
+        bus.start()
 
 
 def test_missing_file_and_unknown_role(environ: dict[str, str]) -> None:

@@ -128,10 +128,13 @@ def test_what_cannot_be_loaded_fails_the_task_and_nothing_else(
     )
     run = service.run("w")
     assert run["state"] == "SUCCESS"
-    assert service.action(run["id"], "t")["output"]["result"] == (
+    task = service.task(run["id"], "t")
+    assert (task["state"], task["state_info"]) == (
+        "ERROR",
         "Failed to instantiate an action [action_desc=calc.act,"
-        " error=No module named 'nowhere']"
+        " error=No module named 'nowhere']",
     )
+    assert service.actions(task["id"]) == []
     listed = [action["name"] for action in service.get("actions")["actions"]]
     assert "calc.act" in listed
 
@@ -148,7 +151,7 @@ def test_a_source_that_is_gone_meanwhile_fails_the_task(service: Service) -> Non
     assert service.api.delete("/v2/code_sources/lib").status == 204
     house.settle()
     assert service.execution(id)["state"] == "ERROR"
-    assert "is gone" in service.action(id, "t")["output"]["result"]
+    assert "is gone" in service.task(id, "t")["state_info"]
     assert "Failed to find action" in service.run("w", {"n": 4})["state_info"]
 
 

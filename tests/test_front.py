@@ -10,7 +10,7 @@ import pytest
 from webob import Request
 
 from mistral.clock import SystemClock
-from mistral.cmd.api_role import api_app
+from mistral.cmd.api_role import make_api
 from mistral.config import load
 from mistral.db.database import Database
 
@@ -34,7 +34,7 @@ def served(tmp_path: Path) -> Iterator[Callable[[str], Any]]:
         file.write_text(COMMON + text)
         settings = load(["--config-file", str(file)], environ={})
         bus: Any = None
-        return api_app(settings, database, bus, SystemClock())
+        return make_api(settings, database, bus, SystemClock()).app
 
     yield make
     database.dispose()
@@ -83,6 +83,13 @@ def test_6_3_a_page_of_an_allowed_origin(served: Callable[[str], Any]) -> None:
     }  # fmt: skip
     refused = _ask(app, "GET", "/v2/nowhere", Origin=ORIGIN)
     assert refused.status_int == 404
+    long = _ask(app, "GET", "/v2/actions", Origin=ORIGIN, Accept_Encoding="gzip")
+    assert {each.strip() for each in long.headers["Vary"].split(",")} == {
+        "Accept-Encoding",
+        "Origin",
+    }
+    for each in (answer, simple, refused, long):
+        assert each.headers["X-OpenStack-Request-Id"].startswith("req-")
     assert refused.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 

@@ -21,6 +21,7 @@ from mistral.config import Settings
 from mistral.context import Context
 from mistral.db import models
 from mistral.errors import ServiceError
+from mistral.executors.identities import Identities
 from mistral.executors.runner import Runner
 from mistral.keyring import Keyring
 
@@ -82,7 +83,9 @@ class _Actions:
 def house(tmp_path: Path) -> Iterator[House]:
     Spy.seen = []
     house = House(tmp_path)
-    house.runner = Runner(_Actions(house.registry), unseal=Keyring([NEW]).open)
+    house.runner = Runner(
+        _Actions(house.registry), identities=Identities(Keyring([NEW]).open)
+    )
     yield house
     house.close()
 

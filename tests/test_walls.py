@@ -126,6 +126,7 @@ def test_eventlet_is_there_for_actions_that_need_it():
         ("mistral.cmd.executor_role", ["sqlalchemy", "pecan", "yaql", "alembic"]),
         ("mistral.cmd.engine_role", ["pecan", "alembic", "psycopg", "gunicorn"]),
         ("mistral.cmd.api_role", ["mistral.engine.server", "alembic", "psycopg"]),
+        ("mistral.cmd.api_role", ["mako", "pygments"]),
     ],
 )
 def test_a_role_loads_what_it_runs(module, absent):

@@ -42,14 +42,19 @@ def test_results(script: str, context: Any, expected: Any) -> None:
     assert run(script, context) == expected
 
 
+ENDLESS = "(interrupted|exceeded its time)"
+"""The interpreter counts processor time, its keeper the clock: on a busy machine the
+keeper may be first."""
+
+
 @pytest.mark.parametrize(
     ("script", "why"),
     [
         ("throw new Error('boo')", "Error: boo"),
         ("not a script", "SyntaxError"),
         ("return missing", "ReferenceError"),
-        ("while (true) {}", "interrupted"),
-        ("return /(a+)+$/.test('a'.repeat(40) + 'b')", "interrupted"),
+        ("while (true) {}", ENDLESS),
+        ("return /(a+)+$/.test('a'.repeat(40) + 'b')", ENDLESS),
         ("return 'x'.repeat(1e9)", "out of memory"),
         ("let a = []; while (true) a.push('x' + a.length)", "out of memory"),
         ("return 'x'.repeat(20000)", "too large"),

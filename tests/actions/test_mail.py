@@ -6,7 +6,6 @@ import base64
 import email
 import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.policy import default
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from answering import answering
 from certificates import certificate
 from mistral_lib.exceptions import ActionException
 
@@ -104,12 +104,8 @@ class Server(socketserver.ThreadingTCPServer):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with answering(Server()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def _send(server: Server, **more: Any) -> Any:

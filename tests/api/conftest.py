@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from fakes import FakeClock
+from matrix import World
 from rest import Client
-from servers import fresh_database
+from servers import fresh_database, make_tables
 from webob import Request
 
 from mistral.actions.registry import Registry
@@ -29,6 +30,7 @@ class RecordingBus:
         self.called: list[Any] = []
         self.targets: list[str | None] = []
         self.answer: Callable[[Any], Any] = lambda message: {}
+        self.refusal: str | None = None
 
     def call(
         self,
@@ -61,7 +63,7 @@ def database(tmp_path: Path, clock: FakeClock) -> Iterator[Database]:
     kind = os.environ.get("TEST_API_DATABASE", "sqlite")
     with fresh_database(kind, tmp_path) as url:
         database = Database(url, clock=clock)
-        database.create_or_upgrade()
+        make_tables(database)
         yield database
         database.dispose()
 
@@ -105,3 +107,11 @@ def _who(request: Request, request_id: str) -> Context:
 def projects(services: Services) -> Client:
     """Projects are told apart: ``projects.be("red").get(…)``."""
     return Client(make_app(services, identify=_who), services)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Two projects and an administrator, an engine behind the API."""
+    world = World(tmp_path)
+    yield world
+    world.close()

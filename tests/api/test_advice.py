@@ -120,6 +120,52 @@ def test_strict_turns_advice_into_a_refusal(api: Any) -> None:
     assert api.post("/v2/workflows", text).status == 201
 
 
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [("", 400), ("=true", 400), ("=1", 400), ("=false", 201), ("=perhaps", 400)],
+)
+def test_strict_needs_no_value_and_may_be_taken_back(
+    api: Any, value: str, status: int
+) -> None:
+    text = "version: '2.0'\nw: {vars: {unused: 1}, tasks: {t: {join: 0}}}\n"
+    assert api.post(f"/v2/workflows?strict{value}", text).status == status
+
+
+def test_strict_uploads_know_what_exists(projects: Any) -> None:
+    """LINT-24 to LINT-26, as the project sees it."""
+    api = projects.be("red")
+    refusal = api.post("/v2/workflows?strict", DOUBTFUL)
+    assert refusal.status == 400
+    assert refusal.fault.splitlines() == [
+        "w.tasks.t.action (line 4, column 17): there is no action 'shout' now",
+        "w.tasks.u.workflow (line 5, column 19): there is no workflow 'part' now",
+    ]
+    api.post("/v2/actions?namespace=n", SHOUT)
+    api.post("/v2/workflows", PART)
+    assert "no action 'shout'" in api.post("/v2/workflows?strict", DOUBTFUL).fault
+    misspelled = api.post("/v2/workflows?strict&namespace=n", DOUBTFUL)
+    assert "'shout' does not take 'txt'" in misspelled.fault
+    right = DOUBTFUL.replace("txt", "text")
+    assert api.post("/v2/workflows?strict&namespace=n", right).status == 201
+    assert api.put("/v2/workflows?strict&namespace=n", right).status == 200
+    assert projects.be("blue").post("/v2/workflows?strict", right).status == 400
+
+
+STRICT = {
+    "actions": "version: '2.0'\na: {base: std.ehco}\n",
+    "workbooks": "version: '2.0'\nname: b\nactions: {a: {base: std.ehco}}\n",
+}
+
+
+@pytest.mark.parametrize("collection", STRICT)
+def test_strict_looks_at_what_actions_are_based_on(api: Any, collection: str) -> None:
+    text = STRICT[collection]
+    refusal = api.post(f"/v2/{collection}?strict", text)
+    assert refusal.status == 400
+    assert "did you mean 'std.echo'?" in refusal.fault
+    assert api.post(f"/v2/{collection}", text).status == 201
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_nothing_is_said_of_the_examples(api: Any, path: Path) -> None:
     definition = read_definition(path)

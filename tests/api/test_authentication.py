@@ -281,6 +281,31 @@ def test_q25_any_issuer_with_claims_by_option(
     assert len(issuer.asked) == 2, "the document, then the keys, once"
 
 
+@pytest.mark.parametrize(
+    ("groups", "roles"),
+    [
+        (["member", 1, None, ["admin"]], ["member"]),
+        ("member reader", ["member", "reader"]),
+        ({"admin": True}, []),
+        (None, []),
+    ],
+)
+def test_q25_roles_are_a_list_or_words(
+    by_oidc: Client, issuer: FakeIssuer, bus: Any, groups: Any, roles: list[str]
+) -> None:
+    """And the end of the token is known, whatever its issuer thinks a year is."""
+    given = {"iss": issuer.url, "tenant": {"id": "red"}, "groups": groups}
+    bus.answer = lambda message: {"id": message.execution_id}
+    ends = [("2030-01-02T03:04:05.000000Z", 1893553445), (None, 10**17)]
+    for told, seconds in ends:
+        ask = _with(by_oidc, issuer.token(exp=seconds, **given))
+        if told:
+            assert ask("POST", "/v2/workflows", WORKFLOW.format("w")).status == 201
+        ask("POST", "/v2/executions", {"workflow_name": "w"})
+        context = bus.called[-1].context
+        assert (context["roles"], context["expires_at"]) == (roles, told)
+
+
 def _unsigned(claims: dict[str, Any]) -> str:
     return jwt.encode(claims, key="", algorithm="none", headers={"kid": "k1"})
 

@@ -63,7 +63,7 @@ def act(api: Client, name: str = "calc.double", **more: Any) -> Any:
 def test_a_code_source_as_the_client_sees_it(api: Client) -> None:
     answer = api.post(f"{CODE}?name=mathlib&scope=private&namespace=", MATH)
     assert answer.status == 201
-    assert answer.headers["Content-Type"].startswith("application/json")
+    assert answer.headers["Content-Type"] == "application/json", "1.6: no charset"
     made = answer.json
     assert made == {
         "id": str(uuid.UUID(made["id"])),
@@ -88,7 +88,7 @@ def test_every_put_is_a_version_even_an_identical_one(api: Client) -> None:
     other = api.put(f"{CODE}/{made['id']}?scope=public", "pass")
     assert (other.json["version"], other.json["content"]) == (3, "pass")
     assert other.json["scope"] == "public"
-    assert api.put(f"{CODE}/mathlib/n", "pass").json["scope"] == "private", "Q-32"
+    assert api.put(f"{CODE}/mathlib/n", "pass").json["scope"] == "public", "Q-32"
     assert api.put(f"{CODE}?identifier=mathlib", "pass").status == 404
 
 
@@ -480,7 +480,9 @@ class TestProjects:
             assert blue.delete(path).status == 404
         assert blue.put(DYNAMIC, {"id": made["id"], "class_name": "X"}).status == 404
         assert blue.get(CODE).json == {"code_sources": []}
-        assert blue.get(f"{DYNAMIC}?all_projects=true").json == {"dynamic_actions": []}
+        assert blue.get(DYNAMIC).json == {"dynamic_actions": []}
+        for path in (CODE, DYNAMIC):
+            assert blue.get(f"{path}?all_projects=true").status == 403
         assert blue.get("/v2/actions/calc.double").status == 404
         for chosen in (
             {"code_source_name": "mathlib"},

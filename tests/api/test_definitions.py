@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 import pytest
+from definitions import WORKBOOK
 
 ONE = "# a comment\nversion: '2.0'\n\n{}:\n  tasks:\n    t: {{action: std.noop}}\n"
 TWO = """\
@@ -23,20 +24,6 @@ beta:
   tags: [blue]
   tasks:
     b: {action: std.noop}
-"""
-WORKBOOK = """\
-version: '2.0'
-name: {}
-tags: [boxed]
-actions:
-  shout:
-    base: std.echo
-    base-input: {{output: <% $.text.toUpper() %>}}
-    input: [text]
-workflows:
-  run:
-    tasks:
-      t: {{action: shout text="a"}}
 """
 ACTION = """\
 version: '2.0'
@@ -170,6 +157,24 @@ def test_m11_lang029_one_workflow_is_kept_byte_for_byte(api: Any) -> None:
     assert got == api.get("/v2/workflows/größe").json
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("input=x", "one"),
+        ('input=has:y="5"', "beta"),
+        ("input=", "alpha"),
+        ("input=neq:", "beta one"),
+        ("input=in:x,z&sort_keys=input", "one"),
+    ],
+)
+def test_q12_workflows_by_their_input(api: Any, query: str, names: str) -> None:
+    """What is compared is the summary that is shown."""
+    api.post("/v2/workflows", TWO)
+    api.post("/v2/workflows", ONE.format("one") + "  input: [x]\n")
+    found = api.get(f"/v2/workflows?{query}&sort_keys=name").json["workflows"]
+    assert [w["name"] for w in found] == names.split()
+
+
 def test_checklist19_input_summary_and_interface(api: Any) -> None:
     alpha, beta = api.post("/v2/workflows", TWO).json["workflows"]
     assert alpha["input"] == ""
@@ -223,11 +228,33 @@ def test_eng017_put_keeps_the_id_and_freezes_another_spec(
         assert list(definitions.spec_body(connection, spec_id())["tasks"]) == ["u"]
 
 
-def test_q32_put_without_scope_makes_private(api: Any) -> None:
-    api.post("/v2/workflows?scope=public", ONE.format("a"))
-    assert api.get("/v2/workflows/a").json["scope"] == "public"
-    api.put("/v2/workflows", ONE.format("a"))
-    assert api.get("/v2/workflows/a").json["scope"] == "private"
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("workflows", ONE.format("a")),
+        ("workbooks", WORKBOOK.format("a")),
+        ("actions", ACTION.format("a")),
+    ],
+)
+def test_q32_put_without_scope_keeps_it(api: Any, kind: str, text: str) -> None:
+    """Decision 0018: nobody makes something private without saying so."""
+
+    def scopes() -> set[str]:
+        found = [*api.get("/v2/workflows").json["workflows"]]
+        found += api.get("/v2/actions?is_system=false").json["actions"]
+        found += api.get("/v2/workbooks").json["workbooks"]
+        return {each["scope"] for each in found}
+
+    api.post(f"/v2/{kind}?scope=public", text)
+    for query, scope in (
+        ("", "public"),
+        ("?scope=", "public"),
+        ("?scope=private", "private"),
+        ("", "private"),
+        ("?scope=public", "public"),
+    ):
+        assert api.put(f"/v2/{kind}{query}", text).status == 200
+        assert scopes() == {scope}, query
 
 
 def test_q40_put_by_id_renames_and_keeps_the_namespace(api: Any) -> None:
@@ -251,6 +278,17 @@ def test_names_with_dots_are_names_sec20(api: Any) -> None:
     assert api.get("/v2/workflows/a.json/").status == 200
     assert api.delete("/v2/workflows/a.json").status == 204
     assert api.get("/v2/workflows/a.json").status == 404
+
+
+def test_names_with_slashes_are_names(api: Any) -> None:
+    """§ 1.1: percent-decoding applies to each segment of a path."""
+    name = "a/b?c"
+    assert api.post("/v2/environments", {"name": name}).status == 201
+    assert api.get("/v2/environments/a%2Fb%3Fc").json["name"] == name
+    assert api.get("/v2/environments/a/b").status == 404
+    assert api.delete("/v2/environments/a%2fb%3Fc/").status == 204
+    assert api.post("/v2/actions?namespace=n/m", ACTION.format("a/b")).status == 201
+    assert api.get("/v2/actions/a%2Fb/n%2Fm").json["namespace"] == "n/m"
 
 
 def test_not_found_names_workflow_and_namespace(api: Any) -> None:
@@ -303,42 +341,6 @@ def test_faults_of_uploads_say_what_and_where(api: Any) -> None:
     fault = api.post("/v2/workflows", text).fault
     assert "nowhere" in fault
     assert "line 4" in fault
-
-
-# -- Workbooks ----------------------------------------------------------------
-
-
-def test_workbook_brings_its_members(api: Any) -> None:
-    answer = api.post("/v2/workbooks?namespace=n", WORKBOOK.format("box"))
-    assert answer.status == 201
-    assert answer.json["definition"] == WORKBOOK.format("box")
-    assert answer.json["tags"] == ["boxed"]
-    assert "updated_at" not in answer.json
-    workflow = api.get("/v2/workflows/box.run?namespace=n").json
-    assert workflow["checksum"] is None
-    assert workflow["definition"].startswith("run:\n")
-    action = api.get("/v2/actions/box.shout/n").json
-    assert (action["input"], action["namespace"]) == ("text", "n")
-    assert (
-        api.get("/v2/workbooks/box/n").json
-        == api.get("/v2/workbooks/box?namespace=n").json
-    )
-
-
-def test_lang027_q39_members_outlive_their_text_and_workbook(api: Any) -> None:
-    api.post("/v2/workbooks", WORKBOOK.format("box"))
-    members = "workflows:\n  other:\n    tasks: {t: {action: std.noop}}\n"
-    text = f"version: '2.0'\nname: box\n{members}"
-    assert api.put("/v2/workbooks", text).status == 200
-    assert api.get("/v2/workflows/box.other").status == 200
-    assert api.get("/v2/workflows/box.run").status == 200
-    assert api.delete("/v2/workbooks/box").status == 204
-    assert api.get("/v2/workflows/box.run").status == 200
-    assert api.get("/v2/actions/box.shout").status == 200
-
-
-def test_lang026_workbook_without_members(api: Any) -> None:
-    assert api.post("/v2/workbooks", "version: '2.0'\nname: empty\n").status == 201
 
 
 # -- Actions ------------------------------------------------------------------
@@ -475,6 +477,19 @@ def test_environment_answers_leave_out_what_was_not_sent(api: Any) -> None:
     got = api.get("/v2/environments/e").json
     assert got["description"] is None
     assert got["updated_at"] is None
+    assert got["variables"] is None
+
+
+def test_environment_without_variables_is_one_with_none(api: Any) -> None:
+    """§ 1.3: null stays null, and its text is the empty object."""
+    sent = {"name": "e", "variables": None}
+    assert api.post("/v2/environments", sent).json["variables"] is None
+    listed = api.get("/v2/environments?variables=null").json["environments"]
+    assert [(e["name"], e["variables"]) for e in listed] == [("e", None)]
+    sent["variables"] = "null"
+    assert api.put("/v2/environments", sent).json["variables"] == "{}"
+    sent["variables"] = None
+    assert api.put("/v2/environments", sent).json["variables"] is None
 
 
 def test_environment_filter_by_variables(api: Any) -> None:
@@ -485,14 +500,13 @@ def test_environment_filter_by_variables(api: Any) -> None:
     assert api.get("/v2/environments?variables=nojson").status == 400
 
 
-def test_lang_027_a_workflow_that_left_its_workbook_stays(api: Any) -> None:
-    both = (
-        "version: '2.0'\nname: book\nworkflows:\n"
-        "  kept: {tasks: {t: {description: x}}}\n"
-        "  gone: {tasks: {t: {description: x}}}\n"
-    )
-    assert api.post("/v2/workbooks", both).status == 201
-    one = both.replace("  gone: {tasks: {t: {description: x}}}\n", "")
-    assert api.put("/v2/workbooks", one).status == 200
-    names = [row["name"] for row in api.get("/v2/workflows").json["workflows"]]
-    assert sorted(names) == ["book.gone", "book.kept"]
+def test_m37_an_ad_hoc_action_is_found_by_uuid(projects: Any) -> None:
+    """The dashboard links to it so; whose it is counts as for a name."""
+    red, blue, admin = (projects.be(who) for who in ("red", "blue", "admin:ops"))
+    made = red.post("/v2/actions", "version: '2.0'\na: {base: std.noop}\n")
+    path = f"/v2/actions/{made.json['actions'][0]['id']}"
+    for ours in (path, f"{path}/", path.upper().replace("/V2/ACTIONS", "/v2/actions")):
+        assert red.get(ours).json["name"] == "a"
+    assert blue.get(path).status == 404
+    assert admin.get(path).status == 200
+    assert red.get("/v2/actions/00000000-0000-4000-8000-000000000000").status == 404

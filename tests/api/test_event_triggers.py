@@ -301,6 +301,8 @@ class TestProjects:
         path = f"{PATH}/{made['id']}"
         assert red.put(path, {"scope": "public"}).status == 403
         assert admin.put(path, {"scope": "public"}).json["scope"] == "public"
+        assert red.put(path, {"name": "for all to see"}).status == 403
+        assert red.put(path, {"scope": "private"}).status == 200
         assert red.put(path, {"name": "still mine"}).status == 200
 
     def test_all_projects_is_for_administrators(self, projects: Any) -> None:

@@ -249,6 +249,9 @@ def _expected(case: Case, who: str, *, strict: bool) -> int | None:
         return 401
     if not _permitted(case.route.rule, who, strict=strict):
         return 403
+    if who == "admin" and str(case) == "POST /v2/workflows {id}/members":
+        # only the owning project shares
+        return 403
     if not _sees(case, who) and str(case) not in NOT_404:
         return 404
     return None

@@ -185,6 +185,9 @@ def test_an_id_of_any_shape_reaches_what_is_below_it(api: Any, rows: Rows) -> No
     rows.run("nightly-1")
     for path in ("tasks", "report", "executions", "history"):
         assert api.get(f"/v2/executions/nightly-1/{path}").status == 200
+        unknown = api.get(f"/v2/executions/nightly-2/{path}")
+        assert unknown.status == 400
+        assert unknown.fault.startswith("There is no execution 'nightly-2'.")
     assert api.get("/v2/executions?marker=nightly-1").json == {"executions": []}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from matrix import World
 
 WORKFLOW = "version: '2.0'\n{}:\n  tasks:\n    t: {{action: std.noop}}\n"
 WORKBOOK = "version: '2.0'\nname: {}\n"
@@ -183,3 +185,53 @@ def test_deleting_a_workflow_deletes_its_memberships(
     red.post(shared, {"member_id": "blue"})
     assert red.delete("/v2/workflows/x").status == 204
     assert red.get(shared).json == {"members": []}
+
+
+# -- [api] administrators_list_all_projects (Q-23) ----------------------------
+
+LISTED = (
+    "workflows", "workbooks", "actions", "environments", "executions", "tasks",
+    "action_executions", "cron_triggers", "event_triggers",
+)  # fmt: skip
+ASKABLE = ("workflows", "executions", "cron_triggers", "event_triggers")
+"""Those that always have ``all_projects`` (§ 3.5); with the switch off, all have."""
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_q_23_the_switch_of_what_administrators_list(
+    world: World, everything: bool
+) -> None:
+    """Off: as for everybody, unless they ask; public things stay seen."""
+    settings = world.services.settings
+    api = replace(settings.api, administrators_list_all_projects=everything)
+    admin = world.served(
+        replace(world.services, settings=replace(settings, api=api))
+    ).be("admin:green")
+    run = world.start("waits")
+    assert _create(world.red, "workbooks", "x", "private").status == 201
+    assert _create(world.red, "actions", "x", "private").status == 201
+    assert _create(world.red, "environments", "x", "private").status == 201
+    workflow = world.workflow("w")
+    cron = world.cron("c", workflow)
+    assert world.red.post("/v2/cron_triggers", cron).status == 201
+    event = {"workflow_id": workflow, "exchange": "e", "topic": "t", "event": "v"}
+    assert world.red.post("/v2/event_triggers", event).status == 201
+    public = world.workflow("seen", world.admin, "public")
+    for name in LISTED:
+        found = _of_red(admin, f"/v2/{name}", name)
+        assert bool(found) is everything, name
+        if name in ASKABLE or not everything:
+            assert _of_red(admin, f"/v2/{name}?all_projects=true", name), name
+            ask = f"/v2/{name}?all_projects=false"
+            assert bool(_of_red(admin, ask, name)) is everything, name
+    ids = [each["id"] for each in admin.get("/v2/workflows").json["workflows"]]
+    assert public in ids
+    assert admin.get(f"/v2/executions/{run}").status == 200, "by id as ever"
+    named = admin.get("/v2/executions?project_id=red").json["executions"]
+    assert [each["id"] for each in named] == [run], "who names a project asks"
+
+
+def _of_red(client: Any, path: str, name: str) -> list[Any]:
+    answer = client.get(path)
+    assert answer.status == 200, answer.body
+    return [each for each in answer.json[name] if each["project_id"] == "red"]

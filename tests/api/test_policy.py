@@ -165,6 +165,29 @@ def test_rest_denial_is_403_and_names_the_rule(
     assert answer.fault == "Policy doesn't allow workbooks:list to be performed."
 
 
+BOX = "version: '2.0'\nname: box\n"
+MEMBER = "workflows: {run: {tasks: {t: {action: std.noop}}}}\n"
+
+
+@pytest.mark.parametrize("rule", ["workflows:delete", "actions:delete"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", "/v2/workbooks?prune=true"), ("DELETE", "/v2/workbooks/box?cascade=true")],
+    ids=["prune", "cascade"],
+)
+def test_sec_15_members_of_a_workbook_go_with_it_for_who_may_delete_them(
+    services: Services, tmp_path: Path, rule: str, method: str, path: str
+) -> None:
+    settings = replace(services.settings, source=source(tmp_path, f"{rule}: '!'\n"))
+    services = replace(services, settings=settings)
+    api = Client(make_app(services), services)
+    assert api.post("/v2/workbooks", BOX + MEMBER).status == 201
+    answer = api.request(method, path, BOX if method == "PUT" else None)
+    assert answer.status == 403
+    assert rule in answer.fault
+    assert api.get("/v2/workflows/box.run").status == 200
+
+
 def test_the_sample_generator_knows_every_rule() -> None:
     found = subprocess.run(
         [Path(sys.executable).parent / "oslopolicy-sample-generator",

@@ -94,6 +94,23 @@ def test_eng_234_a_report_has_the_shape_of_the_specification(
     }
 
 
+def test_an_entry_below_a_with_items_task_names_its_item(
+    api: Any, database: Any
+) -> None:
+    rows = Rows(database)
+    rows.run(RUN, state="ERROR")
+    shown = {"with_items": {"count": 2, "capacity": None}}
+    rows.task(uid(10), RUN, state="ERROR", runtime_context=shown)
+    rows.task(uid(11), RUN, type="WORKFLOW", runtime_context=shown)
+    rows.action(uid(20), uid(10), item_index=0)
+    rows.action(uid(21), uid(10), item_index=1, state="ERROR")
+    parent = {"parent": {"index": 1}}
+    rows.run(uid(2), task_execution_id=uid(11), internals=parent)
+    actions, runs = _report(api)["root_workflow_execution"]["task_executions"]
+    assert [a["index"] for a in actions["action_executions"]] == [0, 1]
+    assert [r["index"] for r in runs["workflow_executions"]] == [1]
+
+
 def test_eng_234_errors_only(api: Any, tree: Rows) -> None:
     report = _report(api, "?errors_only=True")
     assert report["statistics"]["total_tasks_count"] == 2

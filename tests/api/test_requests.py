@@ -39,6 +39,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("M4 services", "GET", "/v2/services", 404),
         ("M5", "PATCH", "/v2/workflows", 405),
         ("Q-03", "GET", "/v2/workflows/a/definition", 404),
+        ("9.1.7", "GET", f"/v2/executions/{UNKNOWN}/tasks/{UNKNOWN}", 405),
         ("8.3", "GET", "/v2/workflows/validate", 405),
         ("6.2", "GET", "/healthcheck", 200),
         ("M24", "GET", "/v2/workflows?limit=0", 400),
@@ -52,6 +53,9 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("M29", "GET", "/v2/workflows?fields=bogus", 400),
         ("M30", "GET", "/v2/workflows?bogus=1", 400),
         ("Q-06", "GET", "/v2/workflows?all_projects=perhaps", 400),
+        ("M31", "GET", "/v2/workflows?project_id=abc", 400),
+        ("M31", "GET", "/v2/workflows?project_id=in:<default-project>,abc", 400),
+        ("Q-20", "GET", "/v2/workflows?project_id=<default-project>", 200),
         ("Q-19", "GET", "/v2/workflows?created_at=gt:yesterday", 400),
         ("M66", "GET", "/v2/executions?nulls=bogus", 400),
         ("2.2 nulls", "GET", "/v2/executions?nulls=state", 400),
@@ -59,6 +63,8 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
         ("3.5 has", "GET", "/v2/workflows?name=has:a%5C", 200),
         ("10.3", "GET", "/v2/actions?is_system%3CFalse=", 400),
         ("bytes", "GET", "/v2/workflows?name=%ff", 400),
+        ("NUL", "GET", "/v2/workflows?name=a%00b", 400),
+        ("NUL", "GET", "/v2/workflows/a%00b", 400),
     ],
 )
 def test_rest_status(
@@ -75,6 +81,36 @@ def test_rest_status(
 
 def test_m5_allow_names_what_is_possible(api: Any) -> None:
     assert api.request("PATCH", "/v2/workflows").headers["Allow"] == "GET, POST, PUT"
+    closed = api.get(f"/v2/executions/{UNKNOWN}/tasks/{UNKNOWN}")
+    assert closed.headers["Allow"] == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type"),
+    [
+        ("POST", "/v2/workflows", WORKFLOW.format("a"), "charset=utf-8"),
+        ("PUT", "/v2/workflows", WORKFLOW.format("w"), "charset=utf-8"),
+        ("POST", "/v2/workflows/validate", "", "charset=utf-8"),
+        ("POST", "/v2/workbooks", "version: '2.0'\nname: b\n", "charset=utf-8"),
+        ("POST", "/v2/actions", "version: '2.0'\na: {base: std.noop}", "charset=utf-8"),
+        ("GET", "/v2/workflows/w", None, ""),
+        ("GET", "/v2/workflows", None, ""),
+        ("POST", "/v2/environments", {"name": "e"}, ""),
+    ],
+)
+def test_1_6_media_types_of_answers(
+    api: Any, method: str, path: str, body: Any, content_type: str
+) -> None:
+    """A charset behind uploads of definitions alone; no ``Location`` anywhere."""
+    api.post("/v2/workflows", WORKFLOW.format("w"))
+    answer = api.request(method, path, body)
+    assert answer.status in (200, 201)
+    media_type, _, parameters = answer.headers["Content-Type"].partition(";")
+    assert (media_type, parameters.strip().lower()) == (
+        "application/json",
+        content_type,
+    )
+    assert "Location" not in answer.headers
 
 
 def test_m1_versions_have_the_urls_of_the_client(api: Any) -> None:
@@ -321,7 +357,8 @@ def _names(answer: Any, collection: str = "workflows") -> list[str]:
         ("scope=weird", ""),
         ("namespace=", "w1 w2 w3 w4 w5"),
         ("project_id=<default-project>&name=w1", "w1"),
-        ("project_id=other", ""),
+        ("project_id=11111111-1111-4111-8111-111111111111", ""),
+        ("project_id=neq:11111111111141118111111111111111&name=w1", "w1"),
         ("all_projects=false&limit=1", "w1"),
     ],
 )

@@ -121,3 +121,13 @@ def test_6_2_a_failing_check_is_503(services: Services, api: Client) -> None:
 
 def test_6_2_it_is_not_there_when_disabled(with_api: Callable[..., Client]) -> None:
     assert with_api(healthcheck=False).get("/healthcheck").status == 404
+
+
+def test_6_2_a_broker_that_refuses_the_service_is_told_without_its_words(
+    api: Any, bus: Any
+) -> None:
+    """Who asks need not be anybody: names of users and hosts are in the log alone."""
+    bus.refusal = "NOT_ALLOWED - access to vhost 'v' refused for user 'u'"
+    answer = api.get("/healthcheck")
+    assert answer.status == 503
+    assert answer.body == b"The broker refuses this service; its log says why."

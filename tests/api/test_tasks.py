@@ -71,8 +71,115 @@ def test_fields_of_one(api: Any, rows: Rows) -> None:
     rows.task(TASK, RUN)
     chosen = api.get(f"/v2/tasks/{TASK}?fields=result,published_global").json
     assert chosen == {"id": TASK, "result": "[]"}
-    assert api.get(f"/v2/tasks/{TASK}?fields=reset").status == 400
-    assert api.get("/v2/tasks?fields=result").json == {"tasks": [{"id": TASK}]}
+    assert api.get(f"/v2/tasks/{TASK}?fields=bogus").status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("tasks", "result,published_global,reset,env"),
+        ("action_executions", "params"),
+        ("executions", "source_execution_id,published_global"),
+    ],
+)
+def test_fields_that_lists_do_not_have(
+    api: Any, rows: Rows, path: str, fields: str
+) -> None:
+    """§ 3.4: attributes of the type that are not stored are silently missing."""
+    rows.run(RUN)
+    rows.task(TASK, RUN)
+    rows.action(uid(3), TASK)
+    (found,) = api.get(f"/v2/{path}?fields={fields}").json[path]
+    assert set(found) == {"id"}
+    one = api.get(f"/v2/{path}/{found['id']}?fields={fields}")
+    assert one.status == 200
+    assert set(one.json) <= {"id", "result", "published_global"}
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("7", [11]),
+        ("eq:7", [11]),
+        ("yes", [12]),
+        ('"yes"', [12]),
+        ('{"a": [1, "ü"]}', [13]),
+        ("null", [14]),
+        ("large", [15]),
+        ("has:arg", [15]),
+        ("has:ü", [13]),
+        ("in:7,yes,8", [11, 12]),
+        ('{"out": 1}', [16]),
+        ("nin:7,yes", [13, 14, 15, 16, 17]),
+        ("neq:7", [12, 13, 14, 15, 16, 17]),
+        ("first", [12]),
+        ("refused", []),
+    ],
+)
+def test_q12_tasks_by_their_result(
+    api: Any, rows: Rows, query: str, found: list[int]
+) -> None:
+    """JSON as it is shown; of a task over items one result is enough."""
+    rows.run(RUN)
+    results = {11: 7, 12: "yes", 13: {"a": [1, "ü"]}, 14: None, 15: {"$ref": "d"}}
+    for number, result in results.items():
+        rows.task(uid(number), RUN)
+        output = {"result": result}
+        rows.action(
+            uid(number + 100),
+            uid(number),
+            accepted=True,
+            output=output,
+            workflow_execution_id=RUN,
+        )
+    rows.document(RUN, "d", "large")
+    rows.action(uid(201), uid(12), accepted=True, output={"result": "first"})
+    rows.action(uid(202), uid(11), accepted=False, output={"result": "refused"})
+    rows.task(uid(16), RUN, type="WORKFLOW")
+    rows.run(uid(3), task_execution_id=uid(16), accepted=True, output={"out": 1})
+    rows.task(uid(17), RUN)
+    shown = api.get(f"/v2/tasks?result={query}").json["tasks"]
+    assert [item["id"] for item in shown] == [uid(number) for number in found]
+    assert api.get(f"/v2/tasks?result=gt:{query}").status == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("tasks?workflow_execution_id=zz", 400),
+        ("tasks?workflow_execution_id=in:zz,nightly", 400),
+        ("tasks?workflow_execution_id=nightly", 200),
+        (f"tasks?workflow_execution_id={RUN}", 200),
+        (f"tasks?workflow_execution_id={RUN.replace('-', '')}", 200),
+        ("tasks?workflow_execution_id=", 400),
+        ("tasks?workflow_id=zz", 400),
+        ("executions?workflow_id=zz", 400),
+        ("executions?task_execution_id=zz", 400),
+        ("executions?root_execution_id=zz", 400),
+        ("executions?root_execution_id=nightly", 200),
+        ("action_executions?task_execution_id=zz", 400),
+    ],
+)
+def test_filters_that_need_a_uuid(
+    api: Any, rows: Rows, query: str, status: int
+) -> None:
+    """§ 3.5; Q-49: the id of an execution that is there may have any shape."""
+    rows.run(RUN)
+    rows.run("nightly", root_execution_id=RUN)
+    rows.task(TASK, RUN)
+    rows.task(uid(5), "nightly")
+    answer = api.get(f"/v2/{query}")
+    assert answer.status == status, answer.body
+    if status == 200 and query.startswith("tasks"):
+        assert len(answer.json["tasks"]) == 1
+
+
+def test_a_result_is_text_also_where_it_is_null(api: Any, rows: Rows) -> None:
+    """§ 1.3: the JSON text of any value; clients parse it."""
+    rows.run(RUN)
+    rows.task(TASK, RUN)
+    rows.action(uid(3), TASK, accepted=True, output={"result": None})
+    assert api.get(f"/v2/tasks/{TASK}").json["result"] == "null"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mistral.api.types import JsonText, read_json
+from mistral.api.types import JsonText, ResourceType, Text, read_json
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,13 @@ def test_text_inside_of_json_is_read_as_strictly() -> None:
     """1.3: the inner text hides nothing that the outer one may not hold."""
     with pytest.raises(ValueError, match="text of an object: a text holds half"):
         JsonText.frombasetype('{"a": "\\ud800"}')
+
+
+def test_attributes_have_the_order_of_their_declaration_without_their_source() -> None:
+    """WSME would parse the file for it, or, without one, sort them by name."""
+    made: dict[str, Any] = {"ResourceType": ResourceType, "Text": Text}
+    text = "class {}({}):\n    {} = Text\n    {} = Text\n"
+    exec(text.format("Base", "ResourceType", "z", "b"), made)
+    exec(text.format("Odd", "Base", "d", "a"), made)
+    assert made["Base"].attributes() == ("z", "b")
+    assert made["Odd"].attributes() == ("d", "a", "z", "b")

@@ -18,8 +18,8 @@ from rows import Rows, uid
 from sqlalchemy import event, update
 
 from mistral.api.app import Services, make_app
-from mistral.api.waiting import LONGEST, Endings, seconds_of
-from mistral.cmd.logs import with_request_id
+from mistral.api.waiting import LONGEST, WAIT, Endings
+from mistral.cmd.logs import discreet_record
 from mistral.db import models
 from mistral.db.database import Database
 from mistral.errors import TooMany
@@ -105,8 +105,8 @@ def test_wait_is_a_number_of_seconds(api: Any, bus: Any, text: str) -> None:
 
 
 def test_wait_is_silently_limited() -> None:
-    assert seconds_of("1e9") == LONGEST
-    assert seconds_of("") == 0
+    assert WAIT.of({"wait": "1e9"}) == LONGEST
+    assert WAIT.of({"wait": ""}) == 0
 
 
 def test_too_many_that_wait_are_refused_before_anything_starts(
@@ -193,7 +193,7 @@ def test_the_id_of_the_request_stands_in_its_log_lines(api: Any, bus: Any) -> No
     logger = logging.getLogger("mistral.api")
     logger.addHandler(handler)
     before = logging.getLogRecordFactory()
-    logging.setLogRecordFactory(with_request_id)
+    logging.setLogRecordFactory(discreet_record)
 
     def fail(message: Any) -> Any:
         raise RuntimeError("engine")

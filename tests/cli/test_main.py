@@ -105,6 +105,14 @@ def test_validate_prints_warnings_with_their_places(service, control, flow):
     assert json.loads(result.stdout)[0]["warnings"] == answer["warnings"]
 
 
+def test_validate_may_be_strict(service, control, flow):
+    wrong = {"valid": False, "error": "hello.input[0]: 'who' is never used"}
+    service.on("POST", "/workflows/validate", (200, wrong))
+    result = control("validate", str(flow), "--strict", "--namespace", "n")
+    assert result.exit_code == 1
+    assert service.requests[0].query == {"strict": "true", "namespace": "n"}
+
+
 def test_upload_creates(service, control, flow):
     stored = {"workflows": [{"id": ID, "name": "hello"}]}
     service.on("POST", "/workflows", (201, stored))
@@ -112,6 +120,44 @@ def test_upload_creates(service, control, flow):
     assert result.exit_code == 0
     assert "created" in result.stdout
     assert service.requests[0].query == {"namespace": "n", "scope": "public"}
+
+
+def test_upload_may_be_strict(service, control, flow):
+    refusal = {"faultstring": "line 3: no action 'x'"}
+    service.on("POST", "/workflows", (400, refusal))
+    result = control("upload", str(flow), "--strict")
+    assert result.exit_code == 1
+    assert result.stderr == f"mistralctl: {flow}: line 3: no action 'x'\n"
+    assert service.requests[0].query == {"strict": "true"}
+
+
+BOOK = "version: '2.0'\nname: box\n"
+GONE = {"kind": "workflow", "name": "box.old", "id": ID}
+
+
+def test_lint_34_upload_shows_what_a_workbook_leaves_behind(service, control, tmp_path):
+    file = tmp_path / "box.yaml"
+    file.write_text(BOOK)
+    service.on("POST", "/workbooks", (409, {"faultstring": "box exists"}))
+    stored = {"id": TASK, "name": "box", "left_behind": [GONE]}
+    service.on("PUT", "/workbooks", (200, stored))
+    result = control("upload", str(file), "-o", "json")
+    assert json.loads(result.stdout) == [
+        {"kind": "workbook", "name": "box", "done": "updated", "id": TASK},
+        {**GONE, "done": "left behind"},
+    ]
+    pruned = {"id": TASK, "name": "box", "pruned": [GONE]}
+    service.on("PUT", "/workbooks", (200, pruned))
+    result = control("upload", str(file), "--prune", "-o", "json")
+    assert json.loads(result.stdout)[1] == {**GONE, "done": "deleted"}
+    assert service.requests[-1].query == {"prune": "true"}
+
+
+def test_prune_is_for_workbooks(service, control, flow):
+    result = control("upload", str(flow), "--prune")
+    assert result.exit_code == 1
+    assert "--prune is for workbooks" in result.stderr
+    assert service.requests == []
 
 
 def test_upload_updates_what_exists(service, control, flow):
@@ -317,6 +363,24 @@ def test_skip_asks_which_task_when_several_failed(service, control):
     assert service.asked("PUT", "/tasks/2")[0].json == {"state": "SKIPPED"}
 
 
+def test_an_execution_may_have_an_id_of_its_own(service, control):
+    """spec/rest-api.md § 9.1: clients may choose it; every command takes it."""
+    own, path = "night.build-1_a", "/executions/night.build-1_a"
+    found = report("ERROR", "ERROR")
+    failed = {"id": TASK, "name": "greet", "state": "ERROR"}
+    service.on("GET", path, (200, {**execution("ERROR"), "id": own}))
+    service.on("GET", f"{path}/report", (200, found))
+    service.on("GET", f"{path}/tasks", (200, {"tasks": [failed]}))
+    service.on("GET", f"/tasks/{own}", (400, {"faultstring": "no task"}))
+    service.on("PUT", f"/tasks/{TASK}", (200, {**failed, "state": "RUNNING"}))
+    service.on("PUT", path, (200, {**execution("PAUSED"), "id": own}))
+    for verb in ("report", "show", "rerun", "skip", "pause", "resume", "cancel"):
+        assert control(verb, own).exit_code == 0, verb
+    assert control("watch", own).exit_code == 1, "it did not succeed"
+    said = "there is neither a task nor an execution with the id nightly"
+    assert said in control("rerun", "nightly").stderr
+
+
 def test_executions_are_listed_newest_first(service, control):
     service.on("GET", "/executions", (200, {"executions": [execution("SUCCESS")]}))
     result = control("executions", "--limit", "5", "--state", "success")
@@ -341,3 +405,15 @@ def test_report_shows_counts_and_tree(service, control):
     result = control("report", ID)
     assert "total: 1" in result.stdout
     assert "greet" in result.stdout
+
+
+def test_report_names_the_items_of_a_task(service, control):
+    found = report("ERROR", "ERROR")
+    [task] = found["root_workflow_execution"]["task_executions"]
+    task["action_executions"] = [
+        {"id": "a", "name": "std.http", "state": state, "accepted": True, "index": n}
+        for n, state in enumerate(("SUCCESS", "ERROR"))
+    ]
+    service.on("GET", f"/executions/{ID}/report", (200, found))
+    shown = control("report", ID).stdout
+    assert "std.http[0]" in shown and "std.http[1]" in shown

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from answering import answering
 from rest import Service
 
 from mistral.actions.registry import Registry
@@ -48,12 +48,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with answering(Server()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def _service(directory: Path, settings: Settings) -> Service:
@@ -126,11 +122,18 @@ def test_eng_215_a_redirect_target_is_refused(tmp_path: Path, server: Server) ->
     service.close()
 
 
-def test_eng_216_body_and_json_together_are_an_ordinary_error(service: Service) -> None:
+def test_eng_064_216_body_and_json_together_are_an_ordinary_error(
+    service: Service,
+) -> None:
     service.upload(_task("std.http", url="http://nowhere.example", body="a", json={}))
     found = service.run("w")
     assert found["state"] == "SUCCESS", found["state_info"]
-    assert service.task(found["id"], "t")["state"] == "ERROR"
+    task = service.task(found["id"], "t")
+    assert task["state"] == "ERROR"
+    assert task["state_info"].startswith(
+        "Failed to instantiate an action [action_desc=std.http, error="
+    )
+    assert service.actions(task["id"]) == []
     assert service.task(found["id"], "saved")["state"] == "SUCCESS"
 
 

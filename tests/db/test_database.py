@@ -191,6 +191,23 @@ def test_errors_carry_no_values(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.services
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://nobody:secret@127.0.0.1:5432/none", "nobody"),
+        ("postgresql://postgres@127.0.0.1:5432/none", '"none" does not exist'),
+        ("mysql://nobody:secret@127.0.0.1:3306/none", "Access denied for user"),
+        ("mysql://root@127.0.0.1:3306/none", "Unknown database 'none'"),
+        ("mysql://root@127.0.0.1:1/none", "Connection refused"),
+    ],
+)
+def test_an_operator_is_told_why_a_database_cannot_be_used(url: str, told: str) -> None:
+    with pytest.raises(DBAPIError, match=told) as caught, Database(url).begin():
+        pass
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("number", [1020, 1205, 1213, 2006, 2013])
 def test_conflicts_and_lost_connections_of_mariadb_are_tried_again(number: int) -> None:
     database = Database("mysql://u@h/d")
@@ -351,3 +368,28 @@ def test_replay_runs_again_after_a_deadlock_only(database):
     assert tried == [1, 1, 1]
     with pytest.raises(ZeroDivisionError):
         database.replay(lambda connection: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kill"),
+    [
+        pytest.param(
+            "postgresql",
+            "SELECT pg_terminate_backend(:id, 5000)",
+            marks=pytest.mark.services,
+        ),
+        pytest.param("mariadb", "KILL :id", marks=pytest.mark.services),
+    ],
+)
+def test_a_connection_that_is_lost_while_nobody_uses_it_is_noticed(
+    open_database: Callable[..., Database], kind: str, kill: str
+) -> None:
+    """Whoever asks next gets another one and hears nothing of it."""
+    database = open_database(kind, pool_size=1, max_overflow=1, look_after=0.0)
+    own = {"postgresql": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}
+    with database.begin() as first, database.begin() as killer:
+        number = first.scalar(text(own[kind]))
+        first.commit()
+        killer.execute(text(kill), {"id": number})
+    with database.begin() as connection:
+        assert connection.scalar(text(own[kind])) != number

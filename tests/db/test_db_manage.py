@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import URL, inspect, select
 
 from mistral.cmd.db_manage import main
@@ -163,3 +164,16 @@ def test_one_wrong_file_registers_nothing(database: Database, tmp_path: Path) ->
         populate(database, [workflow_file(tmp_path, "a", "t"), wrong], lambda: "id")
     with database.read() as connection:
         assert connection.scalars(select(workflows.c.id)).all() == []
+
+
+def test_sec_09_reseal_needs_a_key(
+    manage: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manage("upgrade", "head")
+    code, _, fault = manage("reseal")
+    assert (code, "[engine] secret_key" in fault) == (1, True)
+    monkeypatch.setenv("OS_ENGINE__SECRET_KEY", Fernet.generate_key().decode())
+    assert manage("reseal")[:2] == (
+        0,
+        "0 trusts of triggers are sealed by the first key",
+    )

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
-from servers import KINDS, NoServer, fresh_database
 from sqlalchemy import select
 
 from mistral.context import Context
 from mistral.db import definitions, sharing
 from mistral.db.database import Database
-from mistral.db.definitions import Author, Place
 from mistral.db.models import frozen_specs
+from mistral.db.owned import Author, Place
 from mistral.errors import Bug, Conflict
 from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
 
 NOON = datetime(2020, 1, 2, 12)
 DEFAULT = Place()
 TEXT = "version: '2.0'\n{}:\n  tasks:\n    {}: {{action: std.noop}}\n"
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=[] if kind == "sqlite" else [pytest.mark.services])
-        for kind in KINDS
-    ]
-)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    try:
-        with fresh_database(request.param, tmp_path) as url:
-            database = Database(url)
-            database.create_or_upgrade()
-            yield database
-            database.dispose()
-    except NoServer as missing:
-        pytest.skip(str(missing))
 
 
 def _author(project: str, *, is_admin: bool = False) -> Author:

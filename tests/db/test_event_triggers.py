@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import insert, update
 
 from mistral.context import Context
-from mistral.db import definitions, event_triggers, models
+from mistral.db import definitions, event_triggers, models, owned
 from mistral.db.database import Database
-from mistral.db.definitions import Author
+from mistral.db.owned import Author
 from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.lang.parse import parse_workflows
 
@@ -28,7 +28,7 @@ def author() -> Author:
 def workflow(database: Database) -> str:
     with database.begin() as connection:
         [row] = definitions.create_workflows(
-            connection, author(), parse_workflows(TEXT), definitions.Place()
+            connection, author(), parse_workflows(TEXT), owned.Place()
         )
         if connection.execute(models.maintenance.select()).first() is None:
             # a test before this one has emptied all tables
@@ -117,6 +117,5 @@ def test_a_trigger_needs_a_workflow(database: Database, workflow: str) -> None:
 def test_a_workflow_with_a_trigger_stays(database: Database, workflow: str) -> None:
     trigger = make(database, workflow)
     with pytest.raises(BadRequest, match=trigger["id"]), database.begin() as connection:
-        row = definitions.read(connection, models.workflows, workflow)
-        context = Context(project_id="red")
-        definitions.remove(connection, models.workflows, row, context, "workflow")
+        row = owned.read(connection, models.workflows, workflow)
+        definitions.remove_workflow(connection, row)

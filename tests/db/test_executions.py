@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rows import Rows, uid
-from servers import KINDS, NoServer, fresh_database
 from sqlalchemy import event
 
 from mistral.context import Context
@@ -22,23 +20,6 @@ from mistral.errors import NotFound
 RUN = uid(1)
 TASK = uid(2)
 ME = Context()
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=[] if kind == "sqlite" else [pytest.mark.services])
-        for kind in KINDS
-    ]
-)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    try:
-        with fresh_database(request.param, tmp_path) as url:
-            database = Database(url)
-            database.create_or_upgrade()
-            yield database
-            database.dispose()
-    except NoServer as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -95,10 +95,29 @@ def test_an_offer_is_sent_again_ever_later(
             outbox.resend_later(connection, claimed, now)
         with database.begin() as connection:
             row = connection.execute(select(table)).mappings().one()
-        assert row["lease_owner"] is None and row["lease_until"] is None
+        assert row["lease_owner"] == "one" and row["lease_until"] is None
         waits.append((row["due_at"] - now).total_seconds())
         now = row["due_at"]
     assert waits == [30, 60, 120, 240, 480, 600, 600]
+
+
+def test_what_one_process_offers_is_due_at_once_when_the_broker_is_back(
+    database: Database, outbox_row: Rows, noon: datetime
+) -> None:
+    """DESIGN § 6: sent or not; timers and the rows of others keep their dates."""
+    theirs = {"lease_owner": "two", "lease_until": noon + timedelta(seconds=10)}
+    with database.begin() as connection:
+        mine = [outbox_row("sent"), outbox_row("not"), outbox_row("timer", kind="Woke")]
+        outbox.add(connection, [*mine, outbox_row("theirs", **theirs)])
+        claimed = outbox.claim_due(connection, noon, "one", 10, 9)
+        sent = [row for row in claimed if row["id"] == "sent"]
+        outbox.resend_later(connection, sent, noon)
+    soon = noon + timedelta(seconds=1)
+    with database.begin() as connection:
+        assert outbox.claim_due(connection, soon, "one", 10, 9) == []
+        assert outbox.resend_now(connection, "one", soon) == 2
+        claimed = outbox.claim_due(connection, soon, "one", 10, 9)
+    assert sorted(ids_of(claimed)) == ["not", "sent"]
 
 
 def test_an_offer_that_was_claimed_meanwhile_is_not_sent_again(
@@ -113,7 +132,9 @@ def test_an_offer_that_was_claimed_meanwhile_is_not_sent_again(
         assert connection.scalars(select(table.c.id)).all() == ["b"]
 
 
-def test_the_offers_of_actions_are_found(database: Database, outbox_row: Rows) -> None:
+def test_the_offers_of_actions_are_removed(
+    database: Database, outbox_row: Rows
+) -> None:
     with database.begin() as connection:
         given = [
             outbox_row("1", action_id="a"),
@@ -122,8 +143,10 @@ def test_the_offers_of_actions_are_found(database: Database, outbox_row: Rows) -
             outbox_row("4"),
         ]
         outbox.add(connection, given)
-        assert ids_of(outbox.offers_of(connection, ["a", "gone"])) == ["1"]
-        assert outbox.offers_of(connection, []) == []
+        assert outbox.remove_offers(connection, []) == 0
+        assert outbox.remove_offers(connection, ["a", "gone"]) == 1
+        left = connection.scalars(select(table.c.id).order_by(table.c.id)).all()
+        assert left == ["2", "3", "4"]
 
 
 @BOTH

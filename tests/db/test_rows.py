@@ -177,7 +177,22 @@ def test_the_number_of_statements_does_not_grow_with_the_set(
 
     with database.begin() as connection:
         rows.insert_many(connection, workflow_executions, [run_row("run")])
-    assert statements_for("few", 2) == statements_for("many", 700)
+    # SQLite takes rows one by one, in parts of a hundred
+    many = 100 if database.is_sqlite else 700
+    assert statements_for("few", 2) == statements_for("many", many)
+
+
+def test_a_list_of_keys_has_one_text_whatever_its_length(
+    open_database: Callable[..., Database],
+) -> None:
+    """Drivers keep what they have prepared, by its text: a text for each length
+    would fill that memory and never be found again."""
+    database = open_database("sqlite")
+    with database.read() as connection, counted(connection) as texts:
+        for count in (1, 2, 700):
+            ids = [f"r{number}" for number in range(count)]
+            rows.fetch(connection, workflow_executions, "id", ids)
+    assert len({text for text in texts if "SELECT" in text}) == 1
 
 
 def test_very_large_sets_are_cut(
@@ -207,13 +222,13 @@ def test_tasks_come_in_the_order_of_their_creation(
         found = rows.fetch(
             connection,
             task_executions,
-            task_executions.c.workflow_execution_id,
+            "workflow_execution_id",
             ["run"],
         )
     assert [row["id"] for row in found] == ["c", "b", "a"]
 
 
-def test_fetch_takes_more_conditions_and_fewer_columns(
+def test_fetch_takes_a_second_column_and_fewer_columns(
     database: Database, run_row: Rows, task_row: Rows
 ) -> None:
     tasks = [task_row("a", "run", 0, state="RUNNING"), task_row("b", "run", 1)]
@@ -225,8 +240,8 @@ def test_fetch_takes_more_conditions_and_fewer_columns(
             task_executions,
             "workflow_execution_id",
             ["run", "other"],
-            task_executions.c.state == "RUNNING",
-            columns=[task_executions.c.id],
+            also=("state", ["RUNNING", "PAUSED"]),
+            columns=("id",),
         )
         by_number = rows.fetch(connection, task_executions, "seq", [1, 7])
     assert dict(found) == {"id": "a"}

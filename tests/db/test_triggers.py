@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, select
 from mistral.context import Context
 from mistral.db import definitions, models, triggers
 from mistral.db.database import Database
-from mistral.db.definitions import Author, Place
+from mistral.db.owned import Author, Place
 from mistral.errors import BadRequest, NotFound
 from mistral.lang.parse import parse_workflows
 
@@ -72,9 +72,7 @@ def test_a_trigger_that_comes_while_its_workflow_is_deleted(
     with pytest.raises(BadRequest, match="has cron triggers associated"):
         with database.begin() as connection:
             just_before(connection, "SELECT workflows.id", other)
-            definitions.remove(
-                connection, models.workflows, workflow, Context("p"), "workflow"
-            )
+            definitions.remove_workflow(connection, workflow)
     with database.read() as connection:
         assert len(connection.execute(select(models.workflows)).all()) == 1
         assert len(connection.execute(select(models.cron_triggers)).all()) == 1
@@ -85,9 +83,7 @@ def test_a_workflow_that_goes_while_its_trigger_comes(
 ) -> None:
     def other() -> None:
         with database.begin() as connection:
-            definitions.remove(
-                connection, models.workflows, workflow, Context("p"), "workflow"
-            )
+            definitions.remove_workflow(connection, workflow)
 
     with pytest.raises(NotFound, match="No workflow 'w' any more"):
         with database.begin() as connection:

@@ -16,7 +16,8 @@ from servers import NoServer, fresh_database
 
 from mistral.context import Context
 from mistral.db import maintenance, models, triggers
-from mistral.db.definitions import Author, find_workflow
+from mistral.db.definitions import find_workflow
+from mistral.db.owned import Author
 from mistral.engine.core.cron import execution_id
 from mistral.engine.server import EngineOptions, EngineServer
 
@@ -213,7 +214,7 @@ def test_a_refused_start_is_a_warning_and_the_trigger_goes_on(
     with caplog.at_level(logging.WARNING, logger="mistral.engine"):
         to_time(house, "2020-01-02 03:10:00")
     assert starts(house) == []
-    said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    said = [r.getMessage() for r in caplog.records if r.name == "mistral.engine.turn"]
     assert len(said) == 2
     assert f"tick of cron trigger {made['id']} was not started" in said[0]
     assert house.rows(models.poison) == []
@@ -415,7 +416,7 @@ def test_an_engine_waits_for_who_holds_the_trigger(armed: House) -> None:
     armed.clock.advance(60)
     [trigger] = armed.rows(models.cron_triggers)
     with armed.database.begin() as connection:
-        triggers.remove(connection, Context(), trigger)
+        triggers.remove(connection, trigger)
         armed.engine.sweeps[0].run_once()
         armed.engine.deliver.hear(armed.rows(models.outbox)[0])
         assert armed.engine.loop.run_once(timeout=0)

@@ -127,7 +127,8 @@ def test_eng_230_a_sub_workflow_that_is_not_made_yet_counts(house: House) -> Non
         assert maintenance.is_quiet(connection)
 
 
-def test_eng_230_q_37_only_what_maintenance_paused_goes_on(house: House) -> None:
+def test_eng_230_only_what_maintenance_paused_goes_on(house: House) -> None:
+    """Q-37 of the REST page."""
     his, ours = house.start("waits"), house.start("waits")
     house.settle()
     house.ask(PauseWorkflow(run_id=his, context=CALLER.to_dict()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from house import CALLER, House
 
 from mistral.db import models
 from mistral.engine.core.ports import Rules
-from mistral.engine.notices import AGAIN_SECONDS
-from mistral.messages import StartWorkflow
+from mistral.engine.notices import AGAIN_SECONDS, Notices
+from mistral.errors import Unavailable
+from mistral.messages import Notify, StartWorkflow, encode
 
 TREE = """
 version: '2.0'
@@ -137,6 +140,26 @@ def test_what_is_not_taken_waits_and_holds_back_only_its_own_run(
     assert numbers == sorted(numbers)
     assert len(numbers) == 7
     assert house.rows(models.outbox) == []
+
+
+def test_what_is_not_taken_goes_out_when_the_broker_is_back(house: House) -> None:
+    """Time stands still, so nothing would be tried again by itself."""
+    tried: SimpleQueue[Notify] = SimpleQueue()
+
+    def refuse(notice: Notify) -> None:
+        tried.put(notice)
+        raise Unavailable("The broker is away.")
+
+    notices = Notices(house.database, refuse, house.clock)
+    notices.add({"id": "n", "run_id": "r", "payload": encode(Notify(run_id="r"))})
+    assert notices.send_waiting() == 0
+    assert tried.get(timeout=20)
+    thread = threading.Thread(target=notices.run)
+    thread.start()
+    notices.retry()
+    assert tried.get(timeout=20)
+    notices.end()
+    thread.join(20)
 
 
 def test_an_engine_that_died_leaves_its_notifications_to_another(

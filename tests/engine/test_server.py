@@ -22,7 +22,14 @@ from mistral.db.database import Database
 from mistral.engine.intake import Intake
 from mistral.errors import NotFound, Unavailable
 from mistral.executors.server import ExecutorServer, ExecutorSettings
-from mistral.messages import PauseWorkflow, StartWorkflow, Woke
+from mistral.messages import (
+    PauseWorkflow,
+    RerunTask,
+    ResumeWorkflow,
+    StartWorkflow,
+    UpdateAction,
+    Woke,
+)
 
 FAN = """
 version: '2.0'
@@ -113,6 +120,84 @@ def test_a_run_through_bus_engine_and_executor(parts: tuple[House, Bus]) -> None
     assert (header["state"], header["output"]) == ("SUCCESS", {"made": 20})
 
 
+NEST = """
+version: '2.0'
+top: {tasks: {t: {workflow: mid}}}
+mid: {tasks: {t: {workflow: low}}}
+low: {tasks: {t: {action: std.async_noop}}}
+"""
+
+
+def _runs(house: House) -> dict[str, str]:
+    return {
+        row["workflow_name"]: row["state"]
+        for row in house.rows(models.workflow_executions)
+    }
+
+
+def _failed_nest(house: House) -> dict[str, Any]:
+    """Fields of a request about the task at the bottom, which failed."""
+    [action] = house.rows(models.action_executions)
+    return {
+        "run_id": action["workflow_execution_id"],
+        "task_id": action["task_execution_id"],
+        "request_id": house.new_id(),
+        "context": {},
+    }
+
+
+def test_7_6_who_reruns_a_task_is_answered_when_all_above_it_run(
+    tmp_path: Path,
+) -> None:
+    """Who looks at the root at once must not take its old end for the new one."""
+    house = House(tmp_path)
+    house.upload(NEST)
+    house.start("top")
+    house.settle()
+    [action] = house.rows(models.action_executions)
+    house.ask(
+        UpdateAction(
+            run_id=action["workflow_execution_id"],
+            action_id=action["id"],
+            state="ERROR",
+            request_id=house.new_id(),
+            context={},
+        )
+    )
+    house.settle()
+    assert set(_runs(house).values()) == {"ERROR"}
+    answer = house.engine.intake.put(RerunTask(**_failed_nest(house)))
+    house.engine.loop.run_once(timeout=0)
+    assert answer.done() and set(_runs(house).values()) == {"ERROR", "RUNNING"}
+    assert not answer.spread(0.0, house.clock)
+    house.settle()
+    assert answer.spread(0.0, house.clock)
+    assert set(_runs(house).values()) == {"RUNNING"}
+    house.close()
+
+
+def test_6_3_who_pauses_the_root_is_answered_when_all_below_it_pause(
+    parts: tuple[House, Bus],
+) -> None:
+    house, bus = parts
+    house.upload(NEST)
+    start = _start(house, "top")
+    bus.call(start)
+    database = house.database
+    assert isinstance(database, Watched)
+    with database.committed:
+        assert database.committed.wait_for(
+            lambda: house.rows(models.action_executions), timeout=20
+        )
+    for kind, state in (
+        (PauseWorkflow, "PAUSED"),
+        (ResumeWorkflow, "RUNNING"),
+        (PauseWorkflow, "PAUSED"),
+    ):
+        bus.call(kind(run_id=start.run_id, request_id=house.new_id(), context={}))
+        assert _runs(house) == {"top": state, "mid": state, "low": state}
+
+
 def test_refusals_reach_the_caller(parts: tuple[House, Bus]) -> None:
     _, bus = parts
     with pytest.raises(NotFound):
@@ -161,6 +246,7 @@ def test_what_was_put_back_comes_first_and_in_order() -> None:
     assert [e.epoch for e in again[:3]] == [0, 1, 2]  # type: ignore[attr-defined]
 
 
+@pytest.mark.services
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_a_run_that_another_engine_holds_is_left_and_then_waited_for(
     kind: str, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from house import CALLER, House
 
@@ -28,7 +30,7 @@ def _held_call(house: House, *, safe: bool) -> str:
     return id
 
 
-def _beat(house: House, **fields: object) -> dict[str, list[str]]:
+def _beat(house: House, **fields: Any) -> dict[str, Any]:
     return house.engine.heartbeat(Heartbeat(executor_id="executor-1", **fields))
 
 
@@ -158,7 +160,12 @@ def test_heartbeats_keep_an_executor_alive(house: House) -> None:
     for _ in range(5):
         house.clock.advance(20)
         answer = _beat(house, running=((call.action_id, 1),))
-        assert answer == {"over": [], "missing": [], "asynchronous": []}
+        assert answer == {
+            "over": [],
+            "missing": [],
+            "asynchronous": [],
+            "now": house.clock.now().isoformat(),
+        }
         [sweep] = [s for s in house.engine.sweeps if s.name == LOST]
         assert not sweep.run_once().get("executors")
     assert house.header(id)["state"] == "RUNNING"
@@ -187,19 +194,47 @@ def test_heartbeats_are_told_which_actions_are_known_to_be_asynchronous(
     )
     house.turn()
     answer = _beat(house, held=held)
-    assert answer == {"over": [], "missing": [], "asynchronous": [call.action_id]}
+    assert (answer["over"], answer["missing"]) == ([], [])
+    assert answer["asynchronous"] == [call.action_id]
 
 
 def test_an_action_that_a_living_executor_forgot_is_lost(house: House) -> None:
-    """It neither runs nor holds it, for longer than the lost time."""
+    """It neither asks for nor runs nor holds it, for longer than the lost time."""
     id = _held_call(house, safe=False)
     house.clock.advance(29)
-    assert _beat(house)["missing"] == [], "the claim's answer may be on its way"
+    first = _beat(house)
+    assert _beat(house, heard=first["now"])["missing"] == [], "not yet"
     house.clock.advance(2)
     [call] = house.running
-    assert _beat(house)["missing"] == [call.action_id]
+    assert _beat(house, heard=first["now"])["missing"] == [call.action_id]
     house.turn()
     assert house.header(id)["state"] == "ERROR"
+
+
+def test_a_beat_says_nothing_of_what_was_granted_after_it(house: House) -> None:
+    """Such as one that an engine hears late, because it was stopped meanwhile."""
+    before = _beat(house)["now"]
+    house.clock.advance(1)
+    id = _held_call(house, safe=False)
+    house.clock.advance(31)
+    assert _beat(house)["missing"] == [], "its sender had heard nothing yet"
+    assert _beat(house, heard=before)["missing"] == []
+    house.turn()
+    assert house.header(id)["state"] == "RUNNING"
+
+
+def test_what_is_asked_for_again_is_not_lost(house: House) -> None:
+    """The answer to the claim was lost: the token that was granted counts."""
+    id = _held_call(house, safe=False)
+    [action] = house.rows(models.action_executions)
+    house.clock.advance(31)
+    heard = _beat(house)["now"]
+    mine, others = (action["started_by"],), ("another-token",)
+    assert _beat(house, heard=heard, asking=mine)["missing"] == []
+    assert _beat(house, heard=heard, asking=mine)["over"] == []
+    house.turn()
+    assert house.header(id)["state"] == "RUNNING"
+    assert _beat(house, heard=heard, asking=others)["missing"] == [action["id"]]
 
 
 def test_who_leaves_is_lost_at_once(house: House) -> None:

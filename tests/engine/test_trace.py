@@ -7,6 +7,7 @@ import logging
 import pytest
 from house import House
 
+from mistral.db import models
 from mistral.messages import RunAction
 
 TEXT = """
@@ -70,3 +71,51 @@ def test_nothing_is_traced_where_the_logger_is_silent(
     house.upload(TEXT)
     house.run("w")
     assert [r for r in caplog.records if r.name == "workflow_trace"] == []
+
+
+LATE = """
+version: '2.0'
+w:
+  tasks:
+    a: {on-success: j}
+    b: {wait-before: %s, on-success: j}
+    j: {join: %s}
+"""
+
+
+def about_joins(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [r.getMessage() for r in caplog.records if r.name == "workflow_trace"]
+    return [line for line in lines if line.startswith("join ")]
+
+
+def test_lint_16_fires_for_a_late_branch_of_a_partial_join(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ENG-080: it starts nothing, and the log and the history say so."""
+    caplog.set_level(logging.INFO, logger="workflow_trace")
+    house.upload(LATE % (5, "one"))
+    id = house.start("w")
+    house.advance(5)
+    [join] = house.rows(models.task_executions, name="j")
+    assert about_joins(caplog) == [
+        f"join j [{join['id']}] workflow=w execution={id}:"
+        " the late branch b starts nothing"
+    ]
+    notes = [
+        change
+        for row in house.rows(models.history, run_id=id)
+        for change in row["body"]["transitions"]
+        if change[0] == "join"
+    ]
+    assert notes == [["join", join["id"], "j", "b", "absorbed"]]
+
+
+@pytest.mark.parametrize(("wait", "join"), [(5, "all"), (0, 2)])
+def test_lint_16_is_silent_where_every_branch_counts(
+    house: House, caplog: pytest.LogCaptureFixture, wait: int, join: object
+) -> None:
+    caplog.set_level(logging.INFO, logger="workflow_trace")
+    house.upload(LATE % (wait, join))
+    house.start("w")
+    house.advance(5)
+    assert about_joins(caplog) == []

@@ -1,18 +1,14 @@
-"""Turns on a real database: what is written, what is answered, what is not."""
+"""Turns on a database: requests, results, values, deletions (design page, § 3)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from house import CALLER, House
-from sqlalchemy import update
-from sqlalchemy.exc import OperationalError
+from small_flows import HELD, ONE, WAITS
 
 from mistral.db import models
-from mistral.db.database import Database
 from mistral.errors import Bug, NotFound
 from mistral.messages import (
     ActionFinished,
@@ -20,43 +16,7 @@ from mistral.messages import (
     PauseWorkflow,
     StartWorkflow,
     UpdateAction,
-    Woke,
 )
-
-ONE = """
-version: '2.0'
-one:
-  input: [size]
-  tasks:
-    t:
-      action: std.test_dict size=<% $.size %> key_prefix="k" val="v"
-  output:
-    made: <% task(t).result %>
-"""
-WAITS = """
-version: '2.0'
-waits:
-  tasks:
-    t:
-      wait-before: 60
-      action: std.noop
-"""
-HELD = """
-version: '2.0'
-held:
-  tasks:
-    t:
-      action: std.sleep seconds=1
-"""
-TWO = """
-version: '2.0'
-two:
-  tasks:
-    a:
-      action: std.sleep seconds=1
-    b:
-      action: std.sleep seconds=2
-"""
 
 
 def test_journey_of_a_call(house: House) -> None:
@@ -181,48 +141,6 @@ def test_a_refused_request_leaves_the_other_events_of_its_run(house: House) -> N
     assert house.header(id)["state"] == "PAUSED"
 
 
-# -- Timers -------------------------------------------------------------------
-
-
-def test_timers_fire_when_due_and_are_consumed(house: House) -> None:
-    """HOUSE § 5.3."""
-    house.upload(WAITS)
-    id = house.start("waits")
-    house.advance(59)
-    assert house.tasks(id) == {"t": "DELAYED"}
-    house.advance(1)
-    assert house.header(id)["state"] == "SUCCESS"
-    assert house.rows(models.outbox) == []
-
-
-def test_timers_of_a_dead_engine_are_taken_over(house: House) -> None:
-    """DESIGN § 6: after its lease, another engine."""
-    house.upload(WAITS)
-    id = house.start("waits")
-    house.engine = house.new_engine("two")
-    house.advance(60)
-    house.sweep()
-    assert house.tasks(id) == {"t": "DELAYED"}, "the lease still holds"
-    house.advance(10)
-    house.sweep()
-    assert house.header(id)["state"] == "SUCCESS"
-
-
-def test_an_event_whose_row_is_gone_is_dropped(house: House) -> None:
-    """A timer that two engines hear is acted on once."""
-    house.upload(WAITS)
-    id = house.start("waits")
-    [row] = house.rows(models.outbox)
-    fields = ("run_id", "task_id", "key", "epoch")
-    event = Woke(**{name: row["payload"][name] for name in fields})
-    house.clock.advance(60)
-    for _ in range(2):
-        house.engine.intake.put(event, row["id"])
-        house.turn()
-    kinds = [r["kind"] for r in house.rows(models.history, run_id=id)]
-    assert kinds.count("Woke") == 1
-
-
 # -- Offers and results -------------------------------------------------------
 
 
@@ -299,106 +217,6 @@ def test_offers_that_the_broker_refuses_are_sent_when_the_lease_ends(
     house.clock.advance(10)
     house.sweep()
     assert house.header(id)["state"] == "SUCCESS"
-
-
-# -- What goes wrong ----------------------------------------------------------
-
-
-def _spoil(house: House, task_id: str) -> None:
-    """A task whose stored state makes every decision about it fail."""
-    with house.database.begin() as connection:
-        table = models.task_executions
-        connection.execute(
-            update(table).where(table.c.id == task_id).values(state="NONSENSE")
-        )
-
-
-def test_poison_is_set_aside_and_neighbours_commit(house: House) -> None:
-    """DESIGN § 3: poison stays alone."""
-    house.upload(TWO)
-    house.upload(HELD)
-    house.hold.add("std.sleep")
-    id, neighbour = house.start("two"), house.start("held")
-    house.settle()
-    calls = {call.run_id: [] for call in house.running}
-    for call in house.running:
-        calls[call.run_id].append(call)
-    bad, good = calls[id]
-    [row] = house.rows(models.action_executions, id=bad.action_id)
-    _spoil(house, row["task_execution_id"])
-    for call in (bad, good, *calls[neighbour]):
-        house.finish(call, {"value": 1})
-    house.turn()
-    [poison] = house.rows(models.poison)
-    assert poison["kind"] == "ActionFinished"
-    assert poison["payload"]["action_id"] == bad.action_id
-    assert house.header(neighbour)["state"] == "SUCCESS"
-    [other] = house.rows(models.action_executions, id=good.action_id)
-    assert other["state"] == "SUCCESS"
-    assert "set aside" in house.header(id)["state_info"]
-
-
-def test_a_request_that_is_poison_is_answered(house: House) -> None:
-    house.upload(HELD)
-    id = house.start("held")
-    with house.database.begin() as connection:
-        connection.execute(update(models.workflow_executions).values(state="NONSENSE"))
-    with pytest.raises(Bug):
-        house.ask(PauseWorkflow(run_id=id, request_id="p", context=CALLER.to_dict()))
-    assert len(house.rows(models.poison)) == 1
-
-
-class Flaky(Database):
-    """Loses its connection when it is told to: before or after the commit."""
-
-    fail_before = 0
-    fail_after = 0
-
-    def begin(self) -> Any:
-        outer = super().begin()
-        database = self
-
-        class Wrapped:
-            def __enter__(self) -> Any:
-                return outer.__enter__()
-
-            def __exit__(self, *error: Any) -> Any:
-                if database.fail_before and error[0] is None:
-                    database.fail_before -= 1
-                    lost = _lost()
-                    outer.__exit__(type(lost), lost, None)
-                    raise lost
-                result = outer.__exit__(*error)
-                if database.fail_after and error[0] is None:
-                    database.fail_after -= 1
-                    raise _lost()
-                return result
-
-        return Wrapped()
-
-
-def _lost() -> OperationalError:
-    error = OperationalError("COMMIT", {}, Exception("gone"))
-    error.connection_invalidated = True
-    return error
-
-
-@pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
-def test_a_connection_lost_at_commit_changes_nothing(
-    tmp_path: Path, moment: str
-) -> None:
-    """DESIGN § 3, unclear commits: replayed if it is not there, else delivered."""
-    house = House(tmp_path, database=Flaky)
-    house.upload(ONE)
-    setattr(house.database, moment, 1)
-    id = house.start("one", {"size": 1})
-    assert len(house.rows(models.workflow_executions)) == 1
-    assert len(house.rows(models.outbox)) == 1
-    house.settle()
-    setattr(house.database, moment, 1)
-    assert house.header(id)["state"] == "SUCCESS"
-    assert len(house.rows(models.history)) == 3
-    house.close()
 
 
 def test_deleting_removes_all_that_belongs_to_a_run(house: House) -> None:

@@ -38,7 +38,8 @@ def test_eng_242_a_turn_of_one_engine_holds_up_no_other(house: House) -> None:
     """What two engines do at the same time grows with their number: while one
     is in the middle of a turn, another decides about all other runs.
 
-    How much more that is on a machine is measured, ``tools/bench/engines.py``.
+    How much more that is on a machine is measured:
+    ``tools/bench/run quarter-engines-1 quarter-engines-2 --only dag``.
     """
     house.upload(WORKFLOW)
     house.hold.add("std.sleep")

@@ -22,6 +22,15 @@ class Bench:
             self.bus, "ex1", lambda: f"token-{next(tokens)}", self.clock, 30
         )
 
+        self.begun: list[CallAction] = []
+
+    def ask(self, limit: int = 5) -> list[CallAction]:
+        """What the engine lets run of so many offers."""
+        self.begun.clear()
+        count = self.claims.ask(limit, self.begun.append)
+        assert count == len(self.begun)
+        return list(self.begun)
+
     def asked(self) -> list[list[ClaimAction]]:
         """The claims of each question so far."""
         questions = []
@@ -39,7 +48,7 @@ def test_offers_are_claimed_in_groups_of_what_can_run() -> None:
     bench = Bench()
     offers = bench.claims.add([call("a"), call("b"), call("c")])
     bench.bus.answers = [[True, False]]
-    assert bench.claims.ask(2) == [call("a")]
+    assert bench.ask(2) == [call("a")]
     assert [offer.settled.is_set() for offer in offers] == [True, True, False]
     assert [
         (c.action_id, c.attempt, c.token, c.executor_id, c.run_id)
@@ -51,7 +60,7 @@ def test_a_refused_claim_is_forgotten() -> None:
     bench = Bench()
     [offer] = bench.claims.add([call("a")])
     bench.bus.answers = [[False]]
-    assert bench.claims.ask(5) == []
+    assert bench.ask() == []
     assert offer.settled.is_set()
     assert not offer.handed_back
     assert len(bench.claims) == 0
@@ -63,7 +72,7 @@ def test_the_same_offer_twice_is_one_claim() -> None:
     second = bench.claims.add([call("a"), call("a", attempt=2)])
     assert first[0] is second[0]
     bench.bus.answers = [[True, True]]
-    assert bench.claims.ask(5) == [call("a"), call("a", attempt=2)]
+    assert bench.ask() == [call("a"), call("a", attempt=2)]
 
 
 @pytest.mark.parametrize("no_answer", [Unavailable("lost"), [], [True, True], None])
@@ -72,9 +81,9 @@ def test_without_an_answer_the_same_token_asks_again(no_answer: Any) -> None:
     [offer] = bench.claims.add([call("a")])
     bench.bus.answers = [no_answer, [True]]
     with pytest.raises(Unavailable):
-        bench.claims.ask(5)
+        bench.ask()
     assert not offer.settled.is_set()
-    assert bench.claims.ask(5) == [call("a")]
+    assert bench.ask() == [call("a")]
     first, second = bench.asked()
     assert first[0].token == second[0].token
 
@@ -84,7 +93,7 @@ def test_a_new_receipt_has_a_new_token() -> None:
     bench.bus.answers = [[False], [False]]
     for _ in range(2):
         bench.claims.add([call("a")])
-        bench.claims.ask(5)
+        bench.ask()
     first, second = bench.asked()
     assert first[0].token != second[0].token
 
@@ -100,16 +109,16 @@ def test_a_yes_that_is_too_old_is_asked_for_again() -> None:
 
     bench.bus.serve(bench.bus.engine_topic, slow)
     [offer] = bench.claims.add([call("a")])
-    assert bench.claims.ask(5) == []
+    assert bench.ask() == []
     assert not offer.settled.is_set()
-    assert bench.claims.ask(5) == [call("a")]
+    assert bench.ask() == [call("a")]
 
 
 def test_offers_go_back_unless_the_engine_was_asked() -> None:
     bench = Bench()
     asked, unasked = bench.claims.add([call("a"), call("b")])
     with pytest.raises(Unavailable):
-        bench.claims.ask(1)
+        bench.ask(1)
     assert not bench.claims.hand_back(asked)
     assert bench.claims.hand_back(unasked)
     assert unasked.settled.is_set()
@@ -120,5 +129,34 @@ def test_offers_go_back_unless_the_engine_was_asked() -> None:
 
 def test_nothing_waits_nothing_is_asked() -> None:
     bench = Bench()
-    assert bench.claims.ask(5) == []
+    assert bench.ask() == []
     assert bench.bus.called == []
+
+
+def test_an_offer_is_listed_as_asked_until_it_has_begun() -> None:
+    """A beat finds it there or among what runs, at each moment in between."""
+    bench = Bench()
+    bench.claims.add([call("a"), call("b"), call("c")])
+    assert bench.claims.asking() == ()
+    with pytest.raises(Unavailable):
+        bench.ask(2)
+    assert bench.claims.asking() == ("token-1", "token-2"), "it may be a yes"
+    seen = []
+    bench.bus.answers = [[True, False]]
+    bench.claims.ask(2, lambda call: seen.append(bench.claims.asking()))
+    assert seen == [("token-1", "token-2")]
+    assert bench.claims.asking() == ()
+
+
+def test_an_offer_that_did_not_begin_is_asked_for_again() -> None:
+    bench = Bench()
+    [offer] = bench.claims.add([call("a")])
+    bench.bus.answers = [[True], [True]]
+
+    def fail(call: CallAction) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(RuntimeError):
+        bench.claims.ask(5, fail)
+    assert not offer.settled.is_set()
+    assert bench.ask() == [call("a")]

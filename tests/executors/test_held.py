@@ -6,6 +6,7 @@ import pytest
 from fakes import FakeClock, RecordingBus
 
 from mistral.errors import Unavailable
+from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import ASYNC_SENDS, CHUNK, Delivery, Held
 from mistral.executors.workers import Workers
@@ -13,6 +14,7 @@ from mistral.messages import (
     ActionFinished,
     ActionTurnedAsync,
     Batch,
+    CallAction,
     Heartbeat,
     Message,
     decode,
@@ -28,8 +30,17 @@ class Bench:
         self.held = Held(self.clock, RESULTS, limit=limit, limit_bytes=limit_bytes)
         self.delivery = Delivery(self.held, self.bus, 10)
         self.workers = Workers(2, lambda call: result("never"), self.clock)
+        self.claims = Claims(self.bus, "ex1", lambda: "token", self.clock, 30)
         self.beats = Heartbeats(
-            self.bus, "ex1", "h1", self.workers, self.held, self.delivery, 10
+            self.bus,
+            "ex1",
+            "h1",
+            self.claims,
+            self.workers,
+            self.held,
+            self.delivery,
+            10,
+            self.clock,
         )
 
     def sent(self) -> list[tuple[str | None, list[Message]]]:
@@ -107,6 +118,25 @@ def test_unconfirmed_and_missing_results_are_sent_again_to_any_engine() -> None:
     assert bench.beat()["again"] == 1
     bench.delivery.run_once()
     assert bench.sent() == [(RESULTS, [result("a")])]
+
+
+def test_a_beat_lists_what_is_asked_for_and_when_the_last_was_answered() -> None:
+    """The engine takes for lost only what was granted before that time and is listed
+    nowhere."""
+    bench = Bench()
+    bench.claims.add([CallAction(action_id="a"), CallAction(action_id="b")])
+    with pytest.raises(Unavailable):
+        bench.claims.ask(1, lambda call: None)
+    bench.bus.called.clear()
+    bench.bus.answers = [{"now": "2020-01-01T00:00:00"}, Unavailable("gone"), {}]
+    bench.beats.run_once()
+    with pytest.raises(Unavailable):
+        bench.beats.run_once()
+    bench.beats.run_once()
+    beats = [beat for beat in bench.bus.called if isinstance(beat, Heartbeat)]
+    assert [beat.heard for beat in beats] == ["", *["2020-01-01T00:00:00"] * 2]
+    assert {beat.asking for beat in beats} == {("token",)}
+    assert {beat.running for beat in beats} == {()}
 
 
 def test_an_unanswered_beat_changes_nothing() -> None:

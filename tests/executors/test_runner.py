@@ -119,12 +119,13 @@ def test_eng_204_exceptions_and_exits_are_error_results(error: BaseException) ->
     assert run(raises) == finished(State.ERROR, text)
 
 
-def test_an_action_that_cannot_be_made_is_an_error_result() -> None:
+def test_eng_064_an_action_that_cannot_be_made_is_told_apart() -> None:
     outcome = Runner(OneAction(InvalidInput("missing=['x']"))).run(CALL)
     assert isinstance(outcome, ActionFinished)
     assert outcome.state == State.ERROR
     assert outcome.result.startswith("Failed to instantiate an action [action_desc=")
     assert "missing=['x']" in outcome.result
+    assert outcome.unmade
 
 
 def test_the_registry_is_asked_in_the_namespace_and_project_of_the_call() -> None:

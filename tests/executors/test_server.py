@@ -222,6 +222,19 @@ def test_no_more_is_claimed_than_can_run() -> None:
     assert still.server.claim_once() == 1
 
 
+def test_results_that_may_be_lost_are_sent_again_when_the_broker_is_back() -> None:
+    """Those that were sent, without waiting for a beat to miss them."""
+    still = Still()
+    still.receive(offer("a"))
+    assert still.server.claim_once() == 1
+    assert still.server._workers.wait_idle(SECONDS)
+    assert still.server._delivery.run_once() == {"sent": 1}
+    assert still.server._delivery.run_once() == {"sent": 0}
+    still.server.send_again()
+    assert still.server._delivery.run_once() == {"sent": 1}
+    assert [topic for topic, _ in still.bus.sent] == [still.bus.results_topic] * 2
+
+
 def test_nothing_is_claimed_when_held_results_are_at_their_bound() -> None:
     still = Still(held_limit=1)
     still.receive(offer("a"))
@@ -320,7 +333,17 @@ def test_a_lost_answer_delays_and_does_not_run_twice(running: Running) -> None:
     assert running.actions.began.qsize() == 1
 
 
-def test_a_beat_follows_the_first_action_at_once() -> None:
+def test_a_chain_of_short_actions_has_no_beat_for_each() -> None:
+    running = Running(check_interval=3600)
+    names = [f"a{number}" for number in range(60)]
+    for name in names:
+        running.bus.send(offer(name))
+        assert running.engine.wait_for(name)
+    assert running.engine.beats.qsize() < len(names) / 2
+    running.stop()
+
+
+def test_a_beat_follows_the_first_action_within_a_second() -> None:
     running = Running(check_interval=3600)
     running.actions.gate.clear()
     assert running.engine.beats.get(timeout=SECONDS).running == ()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import pytest
 from fakes import FakeClock
 
 from mistral.clock import SystemClock
 from mistral.executors.runner import Outcome
-from mistral.executors.workers import Workers
+from mistral.executors.workers import Key, Workers
 from mistral.messages import ActionFinished, CallAction
 
 SECONDS = 10
@@ -74,6 +75,29 @@ def test_eng_163_timeouts_are_reported_at_the_deadline_and_free_the_slot() -> No
     bench.settle()
     with pytest.raises(Empty):
         bench.told.get_nowait()
+
+
+@pytest.mark.parametrize("end", [Workers.expire, Workers.cut_off])
+def test_an_action_is_listed_until_its_outcome_was_told(end: Any) -> None:
+    """A beat in between finds it twice rather than not at all."""
+    listed: list[tuple[Key, ...]] = []
+    gate = threading.Event()
+
+    def run(call: CallAction) -> Outcome:
+        gate.wait(SECONDS)
+        return ActionFinished()
+
+    clock = FakeClock()
+    workers = Workers(1, run, clock)
+    call = CallAction(action_id="a", name="n", timeout=5)
+    workers.begin(("a", 1), call, lambda outcome: listed.append(workers.running()))
+    clock.advance(6)
+    end(workers)
+    # the watcher of deadlines may have been first
+    assert workers.wait_idle(SECONDS)
+    assert listed == [(("a", 1),)]
+    assert workers.free() == 0
+    gate.set()
 
 
 def test_deadlines_hold_without_being_asked() -> None:

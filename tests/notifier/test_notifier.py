@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
 
 import pytest
+from answering import answering
 
 from mistral.config import HttpSettings
 from mistral.errors import MistralError, Unavailable
@@ -55,16 +56,14 @@ class Hook:
                 return
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/hook"
 
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
     hook = Hook()
-    yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    with answering(hook.server):
+        yield hook
 
 
 def test_a_webhook_gets_the_data_as_json(hook: Hook) -> None:

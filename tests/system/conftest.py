@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from servers import NoServer
+from system.cloud import Cloud, running_cloud
 from system.embedded import Embedded, running_embedded
 from system.processes import running_cluster
 
@@ -28,4 +30,16 @@ def embedded(
         return
     with running_cluster(request.param, home) as cluster:
         (home / "server.log").symlink_to(home / "api.log")
-        yield Embedded(home, cluster.root)
+        service = Embedded(home, cluster.root)
+        yield service
+        service.shells.close()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The embedded size behind a real Keystone."""
+    try:
+        with running_cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+            yield cloud
+    except NoServer as missing:
+        pytest.skip(str(missing))

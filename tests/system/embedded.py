@@ -10,13 +10,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from system.processes import until
+from system.shells import Said, Shells, note
 
 PROGRAMS = Path(sys.executable).parent
 START_SECONDS = 60
@@ -29,28 +30,18 @@ transport_url = memory://
 host = 127.0.0.1
 port = {port}
 allow_action_execution_deletion = true
-[pecan]
-auth_enable = false
 [dynamic_actions]
 enabled = true
 [database]
 connection = sqlite:///{home}/mistral.sqlite
 """
 
+NOBODY = """
+[pecan]
+auth_enable = false
+"""
+
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command wrote, and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,16 @@ class Embedded:
 
     home: Path
     root: str
+    shells: Shells = field(default_factory=Shells)
+
+    @property
+    def speaker(self) -> str:
+        """Who speaks, in the notes about commands."""
+        return "plain"
+
+    def credentials(self) -> dict[str, str]:
+        """Headers that say who asks."""
+        return {}
 
     def request(
         self,
@@ -82,7 +83,7 @@ class Embedded:
             self.root + path,
             data=body,
             method=method,
-            headers={"Content-Type": content_type},
+            headers={"Content-Type": content_type} | self.credentials(),
         )
         try:
             with _open(request, timeout=COMMAND_SECONDS) as answer:
@@ -94,21 +95,9 @@ class Embedded:
 
     def client(self, *arguments: str) -> Said:
         """Run ``mistral`` with these arguments; authentication is off."""
-        plain = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
-        done = subprocess.run(
-            [
-                str(PROGRAMS / "mistral"),
-                *("--os-mistral-url", f"{self.root}/v2"),
-                *arguments,
-            ],
-            cwd=self.home,
-            env=plain | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
+        here = ("--os-mistral-url", f"{self.root}/v2")
+        said = self.shells.say("mistral", [*here, *arguments], {}, self.home)
+        return note(self.speaker, arguments[0], said)
 
     def ok(self, *arguments: str) -> Any:
         """The JSON that a command shows; it has to succeed."""
@@ -150,16 +139,23 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running_embedded(home: Path) -> Iterator[Embedded]:
-    """Start a service, wait until its root answers, end it by SIGTERM."""
+def running_embedded(
+    home: Path, *, identity: str = NOBODY, environment: Mapping[str, str] | None = None
+) -> Iterator[Embedded]:
+    """Start a service, wait until its root answers, end it by SIGTERM.
+
+    :param identity: sections of its configuration that say who may call.
+    :param environment: over this process's.
+    """
     port = _free_port()
     configuration = home / "mistral.conf"
-    configuration.write_text(CONFIG.format(port=port, home=home))
+    configuration.write_text(CONFIG.format(port=port, home=home) + identity)
     given = ["--config-file", str(configuration)]
-    environment = os.environ | {"XDG_DATA_HOME": str(home / "data")}
+    environ = os.environ | {"XDG_DATA_HOME": str(home / "data")}
+    environ |= environment or {}
     subprocess.run(
         [str(PROGRAMS / "mistral-db-manage"), *given, "upgrade", "head"],
-        env=environment,
+        env=environ,
         check=True,
         capture_output=True,
         timeout=START_SECONDS,
@@ -167,7 +163,7 @@ def running_embedded(home: Path) -> Iterator[Embedded]:
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [str(PROGRAMS / "mistral-server"), *given],
-            env=environment,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -184,6 +180,7 @@ def running_embedded(home: Path) -> Iterator[Embedded]:
     try:
         until(answers, START_SECONDS, "the root of the API answers")
         yield service
+        service.shells.close()
         process.terminate()
         assert process.wait(START_SECONDS) == 0, service.log()
     finally:

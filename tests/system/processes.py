@@ -251,7 +251,8 @@ class Cluster:
         assert process.poll() is None, f"{name} ended: {self._text(name)[-2000:]}"
         if self._ups(name) <= before:
             return False
-        return name != "api" or self._answers()
+        assert name != "api" or self._answers(), "it says that it is up"
+        return True
 
     def _answers(self) -> bool:
         try:

@@ -209,7 +209,7 @@ def test_new_action_executions(
         ("GET", "/v2/executions?marker=zz", 400, ["marker", "zz"]),
         ("GET", "/v2/executions?input=eq:{", 400, ["input", "JSON"]),
         ("GET", "/v2/executions/%ff", 400, ["UTF-8"]),
-        ("GET", "/v2/executions/%00", 404, ["execution"]),
+        ("GET", "/v2/executions/%00", 400, ["NUL"]),
         ("GET", f"/v2/executions/{NOBODY}/report", 404, [NOBODY]),
         ("DELETE", f"/v2/executions/{NOBODY}", 404, [NOBODY]),
         ("GET", f"/v2/tasks/{NOBODY}", 404, [NOBODY]),

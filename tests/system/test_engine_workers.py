@@ -68,7 +68,7 @@ def ledger() -> Iterator[Ledger]:
 
 
 def test_eng_235_two_processes_decide_and_a_killed_one_comes_back(
-    cluster: Cluster, ledger: Ledger
+    cluster: Cluster, ledger: Ledger, tmp_path: Path
 ) -> None:
     """ENG-235, ENG-238: nothing is lost or repeated, and the server is whole."""
     database = Database(cluster.database)
@@ -79,10 +79,16 @@ def test_eng_235_two_processes_decide_and_a_killed_one_comes_back(
         with database.read() as connection:
             return len(set(connection.execute(select(outbox.c.lease_owner)).scalars()))
 
+    def said_up() -> list[str]:
+        lines = (tmp_path / "engine-1.log").read_text().splitlines()
+        return [line for line in lines if "mistral-server is up: engine" in line]
+
     try:
         server = cluster.pid("engine-1")
         first = children(server)
         assert len(first) == 2
+        until(lambda: len(said_up()) == 3, 30, "all are up")
+        assert f" {server} INFO " in said_up()[-1], "the server comes last"
         until(lambda: deciders() == 2, 60, "both decide")
         ledger.hold = 0.3
         ids = [

@@ -29,7 +29,7 @@ class Nova:
 
     def __init__(self, url: str) -> None:
         self._transport = oslo_messaging.get_notification_transport(
-            Bus(url)._conf, url=url
+            Bus(url)._transports.conf, url=url
         )
 
     def tell(self, id: str) -> None:
@@ -44,6 +44,9 @@ class Nova:
         place = oslo_messaging.Target(exchange="nova", topic="notes.info")
         self._transport._send_notification(place, {}, message, version=2.0, retry=3)
 
+    def close(self) -> None:
+        self._transport.cleanup()
+
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[tuple[Cluster, Nova]]:
@@ -57,7 +60,9 @@ def stage(tmp_path: Path) -> Iterator[tuple[Cluster, Nova]]:
         stack.callback(cluster.stop)
         cluster.upgrade()
         cluster.start("api", "engine-1", "executor-1", EVENTS)
-        yield cluster, Nova(transport)
+        nova = Nova(transport)
+        stack.callback(nova.close)
+        yield cluster, nova
 
 
 def executions(cluster: Cluster) -> list[Any]:

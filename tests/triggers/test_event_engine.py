@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from mistral.bus import Notification
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import event_triggers, models
-from mistral.db.definitions import Author
+from mistral.db.owned import Author
 from mistral.errors import BadRequest, Unavailable
 from mistral.expressions.evaluate import Evaluator
 from mistral.messages import DeleteWorkflow
@@ -111,7 +111,8 @@ class World:
     def change(self, trigger_id: str, **values: Any) -> None:
         with self.house.database.begin() as connection:
             [row] = self.house.rows(models.event_triggers, id=trigger_id)
-            event_triggers.change(connection, row, values, self.house.clock.now())
+            author = Author(Context(), self.house.clock.now(), self.house.new_id)
+            event_triggers.change(connection, author, row, values)
 
     def remove(self, trigger_id: str) -> None:
         with self.house.database.begin() as connection:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import oslo_messaging
 import pytest
-from servers import NoServer
-from system.processes import control_broker, until, virtual_host
+from system.processes import control_broker, until
 from triggers.test_event_engine import World
 
 from mistral.bus import Bus
@@ -21,30 +19,18 @@ from mistral.errors import Unavailable
 SECONDS = 30
 
 
-@pytest.fixture(
-    params=["memory", pytest.param("rabbit", marks=pytest.mark.services)],
-)
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "memory":
-        yield f"memory:///{uuid.uuid4()}"
-        return
-    try:
-        with virtual_host() as found:
-            yield found
-    except NoServer as missing:
-        pytest.skip(str(missing))
-
-
 class Stage:
     """A world whose event engines hear a broker, and another service."""
 
-    def __init__(self, directory: Path, url: str) -> None:
+    def __init__(self, directory: Path, transport_url: str) -> None:
         self.world = World(directory)
-        self.url = url
+        self.url = transport_url
         self.buses: list[Bus] = []
         self.engines: list[Any] = []
         bus = self.new_bus()
-        transport = oslo_messaging.get_notification_transport(bus._conf, url=url)
+        transport = oslo_messaging.get_notification_transport(
+            bus._transports.conf, url=transport_url
+        )
         self._transport = transport
 
     def new_bus(self) -> Bus:
@@ -92,8 +78,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, url: str) -> Iterator[Stage]:
-    stage = Stage(tmp_path, url)
+def stage(tmp_path: Path, transport_url: str) -> Iterator[Stage]:
+    stage = Stage(tmp_path, transport_url)
     yield stage
     stage.close()
 
@@ -164,15 +150,17 @@ def test_events_are_kept_while_the_database_is_away(stage: Stage) -> None:
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("url", ["rabbit"], indirect=True)
-def test_a_cut_connection_before_the_acknowledgement(stage: Stage, url: str) -> None:
+@pytest.mark.parametrize("transport_url", ["rabbit"], indirect=True)
+def test_a_cut_connection_before_the_acknowledgement(
+    stage: Stage, transport_url: str
+) -> None:
     """ENG-236 for events: committed, not acknowledged: it comes again and starts
     nothing twice."""
     stage.world.trigger()
     engine = stage.new_engine()
     heard: list[str] = []
     take = engine.hear
-    name = url.rsplit("/", 1)[1]
+    name = transport_url.rsplit("/", 1)[1]
 
     def cut(event: Any) -> None:
         take(event)

@@ -1,0 +1,139 @@
+"""A turn's own way to its database: what fails behind its back is told (DESIGN § 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from mistral.db import bulk, direct, rows
+from mistral.db.database import Database, OwnConnection
+from mistral.db.models import task_executions, workflow_executions
+
+Rows = Callable[..., dict[str, Any]]
+
+ID = workflow_executions.c.id
+
+
+def ids_in(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.scalars(select(ID).order_by(ID)))
+
+
+def test_a_stream_is_committed_as_a_whole(database: Database, run_row: Rows) -> None:
+    own = OwnConnection(database)
+    for id in "ab":
+        with own.begin() as connection:
+            direct.begin_stream(connection)
+            rows.insert_many(connection, workflow_executions, [run_row(id)])
+            changes = [{"id": id, "version": 7}]
+            rows.update_many(connection, workflow_executions, changes)
+    own.close()
+    with database.read() as connection:
+        found = connection.execute(select(ID, workflow_executions.c.version)).all()
+    assert sorted(map(tuple, found)) == [("a", 7), ("b", 7)]
+
+
+def test_what_fails_in_a_stream_leaves_nothing(
+    database: Database, run_row: Rows, task_row: Rows
+) -> None:
+    own = OwnConnection(database)
+    with pytest.raises(IntegrityError), own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        rows.insert_many(connection, task_executions, [task_row("t", "a", 0)])
+    assert ids_in(database) == []
+    with own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("b")])
+    own.close()
+    assert ids_in(database) == ["b"]
+
+
+def test_what_is_raised_in_a_stream_rolls_it_back(
+    database: Database, run_row: Rows
+) -> None:
+    own = OwnConnection(database)
+    with pytest.raises(LookupError), own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        raise LookupError
+    own.close()
+    assert ids_in(database) == []
+
+
+@pytest.mark.services
+def test_a_connection_lost_in_a_stream_is_tried_again(
+    open_database: Callable[..., Database], run_row: Rows
+) -> None:
+    """The same turn goes on, on another connection (DESIGN § 3)."""
+    database = open_database("postgresql")
+    own = OwnConnection(database)
+    with pytest.raises(DBAPIError) as caught, own.begin() as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        with database.begin() as killer:
+            killer.execute(
+                text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid}
+            )
+    assert database.is_retryable(caught.value)
+    assert ids_in(database) == []
+    with own.begin() as connection:
+        assert bulk.fetch(connection, workflow_executions, "id", ["a"]) == []
+    own.close()
+
+
+def test_questions_that_go_together_are_answered_in_their_order(
+    database: Database, run_row: Rows
+) -> None:
+    with database.begin() as connection:
+        given = [run_row(id, input={"of": id}, tags=["t"]) for id in "abc"]
+        rows.insert_many(connection, workflow_executions, given)
+        locked, none, read = direct.fetch_together(
+            connection,
+            [
+                rows.to_lock(connection, workflow_executions, ["c", "a"]),
+                rows.to_fetch(connection, workflow_executions, "id", []),
+                rows.to_fetch(connection, workflow_executions, "id", ["b", "gone"]),
+            ],
+        )
+    assert [row["id"] for row in locked] == ["a", "c"]
+    assert none == []
+    assert [(row["id"], row["input"], row["tags"]) for row in read] == [
+        ("b", {"of": "b"}, ["t"])
+    ]
+
+
+def test_who_listens_hears_each_statement(database: Database, run_row: Rows) -> None:
+    heard: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        heard.append(statement.partition(" ")[0])
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    own = OwnConnection(database)
+    with own.begin() as connection:
+        bulk.fetch(connection, workflow_executions, "id", ["a"])
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+    own.close()
+    event.remove(database.engine, "before_cursor_execute", note)
+    assert [word for word in heard if word != "BEGIN"] == ["SELECT", "INSERT"]
+    assert ids_in(database) == ["a"]
+
+
+@pytest.mark.services
+def test_outside_of_a_stream_none_begins(
+    open_database: Callable[..., Database], run_row: Rows
+) -> None:
+    """A connection of the pool is not left in a state that others do not expect."""
+    database = open_database("postgresql", pool_size=1, max_overflow=0)
+    with database.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+    assert ids_in(database) == ["a"]
