@@ -30,7 +30,15 @@ from mistral.db.models import outbox as outbox_table
 from mistral.engine.core.run import Changes, Run, changes
 from mistral.engine.intake import key_of
 from mistral.errors import Bug
-from mistral.messages import CallAction, Effect, Event, Notify, Tell, encode
+from mistral.messages import (
+    CallAction,
+    ChildStarted,
+    Effect,
+    Event,
+    Notify,
+    Tell,
+    encode,
+)
 from mistral.publisher_entries import shown
 
 LEASE: Final = timedelta(seconds=10)
@@ -249,12 +257,19 @@ def _trees(connection: Connection, ids: set[str]) -> set[str]:
 
 
 def _remove(connection: Connection, keys: set[str]) -> None:
-    """The foreign keys remove what belongs to a header; these have none."""
-    bound = {"among": sorted(keys)}
-    for table, column in (
-        (history_table, history_table.c.run_id),
-        (outbox_table, outbox_table.c.run_id),
-    ):
-        connection.execute(delete(table).where(bulk.among(connection, column)), bound)
+    """The foreign keys remove what belongs to a header; history and outbox have none.
+
+    The headers go first: whoever is in the middle of a turn on one of them has
+    committed by then, and nothing is added to what follows. Only the news of a child
+    can be, by its own start; so it stays, and its parent's absence ends that child.
+    """
     rows.delete_ids(connection, workflow_executions, keys)
     rows.delete_ids(connection, action_executions, keys)
+    bound = {"among": sorted(keys)}
+    for gone in (
+        delete(history_table).where(bulk.among(connection, history_table.c.run_id)),
+        delete(outbox_table)
+        .where(bulk.among(connection, outbox_table.c.run_id))
+        .where(outbox_table.c.kind != ChildStarted.__name__),
+    ):
+        connection.execute(gone, bound)

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import House
+from house import CALLER, House
 from servers import NoServer, fresh_database
+from sqlalchemy import event
 
-from mistral.db import rows
-from mistral.messages import ActionFinished
+from mistral.db import models, rows
+from mistral.messages import ActionFinished, DeleteWorkflow, StartWorkflow, decode
 
 pytestmark = pytest.mark.services
 
@@ -63,3 +64,56 @@ def test_eng_242_a_turn_of_one_engine_holds_up_no_other(house: House) -> None:
     while other.loop.run_once(timeout=0):
         continue
     assert house.header(busy)["state"] == "SUCCESS"
+
+
+FAMILY = """
+version: '2.0'
+family: {tasks: {a: {workflow: child}}}
+child: {tasks: {t: {action: std.sleep seconds=1}}}
+"""
+
+
+@pytest.mark.parametrize("moment", [0, 1, 2, 3])
+def test_a_child_that_starts_while_its_parent_is_deleted_goes_too(
+    house: House, moment: int
+) -> None:
+    """ENG-199: nothing is left, and nothing comes back.
+
+    :param moment: statement of the deletion before which the other engine commits
+        the start of the child.
+    """
+    house.upload(FAMILY)
+    house.hold.add("std.sleep")
+    parent = house.new_id()
+    asked = StartWorkflow(
+        run_id=parent, workflow_name="family", context=CALLER.to_dict()
+    )
+    house.put(asked)
+    house.engine.loop.run_once(timeout=0)
+    house.engine.intake.take()
+    [row] = house.rows(models.outbox, kind="StartWorkflow")
+    start = decode(row["payload"])
+    assert isinstance(start, StartWorkflow)
+    other = house.new_engine("two")
+    other.intake.put(start, row["id"])
+    deletions = 0
+
+    def comes_between(*of: object) -> None:
+        nonlocal deletions
+        if str(of[2]).startswith("DELETE"):
+            deletions += 1
+            if deletions == moment + 1:
+                other.loop.run_once(timeout=0)
+
+    event.listen(house.database.engine, "before_cursor_execute", comes_between)
+    house.ask(DeleteWorkflow(run_id=parent, force=True, request_id="gone"))
+    event.remove(house.database.engine, "before_cursor_execute", comes_between)
+    assert deletions > moment
+    other.loop.run_once(timeout=0)
+    for engine in (house.engine, other):
+        house.engine = engine
+        house.settle()
+    house.advance(60)
+    house.sweep()
+    for table in ("workflow_executions", "task_executions", "outbox", "history"):
+        assert house.rows(getattr(models, table)) == [], table
