@@ -181,17 +181,18 @@ def finish(
     case: Case,
     state: str,
     info: str | None,
-    also: Iterable[Task] = (),
+    by: Task | None = None,
     result: Any = None,
 ) -> None:
     """End the run: output, state, word to the parent, nothing left open.
 
-    :param also: tasks whose variables are in the output although others follow them.
+    :param by: the task whose command it was: its variables are in the output
+        although others follow it.
     :param result: what the output says as ``result``; null: the reason.
     """
     run = case.run
     try:
-        output = output_of(case, state, info, also, result)
+        output = output_of(case, state, info, by, result)
         check_size(case, output, "WorkflowExecution", "output")
     except (ExpressionFault, WorkflowFault) as error:
         if state == State.SUCCESS:
@@ -199,7 +200,7 @@ def finish(
                 f"Failed to check and complete [wf_ex_id={run.id}, "
                 f"wf_name={run.workflow_name}]: {message_of(case, error)}"
             )
-            finish(case, State.ERROR, text, also)
+            finish(case, State.ERROR, text, by)
             return
         info = (
             "Failed to evaluate expression in output-on-error! "
@@ -212,6 +213,7 @@ def finish(
     run.untimed, run.timed = run.timed, False
     run.output = output
     run.accepted = True
+    run.ended_by = None if by is None else by.id
     close_open(case)
     if run.parent:
         tell_parent(
@@ -233,7 +235,10 @@ def say_again(case: Case, info: str | None) -> None:
     :raises ExpressionFault, WorkflowFault: the output fails; nothing changes.
     """
     run = case.run
-    output = output_of(case, State.SUCCESS, info, ())
+    by = None
+    if run.ended_by:
+        [by] = run.adopt(case.facts.tasks(run.id, ids=[run.ended_by]))
+    output = output_of(case, State.SUCCESS, info, by)
     check_size(case, output, "WorkflowExecution", "output")
     move(run, run, State.SUCCESS, info)
     run.moves.append(Move(run, State.SUCCESS, State.SUCCESS, info, False))
@@ -246,7 +251,7 @@ def text_of_output(output: Mapping[str, Any], info: str | None) -> str | None:
 
 
 def output_of(
-    case: Case, state: str, info: str | None, also: Iterable[Task], result: Any = None
+    case: Case, state: str, info: str | None, by: Task | None, result: Any = None
 ) -> dict[str, Any]:
     run = case.run
     if state == State.CANCELLED:
@@ -255,7 +260,7 @@ def output_of(
         target = (run.params or {}).get("task_name")
         ended = [t for t in end_tasks(case) if t.name == target]
     else:
-        ended = end_tasks(case, also)
+        ended = end_tasks(case, by)
     context = meet(case, ended)
     tree, name = run.spec.output, "output"
     if state != State.SUCCESS:
@@ -270,7 +275,7 @@ def output_of(
     return {"result": info if result is None else result, **output}
 
 
-def end_tasks(case: Case, also: Iterable[Task] = ()) -> list[Task]:
+def end_tasks(case: Case, by: Task | None = None) -> list[Task]:
     run = case.run
     if not run.is_new:
         run.adopt(case.facts.tasks(run.id, states=list(COMPLETED), has_next=False))
@@ -279,7 +284,8 @@ def end_tasks(case: Case, also: Iterable[Task] = ()) -> list[Task]:
         for task in run.tasks.values()
         if task.completed and not task.has_next_tasks and not task.closed_from
     }
-    found.update((task.id, task) for task in also)
+    if by is not None:
+        found[by.id] = by
     return list(found.values())
 
 

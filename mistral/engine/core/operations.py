@@ -161,7 +161,7 @@ def stop(case: Case, state: str, message: str | None) -> None:
     if state == State.SUCCESS:
         if run.state != State.RUNNING:
             move(run, run, State.SUCCESS)
-        lifecycle.output_of(case, state, message, ())
+        lifecycle.output_of(case, state, message, None)
     if state == State.CANCELLED:
         for row in lifecycle.open_children(case):
             event = StopWorkflow(run_id=row["id"], state=state, message=message)

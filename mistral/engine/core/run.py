@@ -263,6 +263,7 @@ class Run(Row):
     word: int
     heeded: int
     endings: int
+    ended_by: str | None
     noticed: int
     timed: bool
     workbook: str | None
@@ -299,6 +300,8 @@ class Run(Row):
         "heeded": 0,
         # How often the run has ended.
         "endings": 0,
+        # The task whose ``succeed`` or ``fail`` ended it last.
+        "ended_by": None,
         # Notifications so far.
         "noticed": 0,
         # A timer was set, and may be still to come.

@@ -297,9 +297,9 @@ def _command(
         task.processed = False
         lifecycle.pause(case, text)
     elif command["target"] == "fail":
-        lifecycle.finish(case, State.ERROR, text, also=[task], result=message)
+        lifecycle.finish(case, State.ERROR, text, by=task, result=message)
     else:
-        lifecycle.finish(case, State.SUCCESS, text, also=[task])
+        lifecycle.finish(case, State.SUCCESS, text, by=task)
 
 
 def _json(value: Any) -> str:
