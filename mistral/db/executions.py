@@ -193,12 +193,17 @@ def unfinished(connection: Connection, ids: Sequence[str]) -> set[str]:
     return {row["id"] for row in bulk.select_among(connection, query, table.c.id, ids)}
 
 
-def execution_exists(connection: Connection, execution_id: str) -> bool:
-    """Whether any project has it: an id is taken once for all."""
-    query = select(workflow_executions.c.id).where(
+def is_visible(
+    connection: Connection, context: Context, execution_id: str
+) -> bool | None:
+    """Whether the caller sees who has the id, which is taken once for all projects;
+    None: nobody has it. One statement: it may be taken at this moment.
+    """
+    query = select(scope.visible(workflow_executions, context)).where(
         workflow_executions.c.id == execution_id
     )
-    return connection.execute(query).first() is not None
+    seen = connection.scalars(query).one_or_none()
+    return None if seen is None else bool(seen)
 
 
 def task(connection: Connection, context: Context, task_id: str) -> Row:

@@ -145,7 +145,9 @@ def test_rows_of_other_projects_do_not_exist(database: Database, rows: Rows) -> 
                 read(connection, other, id)
             admin = Context(project_id="other", is_admin=True)
             assert read(connection, admin, id)["id"] == id
-        assert executions.execution_exists(connection, RUN)
+        assert executions.is_visible(connection, ME, RUN) is True
+        assert executions.is_visible(connection, other, RUN) is False
+        assert executions.is_visible(connection, other, uid(9)) is None
 
 
 def _grow(rows: Rows, parent: str, width: int, depth: int, start: int) -> int:

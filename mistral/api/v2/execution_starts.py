@@ -45,10 +45,10 @@ def taken(connection: Connection, call: Call, wanted_id: str) -> Row | None:
     :raises NotFound: it is another project's.
     :raises BadRequest: no execution can have it.
     """
-    row = executions.find_execution(connection, call.context, wanted_id)
-    if row is not None:
-        return row
-    if executions.execution_exists(connection, wanted_id):
+    seen = executions.is_visible(connection, call.context, wanted_id)
+    if seen:
+        return executions.find_execution(connection, call.context, wanted_id)
+    if seen is not None:
         raise NotFound(f"There is no execution {wanted_id!r}.")
     if len(wanted_id) > LONGEST_ID or not _may_stand_in_a_path(wanted_id):
         raise BadRequest(
