@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -149,22 +149,40 @@ def virtual_host() -> Iterator[str]:
 
 
 class Cluster:
-    """One API, two engines, two executors."""
+    """One API, two engines, two executors, or what else is named.
 
-    def __init__(self, directory: Path, database: URL, transport: str) -> None:
+    :param names: of the processes: a role, and what tells it from its like.
+    :param through: where one of them finds database and transport; without it each
+        goes to them directly.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        database: URL,
+        transport: str,
+        names: Sequence[str] = (*ROLES, EVENTS),
+        through: Callable[[str], tuple[URL, str]] | None = None,
+    ) -> None:
         self._directory = directory
         self.database = database
+        self.names = tuple(names)
         self._virtual_host = transport.rsplit("/", 1)[1]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self._port = found.getsockname()[1]
-        self.root = f"http://127.0.0.1:{self._port}"
-        shown = database.render_as_string(hide_password=False)
-        for name in (*ROLES, EVENTS):
+        self.roots = {
+            name: f"http://127.0.0.1:{_free_port()}"
+            for name in names
+            if role_of(name) == "api"
+        }
+        self.root = next(iter(self.roots.values()))
+        for name in names:
+            near, broker = through(name) if through else (database, transport)
             (directory / f"{name}.conf").write_text(
                 CONFIG.format(
-                    transport=transport, database=shown, port=self._port, name=name
+                    transport=broker,
+                    database=near.render_as_string(hide_password=False),
+                    port=self.roots.get(name, self.root).rpartition(":")[2],
+                    name=name,
                 )
             )
 
@@ -172,7 +190,7 @@ class Cluster:
 
     def upgrade(self) -> None:
         subprocess.run(
-            [*_program("db_manage", self._config("api")), "upgrade", "head"],
+            [*_program("db_manage", self._config(self.names[0])), "upgrade", "head"],
             check=True,
             capture_output=True,
             timeout=120,
@@ -182,10 +200,13 @@ class Cluster:
         """Start them at the same time and wait until all of them are up."""
         seen = {name: self._ups(name) for name in names}
         for name in names:
-            role = name.rstrip("-0123456789")
             with self._log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    [*_program("server", self._config(name)), "--server", role],
+                    [
+                        *_program("server", self._config(name)),
+                        "--server",
+                        role_of(name),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -228,7 +249,7 @@ class Cluster:
         """Lines of the logs that begin a traceback."""
         return [
             f"{name}: {line}"
-            for name in (*ROLES, EVENTS)
+            for name in self.names
             for line in self._text(name).splitlines()
             if "Traceback (most recent call last)" in line
         ]
@@ -251,22 +272,32 @@ class Cluster:
         assert process.poll() is None, f"{name} ended: {self._text(name)[-2000:]}"
         if self._ups(name) <= before:
             return False
-        assert name != "api" or self._answers(), "it says that it is up"
+        assert name not in self.roots or self._answers(name), "it says that it is up"
         return True
 
-    def _answers(self) -> bool:
+    def _answers(self, name: str) -> bool:
         try:
-            return self.get("/v2/")[0] == 200
+            return self.ask("GET", "/v2/", root=self.roots[name])[0] == 200
         except OSError:
             return False
 
     # -- REST -----------------------------------------------------------------
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, kind: str = ""
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "",
+        root: str = "",
     ) -> tuple[int, Any]:
-        """Status and body. :raises OSError: the API does not answer."""
-        request = urllib.request.Request(f"{self.root}{path}", data=body, method=method)
+        """Status and body.
+
+        :param root: of which API; the first one's if none is said.
+        :raises OSError: the API does not answer.
+        """
+        url = f"{root or self.root}{path}"
+        request = urllib.request.Request(url, data=body, method=method)
         if kind:
             request.add_header("Content-Type", kind)
         try:
@@ -329,6 +360,18 @@ class Cluster:
         except AssertionError:
             shown = [(row["id"], row["state"]) for row in last[:5]]
             raise AssertionError(f"{len(last)} still run: {shown}") from None
+
+
+def role_of(name: str) -> str:
+    """``engine-2`` is an ``engine``."""
+    return name.rstrip("-0123456789")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
 def _program(module: str, config: Path) -> list[str]:

@@ -1,0 +1,203 @@
+"""``tools/chaos/run``: rounds of load and faults, each judged when all has ended."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from servers import NoServer
+
+from chaos import report
+from chaos.broker import Broker
+from chaos.cluster import ChaosCluster, running
+from chaos.faults import Injector
+from chaos.judge import Judge, settle
+from chaos.ledger import Ledger
+from chaos.schedule import KINDS, SHARED, schedule
+from chaos.stores import Store
+from chaos.users import Users
+
+SETTLE_SECONDS = 180.0
+WARM_SECONDS = 3.0
+"""Of load before the first fault of a round."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools/chaos/run",
+        description="Load real services, break them, and check that nothing is lost"
+        " and nothing done twice. Ends with 1 where something is wrong.",
+        epilog="Faults: "
+        + "; ".join(f"{name}: {kind.about}" for name, kind in KINDS.items()),
+    )
+    parser.add_argument(
+        "--topology",
+        choices=("postgresql", "mariadb"),
+        default="postgresql",
+        help="database beside RabbitMQ",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="of faults, in all"
+    )
+    parser.add_argument("--hours", type=float, help="the same in hours")
+    parser.add_argument(
+        "--round",
+        type=float,
+        default=120.0,
+        help="seconds of faults after which all has to end",
+    )
+    parser.add_argument("--seed", default=str(random.randrange(10**6)))
+    parser.add_argument(
+        "--faults",
+        help="kinds, with commas between; a kind behind a minus sign is left out",
+    )
+    parser.add_argument(
+        "--gap", type=float, default=2.0, help="seconds between two faults, on average"
+    )
+    parser.add_argument("--open", type=int, default=40, help="executions under way")
+    parser.add_argument("--apis", type=int, default=2)
+    parser.add_argument("--engines", type=int, default=2)
+    parser.add_argument("--executors", type=int, default=2)
+    for name in SHARED:
+        parser.add_argument(
+            f"--{name}",
+            metavar="COMMAND",
+            help="lets faults of this kind happen; the command does it",
+        )
+    parser.add_argument("--json", type=Path, help="where the report goes as JSON")
+    parser.add_argument(
+        "--markdown", type=Path, help="and as Markdown; else it is said"
+    )
+    parser.add_argument("--logs", type=Path, help="where logs stay; else they go")
+    parser.add_argument(
+        "--go-on",
+        action="store_true",
+        help="after a round in which something was wrong",
+    )
+    found = parser.parse_args(words)  # fmt: skip
+    if found.hours is not None:
+        found.seconds = 3600 * found.hours
+    given = {name: getattr(found, name.replace("-", "_")) for name in SHARED}
+    found.commands = {name: word for name, word in given.items() if word}
+    found.kinds = _kinds(parser, found.faults, found.commands)
+    return found
+
+
+def _kinds(
+    parser: argparse.ArgumentParser, wanted: str | None, commands: dict[str, str]
+) -> list[str]:
+    able = [name for name in KINDS if name not in SHARED or name in commands]
+    words = wanted.split(",") if wanted else []
+    for word in words:
+        if word.removeprefix("-") not in able:
+            parser.error(f"--faults: {word!r} is none of {', '.join(able)}")
+    chosen = [word for word in words if not word.startswith("-")] or able
+    return [name for name in chosen if f"-{name}" not in words]
+
+
+class Field:
+    """Where a campaign takes place."""
+
+    def __init__(self, stack: ExitStack, cluster: ChaosCluster, asked: Any) -> None:
+        self.cluster = cluster
+        self._asked = asked
+        self._store = Store(cluster.database, cluster.kind)
+        stack.callback(self._store.close)
+        self._broker = Broker(cluster.virtual_host)
+        stack.callback(self._broker.close)
+        self._ledger = Ledger()
+        stack.callback(self._ledger.close)
+        self._judge = Judge(self._store.engine)
+
+    def upload(self) -> None:
+        Users(self.cluster, self._ledger, "", 0).upload()
+
+    def round(self, seed: str, seconds: float) -> report.Round:
+        """Load, faults, and what came of it."""
+        asked = self._asked
+        users = Users(self.cluster, self._ledger, seed, asked.open)
+        before = len(self._ledger.calls)
+        injector = Injector(self.cluster, self._store, self._broker, asked.commands)
+        faults = schedule(seed, seconds, self.cluster.names, asked.kinds, asked.gap)
+        with users.busy():
+            time.sleep(WARM_SECONDS)
+            injector.play(faults)
+            users.starting = False
+            ended = time.monotonic()
+            settle(users.all_ended, SETTLE_SECONDS)
+            settle(self._judge.quiet, SETTLE_SECONDS / 3)
+            took = time.monotonic() - ended
+        calls = self._ledger.calls[before:]
+        verdict = self._judge.judge(list(users.runs.values()), calls)
+        return report.Round(seed, injector.happened, verdict, took, users.refused)
+
+    def processes(self) -> list[str]:
+        """What must not be of processes."""
+        return [*self.cluster.died(), *self.cluster.tracebacks()]
+
+
+def campaign(asked: argparse.Namespace, directory: Path) -> report.Campaign:
+    """:raises NoServer: the database or the broker is missing."""
+    shown = ("topology", "seconds", "round", "seed", "gap", "open", "apis", "engines",
+             "executors")  # fmt: skip
+    found = report.Campaign({**{name: getattr(asked, name) for name in shown},
+                             "faults": ",".join(asked.kinds)})  # fmt: skip
+    counts = {name: getattr(asked, name) for name in ("apis", "engines", "executors")}
+    with running(asked.topology, directory, **counts) as cluster, ExitStack() as stack:
+        field = Field(stack, cluster, asked)
+        field.upload()
+        left = asked.seconds
+        while left > 0:
+            seed = f"{asked.seed}.{len(found.rounds) + 1}"
+            done = field.round(seed, min(left, asked.round))
+            found.rounds.append(done)
+            found.processes = field.processes()
+            left -= asked.round
+            _say(f"round {seed}: {len(done.happened)} faults, {done.verdict.runs}"
+                 f" executions, {len(found.wrong())} wrong in all")  # fmt: skip
+            if found.wrong() and not asked.go_on:
+                break
+        codes = cluster.stop()
+        found.processes = [
+            *field.processes(),
+            *(f"{name} ended with {code} when it was told to end"
+              for name, code in codes.items() if code),
+        ]  # fmt: skip
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    asked = arguments(sys.argv[1:])
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = asked.logs or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            found = campaign(asked, directory)
+        except NoServer as missing:
+            raise SystemExit(str(missing)) from None
+        if asked.json:
+            asked.json.write_text(json.dumps(report.as_json(found), indent=1))
+        page = report.markdown(found)
+        if asked.markdown:
+            asked.markdown.write_text(page)
+        else:
+            print(page)
+    return 1 if found.wrong() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

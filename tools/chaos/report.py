@@ -1,0 +1,173 @@
+"""What is said of a campaign, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chaos.faults import Happened
+from chaos.judge import Verdict, percentile, progress
+from chaos.schedule import KINDS
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass
+class Round:
+    """:param seconds: until all had ended, since the last fault had.
+    :param users: what users had to complain about.
+    """
+
+    seed: str
+    happened: Sequence[Happened]
+    verdict: Verdict
+    seconds: float
+    users: Sequence[str] = ()
+
+
+@dataclass
+class Campaign:
+    """All rounds, and what was seen of the processes."""
+
+    arguments: Mapping[str, Any]
+    rounds: list[Round] = field(default_factory=list)
+    processes: list[str] = field(default_factory=list)
+    """What must not be in their logs, or of their ends."""
+
+    def wrong(self) -> list[str]:
+        """Everything that must not be."""
+        return [
+            *(what for each in self.rounds for what in each.verdict.wrong),
+            *(what for each in self.rounds for what in each.users),
+            *(
+                f"{one.fault.kind} {one.fault.victim}: {one.note}"
+                for each in self.rounds
+                for one in each.happened
+                if one.note.startswith("the tool failed")
+            ),
+            *self.processes,
+        ]
+
+
+def as_json(campaign: Campaign) -> dict[str, Any]:
+    """All of it, for programs."""
+    by_kind = _by_kind(campaign)
+    return {
+        **_about(),
+        "arguments": dict(campaign.arguments),
+        "wrong": campaign.wrong(),
+        "totals": totals(campaign),
+        "progress": {kind: _percentiles(waits) for kind, waits in by_kind.items()},
+        "rounds": [
+            {
+                "seed": each.seed,
+                "settled after": round(each.seconds, 2),
+                "runs": each.verdict.runs,
+                "wrong": [*each.verdict.wrong, *each.users],
+                "faults": [_line(one) for one in each.happened],
+            }
+            for each in campaign.rounds
+        ],
+    }
+
+
+def totals(campaign: Campaign) -> dict[str, int]:
+    verdicts = [each.verdict for each in campaign.rounds]
+    skipped = [bool(h.skipped) for each in campaign.rounds for h in each.happened]
+    return {
+        "faults": skipped.count(False),
+        "skipped faults": skipped.count(True),
+        "executions": sum(v.runs for v in verdicts),
+        "sub-workflows": sum(v.children for v in verdicts),
+        "actions": sum(v.actions for v in verdicts),
+        "calls in the ledger": sum(v.calls for v in verdicts),
+        "actions lost with their executors": sum(len(v.lost) for v in verdicts),
+        "repeated calls of safe-rerun actions": sum(v.repeated for v in verdicts),
+    }
+
+
+def markdown(campaign: Campaign) -> str:
+    """A page."""
+    about = _about()
+    wrong = campaign.wrong()
+    lines = ["# Fault campaign", "", f"**{len(wrong)} things are wrong.**", ""]
+    lines += [f"* {what}" for what in wrong[:100]] + [""]
+    lines += [f"* {name}: {value}" for name, value in about.items()]
+    shown = " ".join(f"{name}={value}" for name, value in campaign.arguments.items())
+    lines += [f"* arguments: {shown}"]
+    lines += [f"* {name}: {value}" for name, value in totals(campaign).items()]
+    longest = max((each.seconds for each in campaign.rounds), default=0.0)
+    lines += [f"* longest time from the end of a round's faults until all was over: "
+              f"{longest:.1f} s", "", "## From a fault to what happens next", "",
+              "Seconds from the beginning of a fault until something happens to a run"
+              " that was open then; runs that wait for timers or people are left out.",
+              "", "| fault | what it is | times | runs | p50 | p99 | longest |",
+              "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    counts = Counter(
+        one.fault.kind for each in campaign.rounds for one in each.happened
+        if not one.skipped
+    )  # fmt: skip
+    for kind, waits in _by_kind(campaign).items():
+        p = _percentiles(waits)
+        about_kind = KINDS[kind].about if kind in KINDS else "all faults together"
+        lines.append(
+            f"| {kind} | {about_kind} | {counts.get(kind, counts.total())} |"
+            f" {len(waits)} | {p['p50']:.2f} | {p['p99']:.2f} | {p['longest']:.2f} |"
+        )
+    for number, each in enumerate(campaign.rounds, 1):
+        lines += ["", f"## Round {number}, seed {each.seed}", ""]
+        lines += [f"* {_text(one)}" for one in each.happened]
+    return "\n".join(lines) + "\n"
+
+
+def _by_kind(campaign: Campaign) -> dict[str, list[float]]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for each in campaign.rounds:
+        happened = [one for one in each.happened if not one.skipped]
+        waits = progress(each.verdict.times, [one.began for one in happened])
+        for one, some in zip(happened, waits, strict=True):
+            found[one.fault.kind] += some
+            found["all"] += some
+    return {kind: found[kind] for kind in (*KINDS, "all") if kind in found}
+
+
+def _percentiles(waits: Sequence[float]) -> dict[str, float]:
+    return {
+        "p50": round(percentile(waits, 50), 3),
+        "p99": round(percentile(waits, 99), 3),
+        "longest": round(max(waits, default=0.0), 3),
+    }
+
+
+def _line(one: Happened) -> dict[str, Any]:
+    return {**asdict(one.fault), "began": one.began, "ended": one.ended,
+            "note": one.note, "skipped": one.skipped}  # fmt: skip
+
+
+def _text(one: Happened) -> str:
+    began = datetime.fromtimestamp(one.began, UTC).strftime("%H:%M:%S.%f")[:-3]
+    lasted = f" for {one.fault.seconds:.1f} s" if one.fault.seconds else ""
+    more = f" ({one.note})" if one.note else ""
+    more += f": did not happen, {one.skipped}" if one.skipped else ""
+    return f"{began} {one.fault.kind} {one.fault.victim}{lasted}{more}"
+
+
+def _about() -> dict[str, Any]:
+    done = subprocess.run(
+        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+    )
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": done.stdout.strip(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores,"
+        f" load average {os.getloadavg()[0]:.1f}",
+    }

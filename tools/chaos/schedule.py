@@ -1,0 +1,135 @@
+"""Which fault happens when: the same seed and arguments give the same list."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from system.processes import role_of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    :param about: what it does, in a few words.
+    :param shortest: seconds that it lasts; ``longest``: the most.
+    :param roles: of processes that it may befall; none: it befalls all of them.
+    :param link: ``database`` or ``broker``, where a wire is meant.
+    :param weight: how often it happens, compared with the others.
+    """
+
+    about: str
+    shortest: float = 0.0
+    longest: float = 0.0
+    roles: Sequence[str] = ()
+    link: str = ""
+    weight: int = 2
+
+
+ALL = ("api", "engine", "executor")
+WITH_DATABASE = ("api", "engine")
+
+KINDS: Mapping[str, Kind] = {
+    "kill": Kind("kill -9, and a new process some time later", 0, 3, ALL, weight=6),
+    "stop": Kind("SIGSTOP, and SIGCONT after leases ended", 5, 14, ALL, weight=3),
+    "database-cut": Kind(
+        "the process's connections to the database end", 0, 0, WITH_DATABASE, "database"
+    ),
+    "broker-cut": Kind(
+        "the process's connections to the broker end", 0, 0, ALL, "broker"
+    ),
+    "database-refuses": Kind(
+        "the same, and new ones are refused", 1, 8, WITH_DATABASE, "database"
+    ),
+    "broker-refuses": Kind("the same, and new ones are refused", 1, 8, ALL, "broker"),
+    "database-stalls": Kind(
+        "no byte goes through, connections live", 1, 12, WITH_DATABASE, "database"
+    ),
+    "broker-stalls": Kind(
+        "no byte goes through, connections live", 1, 12, ALL, "broker"
+    ),
+    "database-slow": Kind(
+        "each packet is late by 10 to 60 ms", 3, 10, WITH_DATABASE, "database"
+    ),
+    "broker-slow": Kind("each packet is late by 10 to 60 ms", 3, 10, ALL, "broker"),
+    "database-half": Kind(
+        "connections are closed one way", 1, 3, WITH_DATABASE, "database"
+    ),
+    "broker-half": Kind("connections are closed one way", 1, 3, ALL, "broker"),
+    "commit-unsent": Kind(
+        "the connection is reset when COMMIT is sent", 3, 3, WITH_DATABASE, "database"
+    ),
+    "commit-unheard": Kind(
+        "COMMIT is done, and its answer lost", 3, 3, WITH_DATABASE, "database", 4
+    ),
+    "backends": Kind("the database ends all connections of all processes"),
+    "hold-locks": Kind("somebody else locks the headers of open runs", 1, 5),
+    "broker-closes": Kind("the broker ends all connections of all processes"),
+    "purge": Kind("all messages that wait in queues are gone"),
+    "drop": Kind(
+        "all messages to engines, or to executors, are gone, with those that were "
+        "delivered and not acknowledged",
+        0, 0, ("engine", "executor"),
+    ),
+    "repeat": Kind("up to 40 of the last messages come again, in any order"),
+    "empty": Kind(
+        "the broker comes back empty: the virtual host is made anew", 0, 3, weight=1
+    ),
+    "restart-broker": Kind(
+        "the broker itself restarts (touches everybody on the machine)", weight=1
+    ),
+    "restart-database": Kind(
+        "the database server restarts (touches everybody on the machine)", weight=1
+    ),
+}  # fmt: skip
+
+SHARED = ("restart-broker", "restart-database")
+"""Kinds that happen only where the command for it is given."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """:param at: seconds after the round began.
+    :param victim: a process, a role, or ``all``.
+    :param seconds: that it lasts.
+    :param dice: of its own, for what is decided when it happens.
+    """
+
+    at: float
+    kind: str
+    victim: str
+    seconds: float
+    dice: int
+
+
+def schedule(
+    seed: str,
+    seconds: float,
+    names: Sequence[str],
+    kinds: Collection[str],
+    gap: float,
+) -> list[Fault]:
+    """Faults of one round, in time order.
+
+    :param names: of all processes.
+    :param gap: seconds between two faults, on average.
+    """
+    rng = random.Random(seed)
+    order = [name for name in KINDS if name in kinds]
+    weights = [KINDS[name].weight for name in order]
+    found = []
+    at = rng.expovariate(1 / gap)
+    while at < seconds:
+        name = rng.choices(order, weights)[0]
+        kind = KINDS[name]
+        if name == "drop":
+            victim = rng.choice(kind.roles)
+        else:
+            able = [each for each in names if role_of(each) in kind.roles]
+            victim = rng.choice(able) if able else "all"
+        lasts = rng.uniform(kind.shortest, kind.longest)
+        found.append(Fault(at, name, victim, lasts, rng.getrandbits(32)))
+        at += rng.expovariate(1 / gap)
+    return found
