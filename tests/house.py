@@ -26,6 +26,7 @@ from mistral.db.database import Database
 from mistral.db.definitions import create_actions, create_workflows
 from mistral.db.owned import Author, Place
 from mistral.engine.core.ports import Rules
+from mistral.engine.doctor.examine import examine
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
 from mistral.engine.server import EngineOptions, EngineServer
@@ -291,6 +292,10 @@ class House:
         return dict(done.result())
 
     # -- Looking --------------------------------------------------------------
+
+    def examined(self) -> list[str]:
+        """What the doctor says of the database; empty: all is well."""
+        return [f"{v.check}: {v.text}" for v in examine(self.database)]
 
     def rows(self, table: Any, **where: Any) -> list[dict[str, Any]]:
         query = select(table).where(*(table.c[n] == v for n, v in where.items()))

@@ -11,6 +11,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from mistral.cmd.doctor import doctor
 from mistral.cmd.populate import populate, preinstalled_files
 from mistral.config import load
 from mistral.db import migrations, trusts
@@ -18,11 +19,12 @@ from mistral.db.database import Database
 from mistral.errors import MistralError
 from mistral.keyring import Keyring
 
-Command = Callable[[Database, argparse.Namespace], None]
+Command = Callable[[Database, argparse.Namespace], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; answers the exit code: 0, 1 (failed) or 2 (usage)."""
+    """Run one command; answers the exit code: 0, 1 (failed, or the doctor found
+    something) or 2 (usage)."""
     arguments = _parser().parse_args(argv)
     sources = [
         f"--{name}={value}"
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load(sources, serving=False)
         database = Database(settings.database.connection)
         arguments.secret_key = settings.engine.secret_key
-        arguments.run(database, arguments)
+        return arguments.run(database, arguments) or 0
     except (MistralError, CommandError) as error:
         return _failed(str(error))
     except SQLAlchemyError as error:
@@ -46,7 +48,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if database is not None:
             database.dispose()
-    return 0
 
 
 def _failed(reason: str) -> int:
@@ -158,6 +159,10 @@ def _parser() -> argparse.ArgumentParser:
         help="fill it with what the models have and the database has not",
     )
     command("check_migration", _check, "Check that the versions form one line.")
+    what = "Look for what must not be in the database, and explain it."
+    command("doctor", doctor, what).add_argument(
+        "--json", action="store_true", help="print what was found as JSON"
+    )
     command("populate", _populate, "Register the system workflows.")
     what = "Seal the trusts of triggers by the first key of [engine] secret_key."
     command("reseal", _reseal, what)

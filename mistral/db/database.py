@@ -35,6 +35,7 @@ from mistral.redaction import vouch
 T = TypeVar("T")
 
 READ_COMMITTED: Final = "READ COMMITTED"
+REPEATABLE_READ: Final = "REPEATABLE READ"
 
 UNLOOKED: Final = 1.0
 """Seconds: a server that restarts takes longer, and looking costs as much as asking."""
@@ -167,6 +168,16 @@ class Database:
         """A connection for reads; whatever it may have changed is rolled back."""
         with self.engine.connect() as connection:
             yield connection.execution_options(**{_READS: True})
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """As ``read``; all that is read shows the same moment."""
+        if self.is_sqlite:
+            with self.read() as connection:
+                yield connection
+            return
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level=REPEATABLE_READ)
 
     def now(self, connection: Connection) -> datetime:
         """UTC by the database's clock, without tzinfo, microseconds.

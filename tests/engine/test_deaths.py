@@ -165,7 +165,7 @@ class World(House):
         self.finish_answers(run_id)
         assert set(self.ran.values()) == {1}, "each attempt once"
         assert self.rows(models.outbox) == []
-        assert self.rows(models.poison) == []
+        assert self.examined() == []
         return {
             "states": [first["state"], last["state"]],
             "output": {name: last["output"][name] for name in OUTPUT},

@@ -117,3 +117,4 @@ def test_a_child_that_starts_while_its_parent_is_deleted_goes_too(
     house.sweep()
     for table in ("workflow_executions", "task_executions", "outbox", "history"):
         assert house.rows(getattr(models, table)) == [], table
+    assert house.examined() == []

@@ -1,0 +1,1 @@
+"""What must hold in the database, looked at while the service works."""
