@@ -175,21 +175,32 @@ class EngineLoop(Service):
         self._turn(batch[half:], wait=wait)
 
     def _poison_alone(self, waiting: Waiting, error: Exception) -> None:
-        """Record an event that no turn can store, and nothing else of it."""
+        """Record an event that no turn can store, and end what waits for it; if that
+        cannot be stored either, the event alone."""
         LOG.error("An event cannot be stored", exc_info=error)
         outcome = self._tries.outcome()
         try:
-            with self._own.begin() as connection:
-                self._tries.store_poison(connection, waiting, error, outcome)
+            self._store_poison(waiting, error, outcome, ends=True)
         except Exception as second:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(
-                    Unavailable("The event could not be stored.")
-                )
-            if not self._database.is_retryable(second):
-                raise
-            return
+            LOG.error("What waits for it cannot be ended", exc_info=second)
+            outcome = self._tries.outcome()
+            try:
+                self._store_poison(waiting, error, outcome, ends=False)
+            except Exception as third:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(
+                        Unavailable("The event could not be stored.")
+                    )
+                if not self._database.is_retryable(third):
+                    raise
+                return
         self._after_commit(outcome)
+
+    def _store_poison(
+        self, waiting: Waiting, error: Exception, outcome: Outcome, *, ends: bool
+    ) -> None:
+        with self._own.begin() as connection:
+            self._tries.store_poison(connection, waiting, error, outcome, ends=ends)
 
     # -- After the commit -----------------------------------------------------
 

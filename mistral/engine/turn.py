@@ -5,7 +5,8 @@ commit, is ``loop.py``; nothing here commits, waits or sends, so a try that fail
 left nothing behind but the transaction, which is rolled back.
 
 A failing decision has written nothing, so its run is loaded again and the other events
-of that run are decided without the culprit; neighbours commit.
+of that run are decided without the culprit, which is set aside: what waits for it ends
+with the reason. Neighbours commit.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from mistral.clock import Clock
 from mistral.db.database import Database
 from mistral.engine import trace
 from mistral.engine.claimers import Claimers
-from mistral.engine.core.decide import Decision, decide
+from mistral.engine.core.decide import Decision, decide, set_aside
 from mistral.engine.core.run import Run
 from mistral.engine.facts import Sources, SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.engine.load import Loaded, open_runs
 from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.store import Written, effect_row, history_row, save
-from mistral.errors import Bug, CallerError, MistralError, Unavailable
+from mistral.errors import AuthorError, Bug, CallerError, MistralError, Unavailable
 from mistral.messages import (
     ChildPaused,
     ChildReopened,
     ChildResumed,
     ClaimAction,
     Effect,
+    Event,
     PauseWorkflow,
     Request,
     ResumeWorkflow,
@@ -177,10 +179,24 @@ class Turn:
         waiting: Waiting,
         error: Exception,
         outcome: Outcome,
+        *,
+        ends: bool,
     ) -> None:
-        """Record an event that no turn can store, and nothing else of it."""
-        outcome.written.now = self._database.now(connection)
-        self._poison(waiting, error, outcome)
+        """Record an event that no turn can store.
+
+        :param ends: with it what waits for it; else nothing but the event.
+        """
+        if ends:
+            facts = SqlFacts(connection, self._sources)
+            loaded = open_runs(connection, self._database, [waiting], facts, wait=True)
+            outcome.written.now = loaded.now
+            tried = _Tried(loaded.open(waiting.key))
+            self._set_aside(waiting, error, loaded, tried, outcome)
+            self._report(waiting, error, tried, outcome)
+            self._keep(waiting.key, tried, loaded, outcome)
+        else:
+            outcome.written.now = self._database.now(connection)
+            self._poison(waiting, error, outcome)
         if waiting.row_id:
             outcome.written.consumed.append(waiting.row_id)
         save(connection, outcome.written)
@@ -193,26 +209,35 @@ class Turn:
         outcome: Outcome,
         until: float,
     ) -> int:
-        """Decide the events of one header; those that fail are left out.
+        """Decide the events of one header; those that fail are set aside, and left out
+        if that fails, too.
 
         :returns: how many of them, at least one, were reached in time.
         """
         culprits: dict[Waiting, Exception] = {}
+        left_out: set[Waiting] = set()
         while True:
             tried = _Tried(loaded.open(key))
             reached, failed = len(events), None
             for place, waiting in enumerate(events):
-                if waiting in culprits:
+                if waiting in left_out:
                     continue
                 if place and self._clock.monotonic() > until:
                     reached = place
                     break
                 try:
-                    self._decide_one(waiting, loaded, tried)
+                    if waiting in culprits:
+                        cause = culprits[waiting]
+                        self._set_aside(waiting, cause, loaded, tried, outcome)
+                    else:
+                        self._decide_one(waiting, loaded, tried)
                 except Exception as error:
                     if isinstance(error, SQLAlchemyError | Unavailable):
                         raise
-                    culprits[waiting] = failed = error
+                    failed = error
+                    if waiting in culprits or not _is_poison(waiting.event, error):
+                        left_out.add(waiting)
+                    culprits.setdefault(waiting, error)
                     break
             if failed is None:
                 break
@@ -221,6 +246,25 @@ class Turn:
                 self._report(waiting, culprits[waiting], tried, outcome)
         self._keep(key, tried, loaded, outcome)
         return reached
+
+    def _set_aside(
+        self,
+        waiting: Waiting,
+        error: Exception,
+        loaded: Loaded,
+        tried: _Tried,
+        outcome: Outcome,
+    ) -> None:
+        """End what waits for an event that is poison."""
+        reason = _said_of(waiting.event, error, outcome)
+        before = len(tried.run.transitions) if tried.run is not None else 0
+        loaded.facts.next_decision()
+        decision = set_aside(tried.run, waiting.event, loaded.facts, loaded.now, reason)
+        tried.effects.extend(decision.effects)
+        if tried.run is not None and len(tried.run.transitions) > before:
+            tried.heard.append(
+                (waiting, tried.run.transitions[before:], decision.effects)
+            )
 
     def _decide_one(self, waiting: Waiting, loaded: Loaded, tried: _Tried) -> None:
         event = waiting.event
@@ -285,24 +329,21 @@ class Turn:
     ) -> None:
         """One event that could not be decided: its sender's fault or ours."""
         event = waiting.event
-        if event.answered and isinstance(error, MistralError):
-            if not isinstance(error, Bug):
+        if not _is_poison(event, error):
+            assert isinstance(error, MistralError)
+            if event.answered:
                 if isinstance(event, StartWorkflow) and event.trigger:
                     _say_refused(event, event.trigger, error)
                 outcome.errors.append((waiting, error))
-                return
-        elif isinstance(error, CallerError):
-            LOG.info("A %s was dropped: %s", type(event).__name__, error.code)
-            outcome.answers.append((waiting, None))
+            else:
+                LOG.info("A %s was dropped: %s", type(event).__name__, error.code)
+                outcome.answers.append((waiting, None))
             return
         LOG.error("A %s is poison", type(event).__name__, exc_info=error)
         self._poison(waiting, error, outcome)
         run = tried.run
-        if run is not None and not run.is_new and run.state == "RUNNING":
-            run.state_info = (
-                f"The engine could not handle a {type(event).__name__}; it was set"
-                f" aside [turn={outcome.written.turn_id}]"
-            )
+        if run is not None and not run.is_new and run.state in ("RUNNING", "PAUSED"):
+            run.state_info = _said_of(event, error, outcome)
             tried.touched = True
 
     def _poison(self, waiting: Waiting, error: Exception, outcome: Outcome) -> None:
@@ -338,6 +379,22 @@ class _Tried:
     claimers: set[str] = field(default_factory=set)
     heard: list[tuple[Waiting, list[Any], list[Effect]]] = field(default_factory=list)
     touched: bool = False
+
+
+def _is_poison(event: Event, error: Exception) -> bool:
+    """Whether it is nobody's fault but ours, and nobody is told who could mend it."""
+    if event.answered:
+        return isinstance(error, Bug) or not isinstance(error, MistralError)
+    return not isinstance(error, CallerError)
+
+
+def _said_of(event: Event, error: Exception, outcome: Outcome) -> str:
+    """Why something ended; what an author can mend is said, too (never values)."""
+    cause = f": {error.message}" if isinstance(error, AuthorError) else ""
+    return (
+        f"The engine could not handle a {type(event).__name__}; it was set aside"
+        f" [turn={outcome.written.turn_id}]{cause}"
+    )
 
 
 def _is_for_kin(effect: Effect) -> bool:

@@ -351,6 +351,11 @@ def abandon(case: Case, action: Action) -> None:
     action.accepted = False
 
 
+def give_up(case: Case, action: Action, reason: str) -> None:
+    """It has an outcome that could not be handled."""
+    _settle(case, action, State.ERROR, reason)
+
+
 def withdraw(case: Case, action: Action) -> None:
     """There was no call after all: the action could not be made (ENG-064)."""
     run = case.run

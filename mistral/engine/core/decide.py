@@ -14,16 +14,15 @@ from typing import Any, Final
 
 from mistral.engine.core import (
     actions,
+    aside,
     children,
     cron,
     lifecycle,
     notices,
     operations,
-    policies,
     results,
     starting,
-    tasks,
-    workflows,
+    timers,
 )
 from mistral.engine.core.data import Case
 from mistral.engine.core.ports import Facts
@@ -31,6 +30,7 @@ from mistral.engine.core.run import Run, Task
 from mistral.errors import (
     AuthorError,
     BadRequest,
+    Bug,
     CallerError,
     NotFound,
 )
@@ -107,6 +107,28 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
         lifecycle.keep(case)
     answer = HANDLERS[type(event)](case, event)
     return Decision(run, [*case.effects, *notices.of(case)], answer)
+
+
+def set_aside(
+    run: Run | None, event: Event, facts: Facts, now: datetime, reason: str
+) -> Decision:
+    """What follows when no decision could be made about an event and it is not heard
+    again: nothing waits for it any longer.
+
+    :param run: as it was before the event.
+    :param reason: told wherever something ends because of it.
+    """
+    if isinstance(event, StartWorkflow):
+        if run is not None or event.parent is None:
+            return Decision(run)
+        return Decision(None, list(starting.failed_start(event, Bug(reason))))
+    if run is None or (run.standalone and not run.actions and run.trigger is None):
+        return Decision(run)
+    if isinstance(event, CronDue):
+        return Decision(run, aside.fire_later(event, now))
+    case = Case(run, facts, now)
+    aside.missed(case, event, reason)
+    return Decision(run, [*case.effects, *notices.of(case)])
 
 
 def _key(event: Event) -> str:
@@ -239,65 +261,7 @@ def _skip(case: Case, event: SkipTask) -> Any:
     return {"id": task.id}
 
 
-# -- Timers, pages, sub-workflows ---------------------------------------------
-
-
-def _woke(case: Case, event: Woke) -> None:
-    run = case.run
-    if event.key == "continue":
-        if run.state != State.RUNNING:
-            return
-        workflows.catch_up(case)
-        return
-    task = results.task_of(case, event.task_id)
-    if task is None or task.completed or run.completed:
-        return
-    if event.key == "timeout":
-        if event.epoch == task.epoch:
-            seconds = int((case.now - (task.started_at or case.now)).total_seconds())
-            with lifecycle.forced(case, task, lifecycle.COMPLETING):
-                limit = policies.evaluate(case, task, case.spec_of(task)).timeout
-                tasks.expire(case, task, limit or seconds)
-            workflows.advance(case)
-        return
-    if not _is_awaited(task, event):
-        return
-    if run.state == State.PAUSED:
-        task.ready = True
-        return
-    waited = task.outcome is not None
-    doing = lifecycle.COMPLETING if waited else lifecycle.RUNNING
-    with lifecycle.forced(case, task, doing):
-        if event.key == "retry" and task.state == State.WAITING and not task.ran:
-            task.step = None
-            workflows.decide_join(case, task)
-        else:
-            tasks.release(case, task)
-    workflows.advance(case)
-
-
-def _is_awaited(task: Task, event: Woke) -> bool:
-    """Whether the task waits for this timer still, and not for another."""
-    if task.state not in (State.DELAYED, State.WAITING):
-        return False
-    if event.key == "wait-before":
-        held = task.outcome is None and task.step is None
-        return held and event.epoch == task.epoch
-    held = task.step == "launch" if event.key == "retry" else task.outcome is not None
-    return held and event.epoch == task.tries
-
-
-def _more_items(case: Case, event: MoreItems) -> None:
-    task = results.task_of(case, event.task_id)
-    if task is None or event.epoch != task.tries:
-        return
-    # Also when nothing is opened now: what goes on later looks for itself.
-    task.paging = False
-    if task.state != State.RUNNING or case.run.state != State.RUNNING:
-        return
-    with lifecycle.forced(case, task, lifecycle.RUNNING):
-        tasks.open_items(case, task)
-    workflows.advance(case)
+# -- Sub-workflows, maintenance -----------------------------------------------
 
 
 def _child(
@@ -337,8 +301,8 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     NobodyCame: results.nobody_came,
     UpdateAction: results.update,
     DeleteAction: results.delete,
-    Woke: _woke,
-    MoreItems: _more_items,
+    Woke: timers.woke,
+    MoreItems: timers.more_items,
     MaintenanceChanged: _maintenance_changed,
     ChildStarted: _child(children.started),
     ChildFinished: _child(children.finished),

@@ -29,7 +29,7 @@ def task_of(case: Case, task_id: str) -> Task | None:
     return run.tasks.get(task_id)
 
 
-def _action(case: Case, action_id: str) -> Action | None:
+def action_of(case: Case, action_id: str) -> Action | None:
     run = case.run
     if action_id not in run.actions and not run.standalone:
         run.adopt_actions(case.facts.actions(run.id, ids=[action_id]))
@@ -37,7 +37,7 @@ def _action(case: Case, action_id: str) -> Action | None:
 
 
 def claim(case: Case, event: ClaimAction) -> bool:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None or action.completed or action.attempt != event.attempt:
         return False
     if action.started_by is None:
@@ -49,7 +49,7 @@ def claim(case: Case, event: ClaimAction) -> bool:
 
 
 def finished(case: Case, event: ActionFinished) -> None:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None or action.completed or action.attempt != event.attempt:
         return
     if event.unmade and action.task_execution_id is not None:
@@ -63,7 +63,7 @@ def _withdraw(case: Case, action: Action, task_id: str, reason: str) -> None:
     action execution is left (§ 2.8). A stand-alone one stays, as its id is known."""
     task = task_of(case, task_id)
     actions.withdraw(case, action)
-    if task is None or _is_void(action, task):
+    if task is None or is_void(action, task):
         return
     index = None if task.total is None else action.item_index
     with lifecycle.forced(case, task, lifecycle.HANDLING):
@@ -73,7 +73,7 @@ def _withdraw(case: Case, action: Action, task_id: str, reason: str) -> None:
     workflows.advance(case)
 
 
-def _is_void(action: Action, task: Task) -> bool:
+def is_void(action: Action, task: Task) -> bool:
     """Whether a later launch has replaced the action, or will: its result counts
     no more."""
     return action.epoch != task.tries or task.step == "launch"
@@ -86,7 +86,7 @@ def _settle(
     task_id = action.task_execution_id
     task = None if task_id is None else task_of(case, task_id)
     was = action.state
-    void = task is not None and _is_void(action, task)
+    void = task is not None and is_void(action, task)
     if task is None or void:
         try:
             actions.accept(case, action, state, result, fault=fault)
@@ -106,7 +106,7 @@ def _settle(
 
 
 def turned_async(case: Case, event: ActionTurnedAsync) -> None:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None or action.completed or action.attempt != event.attempt:
         return
     action.is_sync = False
@@ -115,7 +115,7 @@ def turned_async(case: Case, event: ActionTurnedAsync) -> None:
 
 
 def executor_lost(case: Case, event: ExecutorLost) -> None:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if (
         action is None
         or action.completed
@@ -137,7 +137,7 @@ def executor_lost(case: Case, event: ExecutorLost) -> None:
 
 
 def nobody_came(case: Case, event: NobodyCame) -> None:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None or action.completed or action.started_by is not None:
         return
     if action.attempt == event.attempt:
@@ -146,7 +146,7 @@ def nobody_came(case: Case, event: NobodyCame) -> None:
 
 
 def update(case: Case, event: UpdateAction) -> Any:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None:
         raise NotFound(f"Action execution not found [id={event.action_id}]")
     answer = {"id": action.id}
@@ -195,7 +195,7 @@ def _hold(case: Case, action: Action, state: str) -> None:
 
 
 def delete(case: Case, event: DeleteAction) -> Any:
-    action = _action(case, event.action_id)
+    action = action_of(case, event.action_id)
     if action is None:
         raise NotFound(f"Action execution not found [id={event.action_id}]")
     if not case.run.standalone:

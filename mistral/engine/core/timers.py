@@ -1,0 +1,66 @@
+"""What is heard when a timer is due, or the next page of items."""
+
+from __future__ import annotations
+
+from mistral.engine.core import lifecycle, policies, results, tasks, workflows
+from mistral.engine.core.data import Case
+from mistral.engine.core.run import Task
+from mistral.messages import MoreItems, State, Woke
+
+
+def woke(case: Case, event: Woke) -> None:
+    run = case.run
+    if event.key == "continue":
+        if run.state == State.RUNNING:
+            workflows.catch_up(case)
+        return
+    task = results.task_of(case, event.task_id)
+    if task is None or not is_awaited(case, task, event):
+        return
+    if event.key == "timeout":
+        seconds = int((case.now - (task.started_at or case.now)).total_seconds())
+        with lifecycle.forced(case, task, lifecycle.COMPLETING):
+            limit = policies.evaluate(case, task, case.spec_of(task)).timeout
+            tasks.expire(case, task, limit or seconds)
+        workflows.advance(case)
+        return
+    if run.state == State.PAUSED:
+        task.ready = True
+        return
+    waited = task.outcome is not None
+    doing = lifecycle.COMPLETING if waited else lifecycle.RUNNING
+    with lifecycle.forced(case, task, doing):
+        if event.key == "retry" and task.state == State.WAITING and not task.ran:
+            task.step = None
+            workflows.decide_join(case, task)
+        else:
+            tasks.release(case, task)
+    workflows.advance(case)
+
+
+def is_awaited(case: Case, task: Task, event: Woke) -> bool:
+    """Whether the task waits for this timer still, and not for another."""
+    if task.completed or case.run.completed:
+        return False
+    if event.key == "timeout":
+        return event.epoch == task.epoch
+    if task.state not in (State.DELAYED, State.WAITING):
+        return False
+    if event.key == "wait-before":
+        held = task.outcome is None and task.step is None
+        return held and event.epoch == task.epoch
+    held = task.step == "launch" if event.key == "retry" else task.outcome is not None
+    return held and event.epoch == task.tries
+
+
+def more_items(case: Case, event: MoreItems) -> None:
+    task = results.task_of(case, event.task_id)
+    if task is None or event.epoch != task.tries:
+        return
+    # Also when nothing is opened now: what goes on later looks for itself.
+    task.paging = False
+    if task.state != State.RUNNING or case.run.state != State.RUNNING:
+        return
+    with lifecycle.forced(case, task, lifecycle.RUNNING):
+        tasks.open_items(case, task)
+    workflows.advance(case)
