@@ -65,7 +65,8 @@ def deciding(task: Task) -> str:
 
 @contextmanager
 def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
-    """A fault in the text of the workflow ends the run at once (§ 2.8).
+    """A fault in the text of the workflow ends the run at once (§ 2.8), unless a
+    command that stands behind the task is about to.
 
     :param doing: one of ``RUNNING``, ``HANDLING``, ``COMPLETING``.
     """
@@ -89,7 +90,7 @@ def forced(case: Case, task: Task, doing: str) -> Iterator[None]:
         task.processed = False
         task.has_next_tasks = False
         task.error_handled = False
-        if not run.completed:
+        if not (run.completed or case.ending):
             finish(case, State.ERROR, text)
 
 

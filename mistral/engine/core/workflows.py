@@ -148,8 +148,11 @@ def _route(case: Case, task: Task) -> None:
         len(commands),
     )
     case.ending = any(c["target"] in ("fail", "succeed") for c in commands[stop:][:1])
-    _follow(case, task, commands[:stop])
-    _settle_joins(case, task, {name for name, _ in task.next_tasks or ()})
+    try:
+        _follow(case, task, commands[:stop])
+        _settle_joins(case, task, {name for name, _ in task.next_tasks or ()})
+    finally:
+        case.ending = False
     if stop < len(commands):
         _command(case, task, commands[stop], commands[stop + 1 :])
     if task.pending and task.processed and run.state == State.RUNNING:
