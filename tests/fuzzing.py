@@ -203,12 +203,20 @@ schemathesis.openapi.format(
 )
 
 
-def load(document: dict[str, Any], *, app: Any = None, url: str = "") -> Any:
+def load(
+    document: dict[str, Any],
+    *,
+    app: Any = None,
+    url: str = "",
+    maintenance: bool = False,
+) -> Any:
     """The schema for a :class:`Run`.
 
     :param app: a WSGI application that is asked; default: the server at ``url``.
+    :param maintenance: ``/maintenance`` alone, or everything but its PUT, which would
+        hold up all else.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "seed": SEED,
         "continue-on-failure": True,
         "generation": {"max-examples": EXAMPLES, "database": "none"},
@@ -223,6 +231,9 @@ def load(document: dict[str, Any], *, app: Any = None, url: str = "") -> Any:
             "negative_data_rejection": {"expected-statuses": list(REFUSALS)},
         },
     }
+    if maintenance:
+        # nothing there leads to anything else
+        settings["phases"]["stateful"] = {"enabled": False}
     if url:
         settings["base-url"] = url
     schema = schemathesis.openapi.from_dict(
@@ -231,7 +242,8 @@ def load(document: dict[str, Any], *, app: Any = None, url: str = "") -> Any:
     if app is not None:
         schema.app = _unpacked(app)
         schema.location = "/v2/openapi.json"
-    # It would hold up everything else.
+    if maintenance:
+        return schema.include(path="/maintenance")
     return schema.exclude(method="PUT", path="/maintenance")
 
 
@@ -272,9 +284,10 @@ class Run:
         self.answers: Counter[tuple[str, int]] = Counter()
         self.findings: dict[tuple[str, str, str], Finding] = {}
         for event in from_schema(schema).execute():
-            if isinstance(event, events.NonFatalError | events.FatalError):
-                found = Finding("error", "schemathesis", str(vars(event)), "", "")
-                self._add(found)
+            if isinstance(event, events.NonFatalError):
+                self._add(Finding("error", event.label, repr(event.value), "", ""))
+            elif isinstance(event, events.FatalError):
+                self._add(Finding("error", "", repr(event.exception), "", ""))
             elif isinstance(event, events.ScenarioFinished):
                 self._record(event.recorder)
 

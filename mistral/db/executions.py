@@ -25,6 +25,7 @@ from mistral.db.models import (
     task_executions,
     workflow_executions,
 )
+from mistral.db.values_above import ValueAbove
 from mistral.errors import NotFound
 
 Row = Mapping[Any, Any]
@@ -106,6 +107,12 @@ TASKS: Final = Listing(
     },
     columns=_by_name(TASK),
     computed={"result": task_results.matches},
+    above={
+        name: ValueAbove(
+            task_executions.c.workflow_execution_id, workflow_executions.c[name]
+        )
+        for name in ("workflow_name", "workflow_id")
+    },
 )
 
 TASKS_OF_EXECUTION: Final = Listing(
@@ -132,6 +139,15 @@ ACTIONS: Final = Listing(
         "accepted": Kind.BOOL,
     },
     columns=_by_name(ACTION),
+    above={
+        "workflow_name": ValueAbove(
+            action_executions.c.workflow_execution_id,
+            workflow_executions.c.workflow_name,
+        ),
+        "task_name": ValueAbove(
+            action_executions.c.task_execution_id, task_executions.c.name
+        ),
+    },
 )
 
 ACTIONS_OF_TASK: Final = Listing(

@@ -13,8 +13,8 @@ to it in another way:
   without one are read as two parts, each along the index, and put together.
 * *Keys of both directions*, of which PostgreSQL makes ranges where the first of them
   begins (``_start``), and an order within equal first keys by itself.
-* *No incremental sort* (MariaDB, MySQL, SQLite): the first key of a page's last row
-  is found along the index beforehand (``_window``).
+* *No incremental sort* (MariaDB, MySQL, SQLite): the first keys of a page's rows are
+  found along the index beforehand (``_window``).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     Table,
     and_,
     false,
-    func,
     literal,
     or_,
     select,
@@ -98,18 +98,23 @@ class Key:
 class Pages:
     """One page of a list.
 
+    :param connection: what is found out beforehand is asked here.
     :param wanted: labelled columns.
     :param asked: conditions, the page's beginning not among them.
     :param keys: the order; the last one makes it total.
     :param limit: rows of a page; None: all.
     """
 
+    connection: Connection
     table: Table
     wanted: Sequence[ColumnElement[Any]]
     asked: Sequence[ColumnElement[bool]]
     keys: Sequence[Key]
     limit: int | None
-    dialect: str
+
+    @property
+    def dialect(self) -> str:
+        return self.connection.dialect.name
 
     def after(self, marked: Marked | None) -> Any:
         """The statement of the page behind a row, or of the first one."""
@@ -127,7 +132,7 @@ class Pages:
         if marked is not None:
             asked += [self._beyond(marked), self._start(marked)]
         if self.limit is not None and self._needs_window():
-            asked.append(self._window(asked))
+            asked.append(self._window(asked, self.keys))
         statement = select(*self.wanted).select_from(self.table).where(*asked)
         order = (key.order(self.dialect) for key in self.keys)
         return statement.order_by(*order).limit(self.limit)
@@ -198,7 +203,7 @@ class Pages:
             columns, values = ordered[0].column, ordered[0].value(marked)
         return columns >= values if up else columns <= values  # type: ignore[no-any-return]
 
-    # -- The last first key ---------------------------------------------------
+    # -- The first keys of a page ---------------------------------------------------
 
     def _needs_window(self) -> bool:
         """Whether no index of ours has this order, though one has its beginning."""
@@ -207,20 +212,27 @@ class Pages:
         finer = len(self.keys) > 2 or mixed
         return self.dialect in _NO_INCREMENTAL_SORT and finer and not first.nullable
 
-    def _window(self, asked: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
-        """What the first key of a page can be: without it all rows would be
-        sorted for one page."""
-        first = self.keys[0]
+    def _window(
+        self, asked: Sequence[ColumnElement[bool]], keys: Sequence[Key]
+    ) -> ColumnElement[bool]:
+        """From which first key to which a page goes: without it all rows would be
+        sorted for one page. Where that is one, of the next key likewise.
+
+        Asked for by itself: MariaDB would look through all rows for a subquery, too.
+        """
+        first, *rest = keys
         page = (
-            select(first.column.label("key"))
+            select(first.column)
             .select_from(self.table)
             .where(*asked)
             .order_by(first.order(self.dialect))
             .limit(self.limit)
-            .subquery("page")
         )
-        if first.ascending:
-            last = select(func.max(page.c.key)).scalar_subquery()
-            return first.column <= last  # type: ignore[no-any-return]
-        last = select(func.min(page.c.key)).scalar_subquery()
-        return first.column >= last  # type: ignore[no-any-return]
+        found = self.connection.execute(page).scalars().all()
+        if not found:
+            return false()
+        if found[0] != found[-1] or len(rest) < 2 or rest[0].nullable:
+            ends = (found[0], found[-1]) if first.ascending else (found[-1], found[0])
+            return first.column.between(*ends)  # type: ignore[no-any-return]
+        same = first.column == found[0]
+        return and_(same, self._window([*asked, same], rest))

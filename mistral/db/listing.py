@@ -40,6 +40,7 @@ from sqlalchemy import (
 from mistral.db import tags
 from mistral.db.columns import Json
 from mistral.db.keyset import Key, Pages
+from mistral.db.values_above import ValueAbove
 from mistral.errors import BadRequest, NotFound
 
 Row = Mapping[str, Any]
@@ -132,6 +133,7 @@ class Listing:
     :param filters: kinds of the columns that may be filtered by.
     :param columns: by name; default: those of the table.
     :param computed: what compares filters that no column stands for.
+    :param above: filters by values that rows have from one above them.
     """
 
     def __init__(
@@ -140,10 +142,12 @@ class Listing:
         filters: Mapping[str, Kind],
         columns: Mapping[str, ColumnElement[Any]] | None = None,
         computed: Mapping[str, Callable[[Condition], ColumnElement[bool]]] = NOTHING,
+        above: Mapping[str, ValueAbove] = NOTHING,
     ) -> None:
         self.table = table
         self.filters = filters
         self.computed = computed
+        self.above = above
         self.columns: Mapping[str, Any] = (
             dict(table.columns) if columns is None else columns
         )
@@ -169,13 +173,13 @@ class Listing:
         ]
         asked = [*where]
         asked += [self._compare(condition) for condition in query.conditions]
+        asked += self._narrowed(connection, query.conditions)
         asked += [self.columns[name].is_(None) for name in query.nulls]
         keys = [self._key(name, ascending) for name, ascending in query.sort]
         marked = None
         if query.marker is not None:
             marked = self._marked(connection, query.marker, keys, where)
-        dialect = connection.dialect.name
-        pages = Pages(self.table, wanted, asked, keys, query.limit, dialect)
+        pages = Pages(connection, self.table, wanted, asked, keys, query.limit)
         return list(connection.execute(pages.after(marked)).mappings())
 
     def condition(self, name: str, text: str) -> Condition:
@@ -199,6 +203,19 @@ class Listing:
         column = self.columns[condition.name]
         kind = self.filters[condition.name]
         return _COMPARE[kind](column, condition)
+
+    def _narrowed(
+        self, connection: Connection, conditions: Sequence[Condition]
+    ) -> list[ColumnElement[bool]]:
+        """What the conditions imply of the ids of rows above."""
+        found = []
+        for condition in conditions:
+            value = self.above.get(condition.name)
+            if value is not None and condition.operator in ("eq", "in"):
+                compare = _COMPARE[self.filters[condition.name]]
+                asked = compare(value.column, condition)
+                found.append(value.narrowed(connection, asked))
+        return found
 
     def _marked(
         self,

@@ -227,7 +227,7 @@ def _statements(database: Database) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_page_takes_at_most_three_statements(world: World, name: str) -> None:
+def test_a_page_takes_few_statements(world: World, name: str) -> None:
     """However many rows it has, and with large values in ``documents``."""
     listing, client = LISTS[name], world.clients[0]
     table = listing.table
@@ -239,7 +239,9 @@ def test_a_page_takes_at_most_three_statements(world: World, name: str) -> None:
     for limit in (1, 100):
         with _statements(world.database) as statements:
             _ids(client, name, f"{world.path(name)}?limit={limit}&marker={first[0]}")
-        assert len([s for s in statements if "SELECT" in s]) <= 3
+        # the marker, the page, what is large; elsewhere where the page ends
+        most = 3 if world.database.engine.dialect.name == "postgresql" else 5
+        assert len([s for s in statements if "SELECT" in s]) <= most
 
 
 @pytest.mark.parametrize("name", LISTS)

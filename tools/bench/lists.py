@@ -1,11 +1,12 @@
 """What a page of a list costs: ``python tools/bench/lists.py``.
 
 Fills an empty database (``--database URL``; the default makes one on the local
-PostgreSQL and removes it, ``--mariadb`` on the local MariaDB) with executions, two
-tasks and two action executions each, and asks the WSGI application for pages of
-every list, in the middle and at the ends: the median and the worst of ``--times``
-requests, and the statements of one. ``--explain`` shows the plans of what took
-longer than ``--goal`` milliseconds. A benchmark, never a test.
+PostgreSQL and removes it, ``--kind`` says another database) with executions, two
+tasks and two action executions each, and asks the WSGI application for pages of every
+list, in the middle and at the ends: the median and the worst of ``--times`` requests,
+and the statements of one. ``--only PART`` asks for those whose path has it.
+``--explain`` shows the plans of what took longer than ``--goal`` milliseconds. A
+benchmark, never a test.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import platform
 import random
 import resource
 import statistics
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -49,6 +51,10 @@ PAGE = 100
 @contextmanager
 def own_database(kind: str) -> Iterator[str]:
     """An empty database that is removed at the end."""
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory() as directory:
+            yield f"sqlite:///{directory}/lists.db"
+        return
     name = f"mistral_bench_{os.getpid()}"
     engine = create_engine(SERVERS[kind], isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -132,9 +138,12 @@ def fill(database: Database, executions: int) -> float:
             bulk.insert_many(connection, models.action_executions, actions)
     with database.engine.connect() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        analyze = "ANALYZE TABLE " if connection.dialect.name != "postgresql" else ""
+        verbs = {"postgresql": "ANALYZE", "mariadb": "ANALYZE TABLE"}
+        # nobody has SQLite make statistics
+        verb = verbs.get(connection.dialect.name)
         for name in ("workflow_executions", "task_executions", "action_executions"):
-            connection.execute(text(f"{analyze or 'ANALYZE '}{name}"))
+            if verb is not None:
+                connection.execute(text(f"{verb} {name}"))
     return time.perf_counter() - begun
 
 
@@ -235,19 +244,19 @@ def pages(database: Database) -> Iterator[tuple[str, str]]:
 
 
 def explain(database: Database, statements: list[tuple[str, Any]]) -> None:
-    verb = "EXPLAIN (ANALYZE, BUFFERS) "
-    if database.engine.dialect.name != "postgresql":
-        verb = "ANALYZE "
+    verbs = {"postgresql": "EXPLAIN (ANALYZE, BUFFERS)", "sqlite": "EXPLAIN QUERY PLAN"}
+    verb = verbs.get(database.engine.dialect.name, "ANALYZE")
     with database.read() as connection:
         for sql, values in statements:
-            for row in connection.exec_driver_sql(verb + sql, values):
+            for row in connection.exec_driver_sql(f"{verb} {sql}", values):
                 print("      ", " ".join(map(str, row))[:160])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--database", help="URL of an empty database")
-    parser.add_argument("--mariadb", action="store_true")
+    parser.add_argument("--kind", choices=[*SERVERS, "sqlite"], default="postgresql")
+    parser.add_argument("--only", default="", metavar="PART")
     parser.add_argument("--executions", type=int, default=100_000)
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--goal", type=float, default=100.0)
@@ -256,7 +265,7 @@ def main() -> None:
     if given.database:
         measure(given.database, given)
         return
-    with own_database("mariadb" if given.mariadb else "postgresql") as url:
+    with own_database(given.kind) as url:
         measure(url, given)
 
 
@@ -278,6 +287,8 @@ def measure(url: str, given: argparse.Namespace) -> None:
     print(f"{'median':>8} {'worst':>8}  SQL  memory  who    page")
     slow = 0
     for path, who in pages(database):
+        if given.only not in path:
+            continue
         took = [api.get(path, who) for _ in range(given.times)]
         median = statistics.median(took)
         asked = [(sql, values) for sql, values in api.statements if "SELECT" in sql]
