@@ -55,7 +55,8 @@ _DRIVERS: Final = {
 _OLDEST: Final = {
     "PostgreSQL": (13,),
     "MariaDB": (10, 6),
-    "MySQL": (8, 0, 1),
+    # Its binary collation that adds no blanks.
+    "MySQL": (8, 0, 17),
     # Upserts and window functions of the listings.
     "SQLite": (3, 35),
 }

@@ -38,14 +38,15 @@ metadata: Final = MetaData(
     }
 )
 
-# Names are case sensitive everywhere, so MariaDB and MySQL get a binary collation.
+# Names are case sensitive everywhere, and a blank at the end counts: MariaDB and MySQL
+# get a binary collation that adds none when it compares.
 _OPTIONS: Final[dict[str, Any]] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",
+    "mysql_collate": "utf8mb4_0900_bin",
     "mariadb_engine": "InnoDB",
     "mariadb_charset": "utf8mb4",
-    "mariadb_collate": "utf8mb4_bin",
+    "mariadb_collate": "utf8mb4_nopad_bin",
 }
 
 

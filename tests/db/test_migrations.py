@@ -10,7 +10,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from generated_rows import GeneratedRows
 from rows import Rows, uid
-from sqlalchemy import URL, Column, Integer, MetaData, Table, inspect, select
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    inspect,
+    select,
+    text,
+)
 
 from mistral.db import migrations, models, schema_version
 from mistral.db.database import Database
@@ -113,6 +123,45 @@ def test_0008_fills_in_what_lists_show(empty_url: URL) -> None:
     assert shown(models.action_executions.c.task_name) == ["shout", None]
     assert shown(models.workflows.c.input) == ['x, y="None", z="{\'k\': [1]}"']
     database.dispose()
+
+
+def test_0010_names_keep_their_blanks_at_the_end(empty_url: URL) -> None:
+    """MariaDB and MySQL had compared without them; what was there before stays."""
+    database = Database(empty_url)
+    database.create_or_upgrade()
+    with database.begin() as connection:
+        migrations.downgrade(connection, "0009")
+    rows = Rows(database)
+    rows.run(uid(1))
+    rows.task(uid(2), uid(1), name="a")
+    database.create_or_upgrade()
+    rows.task(uid(3), uid(1), name="a ")
+    tasks = models.task_executions.c
+    with database.read() as connection:
+        query = select(tasks.id).where(tasks.name == "a ")
+        assert list(connection.scalars(query)) == [uid(3)]
+        for table in metadata.tables.values():
+            for collation in _collations(connection, table.name):
+                padded = f"SELECT _utf8mb4'a' = _utf8mb4'a ' COLLATE {collation}"
+                assert not connection.exec_driver_sql(padded).scalar(), table.name
+        # What goes with a run still does.
+        keys = inspect(connection).get_foreign_keys("task_executions")
+        assert [key["options"]["ondelete"] for key in keys] == ["CASCADE"]
+    database.dispose()
+
+
+def _collations(connection: Connection, table: str) -> list[str]:
+    """Of its columns, where columns have one of their own."""
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        return []
+    columns = text(
+        "SELECT collation_name FROM information_schema.columns"
+        " WHERE table_schema = DATABASE() AND table_name = :name"
+        " AND collation_name IS NOT NULL"
+    )
+    found = list(connection.scalars(columns, {"name": table}))
+    assert found, table
+    return found
 
 
 def test_versions_import_nothing_of_the_project() -> None:
