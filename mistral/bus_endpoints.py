@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from mistral import no_eventlet  # noqa: F401  (first of all)
-from mistral.errors import Bug, MistralError, Unavailable, to_wire
+from mistral.errors import Bug, MistralError, Unavailable, is_outage, to_wire
 from mistral.messages import Message, decode
+from mistral.redaction import redacted
 
 # isort: split
 import oslo_messaging
@@ -26,6 +27,10 @@ Handler = Callable[[Message], Any]
 OnMessage = Callable[[Message], bool | None]
 """Takes a message in. ``False`` hands it back to the broker (it comes again,
 here or elsewhere); whatever else is returned acknowledges it."""
+
+
+PAUSE_SECONDS: Final = 2.0
+"""Before a message that met an outage is handed back."""
 
 
 class Requests:
@@ -42,7 +47,10 @@ class Requests:
             return {"answer": self._handler(_read(message))}
         except MistralError as error:
             return {"error": to_wire(error)}
-        except Exception:
+        except Exception as error:
+            if is_outage(error):
+                LOG.warning("A %s waits: %s", message.get("kind"), redacted(error))
+                return {"error": to_wire(Unavailable("The database is away."))}
             LOG.exception("A %s could not be handled", message.get("kind"))
             return {"error": to_wire(Bug("The request could not be handled"))}
 
@@ -69,7 +77,11 @@ class Messages:
         except Unavailable as error:
             self._release.wait(error.retry_after)
             return back
-        except Exception:
+        except Exception as error:
+            if is_outage(error):
+                LOG.warning("A %s waits: %s", payload.get("kind"), redacted(error))
+                self._release.wait(PAUSE_SECONDS)
+                return back
             LOG.exception("A %s was dropped", payload.get("kind"))
             return done
 

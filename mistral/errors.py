@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 
 class MistralError(Exception):
@@ -281,6 +281,20 @@ class Unavailable(ServiceError):
     @classmethod
     def rebuild(cls, message: str, details: Mapping[str, Any]) -> Unavailable:
         return cls(message, details.get("retry_after", 1.0))
+
+
+_OUTAGE: Final = "_mistral_outage"
+
+
+def mark_outage(error: BaseException) -> None:
+    """Say that this error of a library tells of something that is away for now, or of a
+    clash that a repeat may not meet."""
+    setattr(error, _OUTAGE, True)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the same may succeed later, without anybody mending anything of ours."""
+    return isinstance(error, Unavailable) or hasattr(error, _OUTAGE)
 
 
 class StaleSchema(ServiceError):

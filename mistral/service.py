@@ -16,7 +16,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mistral.errors import MistralError
+from mistral.errors import MistralError, is_outage
+from mistral.redaction import redacted
 
 LOG = logging.getLogger(__name__)
 
@@ -173,9 +174,14 @@ class Loop(Service, ABC):
             except MistralError as error:
                 failures += 1
                 LOG.warning("%s: %s (%d in a row)", self.name, error, failures)
-            except Exception:
+            except Exception as error:
                 failures += 1
-                LOG.exception("%s: a pass failed (%d in a row)", self.name, failures)
+                if is_outage(error):
+                    told = redacted(error)
+                    LOG.warning("%s: %s (%d in a row)", self.name, told, failures)
+                else:
+                    text = "%s: a pass failed (%d in a row)"
+                    LOG.exception(text, self.name, failures)
             except BaseException as error:
                 self.fail(error)
                 return

@@ -15,6 +15,7 @@ from mistral import errors
 from mistral.api.faults import fault, status_of
 from mistral.api.framework import PecanHook
 from mistral.context import current_request_id
+from mistral.redaction import redacted
 
 LOG = logging.getLogger(__name__)
 
@@ -81,10 +82,11 @@ class ErrorHook(PecanHook):  # type: ignore[misc]
                 self._ask_for_token(answer)
             return answer
         request_id = state.request.environ[REQUEST_ID]
-        LOG.error("Request %s failed", request_id, exc_info=error)
         if self._is_retryable(error):
+            LOG.warning("Request %s failed: %s", request_id, redacted(error))
             message = f"The database is not available, request {request_id}."
             return fault(503, message, {"Retry-After": "5"})
+        LOG.error("Request %s failed", request_id, exc_info=error)
         return fault(500, f"Internal error, request {request_id}.")
 
     def _ask_for_token(self, answer: Response) -> None:

@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 
 from mistral.clock import Clock, SystemClock
 from mistral.db import direct, schema_version
-from mistral.errors import ServiceError, StaleSchema, Unavailable
+from mistral.errors import ServiceError, StaleSchema, Unavailable, mark_outage
 from mistral.redaction import vouch
 
 T = TypeVar("T")
@@ -449,6 +449,8 @@ def _drop_details(context: ExceptionContext) -> None:
         return
     text = _without_values(cause)
     error.args = (f"({type(cause).__name__}) {text}".rstrip(),)
+    if context.is_disconnect or _is_retryable_cause(cause):
+        mark_outage(error)
     vouch(error, error.args[0])
     if isinstance(error, exc.DBAPIError):
         number = [arg for arg in cause.args[:1] if isinstance(arg, int)]

@@ -142,7 +142,7 @@ class Field:
 
     def processes(self) -> list[str]:
         """What must not be of processes."""
-        return [*self.cluster.died(), *self.cluster.tracebacks()]
+        return [*self.cluster.died(), *self.cluster.strange()]
 
 
 def campaign(asked: argparse.Namespace, directory: Path) -> report.Campaign:

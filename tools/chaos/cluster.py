@@ -11,6 +11,7 @@ from servers import fresh_database
 from sqlalchemy import URL
 from system.processes import Cluster, virtual_host
 
+from chaos.logs import strange
 from chaos.wire import Wire, Wires
 
 PORTS = {"postgresql": 5432, "mariadb": 3306}
@@ -75,6 +76,14 @@ class ChaosCluster(Cluster):
             f"{name} ended by itself with code {code}"
             for name, process in self._processes.items()
             if (code := process.poll()) is not None
+        ]
+
+    def strange(self) -> list[str]:
+        """What is in the logs that no fault explains."""
+        return [
+            f"{name}: {line}"
+            for name in self.names
+            for line in strange(self._text(name).splitlines())
         ]
 
 

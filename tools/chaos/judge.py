@@ -26,6 +26,10 @@ QUIET_TABLES = ("outbox", "poison")
 ROWS = 500
 
 
+Step = tuple[float, str]
+"""When something happened, in seconds of the clock on the wall, and what."""
+
+
 @dataclass
 class Verdict:
     """:ivar wrong: what must not be, a sentence each.
@@ -40,8 +44,8 @@ class Verdict:
     lost: list[datetime] = field(default_factory=list)
     repeated: int = 0
     """Calls of safe-rerun actions beyond the first."""
-    times: Mapping[str, list[float]] = field(default_factory=dict)
-    """Of plain runs nobody paused: when something happened to each or below."""
+    times: Mapping[str, list[Step]] = field(default_factory=dict)
+    """Of plain runs nobody paused: what happened to each or below, and when."""
 
 
 class Judge:
@@ -80,16 +84,18 @@ class Judge:
         verdict = Verdict(runs=len(runs))
         verdict.wrong += [f"left at the end: {what}" for what in self._left()]
         called: defaultdict[Key, list[Call]] = defaultdict(list)
+        by_run: defaultdict[str, list[Call]] = defaultdict(list)
         for call in calls:
             called[call.key].append(call)
-        times: dict[str, list[float]] = {}
+            by_run[call.key[0]].append(call)
+        times: dict[str, list[Step]] = {}
         for start in range(0, len(runs), ROWS):
             some = runs[start : start + ROWS]
             found = _Found(self._engine, [run.id for run in some])
             for run in some:
                 _Case(verdict, found, run.id, run.flow, called).judge_tree()
                 if FLOWS[run.flow].plain and not run.touched:
-                    times[run.id] = found.times(run, called)
+                    times[run.id] = found.times(run, by_run)
         verdict.times = times
         return verdict
 
@@ -125,7 +131,7 @@ class _Found:
             )
             self._heard = _grouped(
                 rows(
-                    select(history.c.run_id, history.c.at).where(
+                    select(history.c.run_id, history.c.at, history.c.kind).where(
                         history.c.run_id.in_(below)
                     )
                 ),
@@ -139,15 +145,20 @@ class _Found:
     def children(self, run_id: str) -> list[Mapping[str, Any]]:
         return self._children.get(run_id, [])
 
-    def times(self, run: Run, called: Mapping[Key, Collection[Call]]) -> list[float]:
-        """When something happened to the run or below it, since it was accepted."""
+    def times(self, run: Run, called: Mapping[str, Collection[Call]]) -> list[Step]:
+        """What happened to the run or below it since it was accepted."""
         ids = [run.id, *(row["id"] for row in self.children(run.id))]
         heard = [
-            row["at"].replace(tzinfo=UTC).timestamp()
+            (row["at"].replace(tzinfo=UTC).timestamp(), row["kind"])
             for id in ids
             for row in self._heard.get(id, ())
         ]
-        return sorted([run.accepted_at, *heard])
+        calls = [
+            (call.at, f"call of {call.key[1]}[{call.key[2]}]")
+            for id in ids
+            for call in called.get(id, ())
+        ]
+        return sorted([(run.accepted_at, "accepted"), *heard, *calls])
 
 
 def _grouped(
@@ -176,7 +187,7 @@ class _Case:
         self._name = flow
         self._called = called
         self._actions = found.actions.get(run_id, [])
-        self._lost = [row for row in self._actions if LOST in (row["state_info"] or "")]
+        self._lost = [row for row in self._actions if _was_lost(row)]
 
     def judge_tree(self) -> None:
         row = self._found.runs.get(self._id)
@@ -251,7 +262,7 @@ class _Case:
         if strange := set(answers) - calls.keys():
             self._wrong(f"{place}: results of calls {strange} that were never made")
         for action in actions:
-            if LOST in (action["state_info"] or "") and not action["started_by"]:
+            if _was_lost(action) and not action["started_by"]:
                 self._wrong(f"{place}: {action['id']} was lost before it began")
         most = sum(1 for action in actions if action["started_by"])
         if (self._name, task) in SAFE_TASKS:
@@ -270,6 +281,10 @@ class _Case:
             self._wrong(f"{place}: the actions {twice} called twice")
 
 
+def _was_lost(action: Mapping[str, Any]) -> bool:
+    return LOST in f"{action['state_info']} {action['output']}"
+
+
 def _number(action: Mapping[str, Any]) -> int | None:
     """Of the call that this result is of."""
     found = action["output"]
@@ -281,18 +296,28 @@ def _number(action: Mapping[str, Any]) -> int | None:
     return None
 
 
-def progress(
-    times: Mapping[str, Sequence[float]], moments: Iterable[float]
-) -> list[list[float]]:
-    """For each moment: how long each run that was open then had to wait for
-    whatever happened next to it."""
+@dataclass(frozen=True)
+class Wait:
+    """What a run had to wait for after a fault.
+
+    :param before: what had happened last; ``after``: what happened next.
+    """
+
+    seconds: float
+    run_id: str
+    before: Step
+    after: Step
+
+
+def progress(times: Mapping[str, Sequence[Step]], moment: float) -> list[Wait]:
+    """How long each run that was open at a moment had to wait for whatever happened
+    next to it."""
     found = []
-    for moment in moments:
-        waits = []
-        for at in times.values():
-            if at[0] < moment < at[-1]:
-                waits.append(next(each for each in at if each > moment) - moment)
-        found.append(waits)
+    for run_id, steps in times.items():
+        if steps[0][0] < moment < steps[-1][0]:
+            place = next(n for n, step in enumerate(steps) if step[0] > moment)
+            before, after = steps[place - 1], steps[place]
+            found.append(Wait(after[0] - moment, run_id, before, after))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import subprocess
@@ -14,8 +15,11 @@ from typing import Any
 
 from chaos.faults import Happened
 from chaos.judge import Verdict, percentile, progress
-from chaos.schedule import KINDS
+from chaos.schedule import KINDS, LOSES
 
+LONGEST = 15
+NONE_LOSE = "faults that lose no message"
+ALL_LOSE = "faults that lose messages"
 PROJECT = Path(__file__).parents[2]
 
 
@@ -65,6 +69,7 @@ def as_json(campaign: Campaign) -> dict[str, Any]:
         "wrong": campaign.wrong(),
         "totals": totals(campaign),
         "progress": {kind: _percentiles(waits) for kind, waits in by_kind.items()},
+        "longest gaps": _gaps(campaign),
         "rounds": [
             {
                 "seed": each.seed,
@@ -107,7 +112,8 @@ def markdown(campaign: Campaign) -> str:
     lines += [f"* longest time from the end of a round's faults until all was over: "
               f"{longest:.1f} s", "", "## From a fault to what happens next", "",
               "Seconds from the beginning of a fault until something happens to a run"
-              " that was open then; runs that wait for timers or people are left out.",
+              " that was open then. Runs that wait for timers or people are left out, so"
+              " are times in which another fault took messages away.",
               "", "| fault | what it is | times | runs | p50 | p99 | longest |",
               "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     counts = Counter(
@@ -116,11 +122,17 @@ def markdown(campaign: Campaign) -> str:
     )  # fmt: skip
     for kind, waits in _by_kind(campaign).items():
         p = _percentiles(waits)
-        about_kind = KINDS[kind].about if kind in KINDS else "all faults together"
+        about_kind = KINDS[kind].about if kind in KINDS else "all of these together"
+        times = counts[kind] or sum(
+            number for name, number in counts.items()
+            if (name in LOSES) == (kind == ALL_LOSE)
+        )  # fmt: skip
         lines.append(
-            f"| {kind} | {about_kind} | {counts.get(kind, counts.total())} |"
-            f" {len(waits)} | {p['p50']:.2f} | {p['p99']:.2f} | {p['longest']:.2f} |"
+            f"| {kind} | {about_kind} | {times} | {len(waits)} | {p['p50']:.2f} |"
+            f" {p['p99']:.2f} | {p['longest']:.2f} |"
         )
+    lines += ["", "## Longest times without anything", ""]
+    lines += [f"* {gap}" for gap in _gaps(campaign)]
     for number, each in enumerate(campaign.rounds, 1):
         lines += ["", f"## Round {number}, seed {each.seed}", ""]
         lines += [f"* {_text(one)}" for one in each.happened]
@@ -128,14 +140,42 @@ def markdown(campaign: Campaign) -> str:
 
 
 def _by_kind(campaign: Campaign) -> dict[str, list[float]]:
+    """Seconds. A time in which another fault took messages away is not counted: what
+    is lost is sent again after thirty seconds, whatever else happens then."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for each in campaign.rounds:
         happened = [one for one in each.happened if not one.skipped]
-        waits = progress(each.verdict.times, [one.began for one in happened])
-        for one, some in zip(happened, waits, strict=True):
-            found[one.fault.kind] += some
-            found["all"] += some
-    return {kind: found[kind] for kind in (*KINDS, "all") if kind in found}
+        losses = [one for one in happened if one.fault.kind in LOSES]
+        for one in happened:
+            others = [loss for loss in losses if loss is not one]
+            waits = [
+                wait.seconds
+                for wait in progress(each.verdict.times, one.began)
+                if not any(
+                    loss.began <= wait.after[0] and wait.before[0] <= loss.ended
+                    for loss in others
+                )
+            ]
+            found[one.fault.kind] += waits
+            found[ALL_LOSE if one.fault.kind in LOSES else NONE_LOSE] += waits
+    return {
+        kind: found[kind] for kind in (*KINDS, NONE_LOSE, ALL_LOSE) if kind in found
+    }
+
+
+def _gaps(campaign: Campaign) -> list[str]:
+    """The longest times in which nothing happened to a run that waited for nothing
+    but its actions, whatever faults fell into them."""
+    found = []
+    for each in campaign.rounds:
+        for run_id, steps in each.verdict.times.items():
+            for before, after in itertools.pairwise(steps):
+                found.append((after[0] - before[0], run_id, before, after))
+    return [
+        f"{seconds:.1f} s: {run_id}, {_clock(before[0])} {before[1]} to"
+        f" {_clock(after[0])} {after[1]}"
+        for seconds, run_id, before, after in sorted(found, reverse=True)[:LONGEST]
+    ]
 
 
 def _percentiles(waits: Sequence[float]) -> dict[str, float]:
@@ -152,11 +192,14 @@ def _line(one: Happened) -> dict[str, Any]:
 
 
 def _text(one: Happened) -> str:
-    began = datetime.fromtimestamp(one.began, UTC).strftime("%H:%M:%S.%f")[:-3]
     lasted = f" for {one.fault.seconds:.1f} s" if one.fault.seconds else ""
     more = f" ({one.note})" if one.note else ""
     more += f": did not happen, {one.skipped}" if one.skipped else ""
-    return f"{began} {one.fault.kind} {one.fault.victim}{lasted}{more}"
+    return f"{_clock(one.began)} {one.fault.kind} {one.fault.victim}{lasted}{more}"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def _about() -> dict[str, Any]:

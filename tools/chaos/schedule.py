@@ -85,6 +85,9 @@ KINDS: Mapping[str, Kind] = {
     ),
 }  # fmt: skip
 
+LOSES = frozenset(["purge", "drop", "empty", "restart-broker"])
+"""Kinds that take messages away: what was in them is sent again."""
+
 SHARED = ("restart-broker", "restart-database")
 """Kinds that happen only where the command for it is given."""
 

@@ -19,6 +19,7 @@ class Wires:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._all: list[Wire] = []
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -28,12 +29,23 @@ class Wires:
     def wire(self, port: int) -> Wire:
         """A proxy to this port of this machine."""
         wire = Wire(self, port)
+        self._all.append(wire)
         self.run(wire.open())
         return wire
 
     def close(self) -> None:
+        self.run(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(30)
+        self.loop.close()
+
+    async def _end(self) -> None:
+        for wire in self._all:
+            wire.close()
+        work = asyncio.all_tasks(self.loop) - {asyncio.current_task()}
+        for each in work:
+            each.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
 
 class _Link:
@@ -65,7 +77,8 @@ class _Link:
 class Wire:
     """Forwards a port of its own to another one, until it is told otherwise.
 
-    All methods but ``open`` may be called from any thread and return when it is done.
+    All methods but ``open`` and ``close`` may be called from any thread and return
+    when it is done.
 
     :ivar port: that processes connect to.
     """
@@ -83,8 +96,14 @@ class Wire:
         self.port = 0
 
     async def open(self) -> None:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """For good; in the thread of all wires."""
+        self._server.close()
+        for link in list(self._links):
+            link.reset()
 
     # -- Faults -------------------------------------------------------------------
 

@@ -1,0 +1,36 @@
+"""Which tracebacks in the logs of processes tell of more than a fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_BEGINS = "Traceback (most recent call last)"
+_LINE = re.compile(r"\S+ \S+ \d+ [A-Z]+ (\S+) ?(.*)")
+"""Date, time, process, level, logger, text."""
+
+_LAST = re.compile(r"([A-Za-z_][\w.]*)(: .*)?")
+
+OF_FAULTS = frozenset(
+    "ConnectionResetError BrokenPipeError ConnectionRefusedError OSError TimeoutError"
+    " RecoverableConnectionError MessageDeliveryFailure MessagingTimeout NotAllowed"
+    " NotFound ConnectionForced AccessRefused PreconditionFailed".split()
+)
+"""What the library of the broker logs when it is away; we have to say it in a line."""
+
+
+def strange(lines: Iterable[str]) -> list[str]:
+    """Last lines of tracebacks of anything else."""
+    found, within = [], False
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        logger, text = (match[1], match[2]) if match else ("", line)
+        if _BEGINS in text:
+            within = True
+        elif within and text and not text.startswith(" "):
+            within = False
+            last = _LAST.fullmatch(text)
+            ours = logger.startswith("mistral")
+            if ours or last is None or last[1].rpartition(".")[2] not in OF_FAULTS:
+                found.append(text[:300])
+    return found
