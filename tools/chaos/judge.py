@@ -146,7 +146,12 @@ class _Found:
         return self._children.get(run_id, [])
 
     def times(self, run: Run, called: Mapping[str, Collection[Call]]) -> list[Step]:
-        """What happened to the run or below it since it was accepted."""
+        """What happened to the run or below it from its acceptance to its end; what
+        is heard later is repeated and changes nothing."""
+        ended = [row["finished_at"] for row in self.tasks.get(run.id, ())]
+        if not ended or None in ended:
+            return []
+        end = max(ended).replace(tzinfo=UTC).timestamp()
         ids = [run.id, *(row["id"] for row in self.children(run.id))]
         heard = [
             (row["at"].replace(tzinfo=UTC).timestamp(), row["kind"])
@@ -158,7 +163,8 @@ class _Found:
             for id in ids
             for call in called.get(id, ())
         ]
-        return sorted([(run.accepted_at, "accepted"), *heard, *calls])
+        steps = sorted([(run.accepted_at, "accepted"), *heard, *calls])
+        return [step for step in steps if step[0] <= end]
 
 
 def _grouped(
@@ -270,7 +276,7 @@ class _Case:
             done = sum(1 for action in actions if action["state"] == "SUCCESS")
             if len(calls) < done:
                 self._wrong(f"{place}: {len(calls)} calls, {done} actions succeeded")
-            if self._lost:
+            if any(_was_lost(action) for action in actions):
                 self._wrong(f"{place} is safe to rerun, and its action was lost")
         elif len(calls) > most:
             self._wrong(
@@ -314,7 +320,7 @@ def progress(times: Mapping[str, Sequence[Step]], moment: float) -> list[Wait]:
     next to it."""
     found = []
     for run_id, steps in times.items():
-        if steps[0][0] < moment < steps[-1][0]:
+        if steps and steps[0][0] < moment < steps[-1][0]:
             place = next(n for n, step in enumerate(steps) if step[0] > moment)
             before, after = steps[place - 1], steps[place]
             found.append(Wait(after[0] - moment, run_id, before, after))

@@ -112,8 +112,8 @@ def markdown(campaign: Campaign) -> str:
     lines += [f"* longest time from the end of a round's faults until all was over: "
               f"{longest:.1f} s", "", "## From a fault to what happens next", "",
               "Seconds from the beginning of a fault until something happens to a run"
-              " that was open then. Runs that wait for timers or people are left out, so"
-              " are times in which another fault took messages away.",
+              " that was open then. Runs that wait for timers or people are left out,"
+              " and so are times in which another fault took messages away.",
               "", "| fault | what it is | times | runs | p50 | p99 | longest |",
               "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     counts = Counter(
