@@ -24,7 +24,9 @@ from mistral.cmd.names import server_name
 from mistral.cmd.storage import DatabaseService, make_database
 from mistral.cmd.unread_requests import LONGEST_REQUEST_LINE, Worker
 from mistral.config import Settings, load
-from mistral.errors import MistralError
+from mistral.db.database import Database
+from mistral.errors import MistralError, is_outage
+from mistral.redaction import redacted
 
 LOG = logging.getLogger(__name__)
 
@@ -36,12 +38,12 @@ def application(argv: Sequence[str] = ()) -> Any:
     """
     settings = load(argv)
     keep_values_out()
-    return _api(settings).app
-
-
-def _api(settings: Settings) -> Api:
     database = make_database(settings)
     database.check_schema()
+    return _api(settings, database).app
+
+
+def _api(settings: Settings, database: Database) -> Api:
     bus = make_bus(settings, server_name(settings))
     bus.start()
     Rest().start()
@@ -99,8 +101,19 @@ class _Workers(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Called in each worker: connections do not survive a fork."""
-        self._api = _api(self._settings)
+        """Called in each worker: connections do not survive a fork.
+
+        One that begins during an outage answers with it until that is over: one that
+        cannot begin would end all workers.
+        """
+        database = make_database(self._settings)
+        try:
+            database.check_schema()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            LOG.warning("The database cannot be looked at yet: %s", redacted(error))
+        self._api = _api(self._settings, database)
         return self._api.app
 
     def drain(self) -> None:
