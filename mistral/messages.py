@@ -17,6 +17,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
+from mistral.fair_queue import Lane
+
 VERSION: Final = 1
 """Version of the vocabulary as a whole, sent with each message."""
 
@@ -457,10 +459,14 @@ class CallAction(Effect):
     :param reply_to: topic of the engine that made the offer.
     :param code: of a dynamic action: ``id``, ``version``, ``checksum`` of its code
         source, and ``class_name``.
+    :param root_id: the root execution; of a stand-alone action empty.
+    :param priority: of that execution, from -10 to 10.
     """
 
     action_id: str = ""
     run_id: str = ""
+    root_id: str = ""
+    priority: int = 0
     attempt: int = 1
     name: str = ""
     namespace: str = ""
@@ -472,6 +478,12 @@ class CallAction(Effect):
     security: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None
     code: Mapping[str, Any] | None = None
+
+    @property
+    def lane(self) -> Lane:
+        """Where the offer waits for its turn."""
+        project = self.security.get("project_id") or ""
+        return Lane(project, self.root_id or self.action_id, self.priority)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -228,7 +228,7 @@ class House:
         while True:
             self.engine.deliver.fire_due()
             moved = self._turned()
-            moved = bool(self.engine.deliver.send_waiting()) or moved
+            moved = bool(self.engine.deliver.offers.send_waiting()) or moved
             moved = bool(self.engine.deliver.notices.send_waiting()) or moved
             while self.post.offers:
                 self.execute(self.post.offers.popleft())

@@ -110,7 +110,7 @@ def test_an_update_is_picked_up_and_calls_keep_the_version_of_their_offer(
     house = service.house
     while not house.post.offers:
         house.turn()
-        house.engine.deliver.send_waiting()
+        house.engine.deliver.offers.send_waiting()
     assert source(service, SOURCE.format(factor=10), "PUT")["version"] == 2
     house.settle()
     assert service.execution(before)["output"] == {"got": [8, "w"]}
@@ -147,7 +147,7 @@ def test_a_source_that_is_gone_meanwhile_fails_the_task(service: Service) -> Non
     house = service.house
     while not house.post.offers:
         house.turn()
-        house.engine.deliver.send_waiting()
+        house.engine.deliver.offers.send_waiting()
     assert service.api.delete("/v2/code_sources/lib").status == 204
     house.settle()
     assert service.execution(id)["state"] == "ERROR"

@@ -125,6 +125,13 @@ def resend_now(connection: Connection, owner: str, now: datetime) -> int:
     return bulk.update_many(connection, outbox, changes)
 
 
+def offered(connection: Connection, action_ids: Collection[str]) -> set[str]:
+    """Those of these actions that nobody has claimed."""
+    query = select(outbox.c.action_id).where(outbox.c.kind == OFFER)
+    rows = bulk.select_among(connection, query, outbox.c.action_id, sorted(action_ids))
+    return {row["action_id"] for row in rows}
+
+
 def remove_offers(connection: Connection, action_ids: Collection[str]) -> int:
     """Remove the offers of these actions; answers how many there were.
 

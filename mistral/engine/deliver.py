@@ -11,20 +11,18 @@ import heapq
 import itertools
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from mistral.clock import Clock
 from mistral.db import outbox
-from mistral.db.database import Database
 from mistral.engine.intake import Answer, Intake
 from mistral.engine.notices import Notices
-from mistral.engine.steps import Reached, Step, unwatched
+from mistral.engine.offers import Offers
 from mistral.engine.store import OWN_TIMERS
-from mistral.errors import MistralError, Unavailable
-from mistral.messages import Batch, Event, Message, decode
+from mistral.errors import Unavailable
+from mistral.messages import Event, decode
 from mistral.service import Service
 
 LOG = logging.getLogger(__name__)
@@ -34,52 +32,30 @@ Row = Mapping[str, Any]
 MOST_TIMERS: Final = 100_000
 """Timers that one process keeps; the others are found by sweeps."""
 
-SPREAD: Final = 16
-"""Messages that ready offers are spread over, so that executors share them."""
-
-MOST_OFFERS: Final = 32
-"""Offers in one message."""
-
-
-class Sends(Protocol):
-    """The part of ``bus.Bus`` that is needed here."""
-
-    executor_topic: str
-
-    def send(
-        self, message: Message, *, topic: str | None = None, target: str | None = None
-    ) -> None: ...
-
 
 class Deliver(Service):
     """Carries away what turns decided; three threads, all asleep when idle.
 
-    ``send_waiting`` and ``fire_due`` are what the threads do; tests with a
-    clock of their own call them without starting anything.
+    ``offers.send_waiting``, ``notices.send_waiting`` and ``fire_due`` are what the
+    threads do; tests with a clock of their own call them without starting anything.
     """
 
     def __init__(
         self,
-        database: Database,
-        bus: Sends,
         intake: Intake,
         clock: Clock,
         owner: str,
+        offers: Offers,
         notices: Notices,
-        reached: Reached = unwatched,
     ) -> None:
         super().__init__("engine-deliver")
-        self._reached = reached
-        self._database = database
-        self._bus = bus
         self._intake = intake
         self._clock = clock
         self.owner = owner
         self._change = threading.Condition()
         self._timers: list[tuple[float, int, Event, str]] = []
         self._numbers = itertools.count()
-        self._offers: list[Row] = []
-        self._sent: list[Row] = []
+        self.offers = offers
         self.notices = notices
         self._ending = False
         self._threads: list[threading.Thread] = []
@@ -108,12 +84,13 @@ class Deliver(Service):
                 answer = self.hear(row)
                 if answer is not None:
                     heard[row["id"]] = answer
-        if not offers and not timers:
+        if offers:
+            self.offers.add(offers)
+        if not timers:
             return heard
         if read_at is None:
             read_at = self._clock.monotonic()
         with self._change:
-            self._offers.extend(offers)
             for row in timers:
                 delay = row["due_at"] - now
                 if delay <= OWN_TIMERS and len(self._timers) < MOST_TIMERS:
@@ -176,74 +153,12 @@ class Deliver(Service):
                 if wait is None or wait > 0:
                     self._change.wait(wait)
 
-    # -- Offers ---------------------------------------------------------------
-
-    def send_waiting(self) -> int:
-        """Send the offers that wait, grouped; answers how many.
-
-        What the broker does not take stays a row and is sent again later.
-        """
-        with self._change:
-            offers, self._offers = self._offers, []
-        groups: dict[str | None, list[Row]] = defaultdict(list)
-        for row in offers:
-            groups[row["target"]].append(row)
-        sent = 0
-        for target, group in groups.items():
-            size = min(MOST_OFFERS, -(-len(group) // SPREAD))
-            for start in range(0, len(group), size):
-                sent += self._send(target, group[start : start + size])
-        return sent
-
-    def _send(self, target: str | None, rows: list[Row]) -> int:
-        message = Batch(events=tuple(row["payload"] for row in rows))
-        try:
-            self._bus.send(message, topic=self._bus.executor_topic, target=target)
-        except MistralError as error:
-            LOG.warning("%d offers were not sent: %s", len(rows), error)
-            return 0
-        except Exception:
-            LOG.exception("%d offers could not be sent", len(rows))
-            return 0
-        self._reached(Step.SENT)
-        with self._change:
-            # without their payloads: as many as a second's offers are kept here
-            self._sent += [
-                {"id": row["id"], "attempts": row["attempts"]} for row in rows
-            ]
-        return len(rows)
-
-    def note_sent(self) -> int:
-        """Move the due dates of offers that were sent and not yet claimed.
-
-        Called by a sweep, so that most are claimed by then and cost nothing;
-        until then the lease keeps others from sending them.
-        """
-        with self._change:
-            sent, self._sent = self._sent, []
-        if not sent:
-            return 0
-        self._database.replay(
-            lambda connection: outbox.resend_later(
-                connection, sent, self._database.now(connection)
-            )
-        )
-        return len(sent)
-
-    def _run_offers(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._offers or self._ending)
-                if self._ending and not self._offers:
-                    return
-            self.send_waiting()
-
     # -- Life -----------------------------------------------------------------
 
     def _start(self) -> None:
         for name, target in (
             ("engine-timers", self._run_timers),
-            ("engine-offers", self._run_offers),
+            ("engine-offers", self.offers.run),
             ("engine-notices", self.notices.run),
         ):
             thread = threading.Thread(target=target, name=name, daemon=True)
@@ -254,6 +169,7 @@ class Deliver(Service):
         with self._change:
             self._ending = True
             self._change.notify_all()
+        self.offers.end()
         self.notices.end()
         for thread in self._threads:
             thread.join()

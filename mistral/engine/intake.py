@@ -1,8 +1,8 @@
 """What waits to be decided: events by the header that guards them.
 
-The order within one header is kept; between headers it is round robin, so
-that a busy run does not keep the others waiting. ``take`` waits for the first
-event and then takes all that is there: batches grow by themselves under load.
+The order within one header is kept; projects take turns, and in each the headers, so
+that neither a busy run nor a busy project keeps the others waiting. ``take`` waits for
+the first event and then takes all that is there: batches grow by themselves under load.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from mistral.clock import Clock
 from mistral.errors import Unavailable
+from mistral.fair_queue import FairQueue, Lane
 from mistral.messages import CronDue, Event
 
 TURN: Final = 500
@@ -23,6 +24,10 @@ TURN: Final = 500
 
 PER_RUN: Final = 64
 """Most events of one run in one turn."""
+
+MOST_KNOWN: Final = 50_000
+"""Headers of which an engine remembers whose they are; the others, the same for all,
+take turns as one project."""
 
 
 def key_of(event: Event) -> str:
@@ -81,7 +86,9 @@ class Intake:
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
-        self._runs: OrderedDict[str, deque[Waiting]] = OrderedDict()
+        self._runs: dict[str, deque[Waiting]] = {}
+        self._line: FairQueue[str] = FairQueue()
+        self._projects: OrderedDict[str, str] = OrderedDict()
         self._size = 0
         self._closed = False
         self._change = threading.Condition()
@@ -101,10 +108,27 @@ class Intake:
                 raise Unavailable("This engine is stopping.")
             if row_id is None and self._size >= self._limit:
                 raise Unavailable("The engine has too much to do.", retry_after=2.0)
-            self._runs.setdefault(waiting.key, deque()).append(waiting)
+            key = waiting.key
+            if key not in self._runs:
+                self._runs[key] = deque()
+                self._line.add(key, key, self._lane(key, event))
+            self._runs[key].append(waiting)
             self._size += 1
             self._change.notify()
         return waiting.answer
+
+    def know(self, key: str, project: str) -> None:
+        """Remember whose a header is; its events do not say that."""
+        with self._change:
+            self._projects[key] = project
+            self._projects.move_to_end(key)
+            if len(self._projects) > MOST_KNOWN:
+                self._projects.popitem(last=False)
+
+    def _lane(self, key: str, event: Event) -> Lane:
+        context = getattr(event, "context", None) or {}
+        project = context.get("project_id") or self._projects.get(key, "")
+        return Lane(project, key)
 
     def put_back(self, events: Iterable[Waiting], *, first: bool = True) -> None:
         """What a turn did not decide, before all that came later for its headers.
@@ -117,8 +141,11 @@ class Intake:
         with self._change:
             for key, found in runs.items():
                 self._runs.setdefault(key, deque()).extendleft(reversed(found))
+                lane = self._lane(key, found[0].event)
                 if first:
-                    self._runs.move_to_end(key, last=False)
+                    self._line.add_first(key, key, lane)
+                else:
+                    self._line.add(key, key, lane)
                 self._size += len(found)
             self._change.notify()
 
@@ -131,16 +158,21 @@ class Intake:
         :returns: grouped by header; empty after a time-out or when closed.
         """
         taken: list[Waiting] = []
+        left: list[str] = []
         with self._change:
             self._change.wait_for(lambda: self._runs or self._closed, timeout)
-            for _ in range(len(self._runs)):
-                if len(taken) >= most:
-                    break
-                key, queue = self._runs.popitem(last=False)
+            while len(self._line) and len(taken) < most:
+                key = self._line.take()
+                queue = self._runs[key]
                 count = min(len(queue), per_run, most - len(taken))
                 taken.extend(queue.popleft() for _ in range(count))
                 if queue:
-                    self._runs[key] = queue
+                    left.append(key)
+                else:
+                    del self._runs[key]
+            for key in left:
+                lane = self._lane(key, self._runs[key][0].event)
+                self._line.add(key, key, lane)
             self._size -= len(taken)
         return taken
 
@@ -155,6 +187,7 @@ class Intake:
         with self._change:
             rest = [each for queue in self._runs.values() for each in queue]
             self._runs.clear()
+            self._line = FairQueue()
             self._size = 0
         for waiting in rest:
             if not waiting.answer.done():

@@ -212,7 +212,13 @@ class EngineLoop(Service):
         for waiting, rows in outcome.told:
             follows = (heard.get(row) for row in rows)
             waiting.answer.follows = tuple(each for each in follows if each is not None)
-        self._claimers.remember(outcome.sure, outcome.written.now)
+        self._claimers.remember(outcome.sure, written.now)
+        self._deliver.offers.settled(
+            id for run in written.runs for id in run.settled_offers
+        )
+        for run in written.runs:
+            if run.project_id is not None:
+                self._intake.know(run.id, run.project_id)
         for line in outcome.trace:
             self._trace.info("%s", line)
         monotonic = self._clock.monotonic()
@@ -230,7 +236,7 @@ class EngineLoop(Service):
         for waiting, answer in outcome.answers:
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
-        for run in outcome.written.runs:
+        for run in written.runs:
             self._sources.keep_documents(run)
         self._reached(Step.ANSWERED)
 

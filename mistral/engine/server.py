@@ -25,6 +25,7 @@ from mistral.engine.intake import Answer, Intake
 from mistral.engine.loop import EngineLoop
 from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices
+from mistral.engine.offers import Offers
 from mistral.engine.steps import Reached, unwatched
 from mistral.engine.sweeps import (
     LEFT,
@@ -145,13 +146,11 @@ class EngineServer(Service):
         self.reply_to = f"{bus.results_topic}.{options.name}"
         self.intake = Intake(options.intake)
         self.deliver = Deliver(
-            database,
-            bus,
             self.intake,
             clock,
             owner=sources.new_id(),
+            offers=Offers(database, bus, clock, options.reached),
             notices=Notices(database, options.publish or bus.send, clock),
-            reached=options.reached,
         )
         self.loop = EngineLoop(
             database,

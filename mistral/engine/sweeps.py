@@ -110,7 +110,7 @@ class OverdueSweep(Loop):
         self._reply_to = reply_to
 
     def run_once(self) -> Counts:
-        sent = self._deliver.note_sent()
+        sent = self._deliver.offers.note_sent()
         if len(self._intake) > BUSY:
             return {"sent": sent}
         rows, now = self._database.replay(self._claim)

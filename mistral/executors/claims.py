@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from mistral.clock import Clock
 from mistral.errors import Unavailable
+from mistral.fair_queue import FairQueue
 from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
 
 ANSWER_SECONDS: Final = 10.0
@@ -32,7 +33,6 @@ class Offer:
     def __init__(self, call: CallAction, token: str) -> None:
         self.call = call
         self.token = token
-        self.asked = False
         self.handed_back = False
         self.settled = threading.Event()
 
@@ -42,7 +42,7 @@ class Offer:
 
 
 class Claims:
-    """The line of waiting offers.
+    """The line of waiting offers: projects, priorities and executions in turn.
 
     :param bus: asks the engine.
     :param executor_id: this instance.
@@ -68,6 +68,8 @@ class Claims:
         self._answer_seconds = min(ANSWER_SECONDS, trusted_seconds / 3)
         self._change = threading.Lock()
         self._waiting: dict[tuple[str, int], Offer] = {}
+        self._line: FairQueue[Offer] = FairQueue()
+        self._asked: dict[tuple[str, int], Offer] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -78,19 +80,21 @@ class Claims:
         with self._change:
             for call in calls:
                 offer = Offer(call, self._new_token())
-                offers.append(self._waiting.setdefault(offer.key, offer))
+                known = self._waiting.setdefault(offer.key, offer)
+                if known is offer:
+                    self._line.add(offer.key, offer, call.lane)
+                offers.append(known)
         return offers
 
     def asking(self) -> tuple[str, ...]:
         """Tokens of the offers that the engine was asked about and that have not
         begun: it may have said yes to any of them."""
         with self._change:
-            return tuple(o.token for o in self._waiting.values() if o.asked)
+            return tuple(offer.token for offer in self._asked.values())
 
     def ask(self, limit: int, begin: Callable[[CallAction], object]) -> int:
-        """Ask about the oldest offers.
-
-        Those that may not run are forgotten.
+        """Ask about offers: again about those that were not answered, then about
+        whose turn it is. Those that may not run are forgotten.
 
         :param limit: free workers.
         :param begin: runs what may run. It leaves the line afterwards, so that at
@@ -99,9 +103,11 @@ class Claims:
         :raises MistralError: no usable answer; the offers wait on.
         """
         with self._change:
-            offers = list(self._waiting.values())[:limit]
-            for offer in offers:
-                offer.asked = True
+            offers = list(self._asked.values())[:limit]
+            while len(offers) < limit and len(self._line):
+                offer = self._line.take()
+                self._asked[offer.key] = offer
+                offers.append(offer)
         if not offers:
             return 0
         asked_at = self._clock.monotonic()
@@ -126,9 +132,10 @@ class Claims:
         """Give up one offer, unless the engine was asked about it: it may have
         said yes, and then nobody else can run it."""
         with self._change:
-            if offer.asked or offer.settled.is_set():
+            if offer.key in self._asked or offer.settled.is_set():
                 return False
             del self._waiting[offer.key]
+            self._line.discard(offer.key)
             offer.handed_back = True
             offer.settled.set()
             return True
@@ -138,6 +145,8 @@ class Claims:
         with self._change:
             offers = list(self._waiting.values())
             self._waiting.clear()
+            self._asked.clear()
+            self._line = FairQueue()
             for offer in offers:
                 offer.handed_back = True
                 offer.settled.set()
@@ -155,4 +164,5 @@ class Claims:
     def _settle(self, offer: Offer) -> None:
         with self._change:
             self._waiting.pop(offer.key, None)
+            self._asked.pop(offer.key, None)
             offer.settled.set()

@@ -139,7 +139,7 @@ class Counter:
     def _work(self) -> bool:
         """All offers are claimed together, all results come together."""
         house = self.house
-        house.engine.deliver.send_waiting()
+        house.engine.deliver.offers.send_waiting()
         calls = list(self.post.offers)
         self.post.offers.clear()
         answers = [house.put(self._claim(call)) for call in calls]

@@ -88,7 +88,7 @@ class Pair:
         """Start a run whose offer waits at the executor; its id."""
         self.house.upload(WORKFLOW)
         id = self.house.start("call")
-        self.house.engine.deliver.send_waiting()
+        self.house.engine.deliver.offers.send_waiting()
         offer = self.house.post.offers.popleft()
         threading.Thread(target=self.executor.take, args=(offer,), daemon=True).start()
         while not len(self.executor._claims):

@@ -84,7 +84,7 @@ def test_eng_230_a_forgotten_asynchronous_action_does_not_count(house: House) ->
 
 def test_eng_230_an_asynchronous_action_that_nobody_took_counts(house: House) -> None:
     house.start("asks")
-    house.engine.deliver.send_waiting()
+    house.engine.deliver.offers.send_waiting()
     _change(house, Status.PAUSED)
     assert house.follow_maintenance() == {"told": 1, "paused": 0}
     house.settle()

@@ -42,7 +42,7 @@ class Pages:
 
     def answer_all(self) -> None:
         """The results of all that was offered since the last time wait now."""
-        self.house.engine.deliver.send_waiting()
+        self.house.engine.deliver.offers.send_waiting()
         while self.house.post.offers:
             self.house.finish(self.house.post.offers.popleft())
 

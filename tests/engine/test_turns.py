@@ -148,7 +148,7 @@ def test_one_token_runs_an_attempt_and_gets_the_same_answer(house: House) -> Non
     """DESIGN § 3: a call is an offer; a claim starts it."""
     house.upload(HELD)
     house.start("held")
-    house.engine.deliver.send_waiting()
+    house.engine.deliver.offers.send_waiting()
     call = house.post.offers.popleft()
     assert house.claim(call, "first")
     assert not house.claim(call, "second")
@@ -191,7 +191,7 @@ def test_offers_that_were_sent_are_sent_again_later(house: House) -> None:
     """DESIGN § 3: 30 s after the first send, then twice as long."""
     house.upload(HELD)
     house.start("held")
-    house.engine.deliver.send_waiting()
+    house.engine.deliver.offers.send_waiting()
     house.post.offers.clear()
     began = house.clock.now()
     overdue = house.engine.sweeps[0]
@@ -200,7 +200,7 @@ def test_offers_that_were_sent_are_sent_again_later(house: House) -> None:
     assert (row["due_at"] - began).total_seconds() == 30
     house.clock.advance(30)
     overdue.run_once()
-    assert house.engine.deliver.send_waiting() == 1
+    assert house.engine.deliver.offers.send_waiting() == 1
     overdue.run_once()
     [row] = house.rows(models.outbox)
     assert (row["due_at"] - house.clock.now()).total_seconds() == 60

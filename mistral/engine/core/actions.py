@@ -297,10 +297,16 @@ def _offer(
 
 def offer_of(action: Action, run: Run) -> CallAction:
     """The offer of the action's present attempt."""
-    run_id = "" if run.standalone else run.id
     call = action.call or {}
+    if run.standalone:
+        return CallAction(action_id=action.id, attempt=action.attempt, **call)
     return CallAction(
-        action_id=action.id, run_id=run_id, attempt=action.attempt, **call
+        action_id=action.id,
+        run_id=run.id,
+        root_id=run.root_execution_id or run.id,
+        priority=(run.params or {}).get("priority", 0),
+        attempt=action.attempt,
+        **call,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mistral.engine.core import (
     actions,
@@ -26,7 +27,9 @@ from mistral.errors import (
     WorkflowFault,
 )
 from mistral.expressions.evaluate import to_storable
+from mistral.fair_queue import HIGHEST, LOWEST
 from mistral.lang.graph import graph_of
+from mistral.lang.shapes import kind_of
 from mistral.lang.specs import REQUIRED, WorkflowSpec
 from mistral.messages import (
     ChildFinished,
@@ -223,6 +226,9 @@ def _checked_params(
             "Unexpected value type for namespace: a string is expected, found "
             f"{type(result['namespace']).__name__}"
         )
+    priority = _priority(spec, params, event.parent is None)
+    if priority is not None:
+        result["priority"] = priority
     evaluate = params.get("evaluate_env", True) is not False
     if env and evaluate and event.parent is None:
         # What a sub-workflow is given has been evaluated with its input.
@@ -236,6 +242,33 @@ def _checked_params(
             f"workflow needs the parameter 'task_name' with one of its tasks"
         )
     return result
+
+
+def _priority(spec: WorkflowSpec, params: Mapping[str, Any], asked: bool) -> int | None:
+    """Of ``params``, or of a tag of the definition like ``priority:5``; None: neither
+    says anything. Another tag that begins like that is a tag.
+
+    :param asked: somebody waits for an answer. What a task gives to a sub-workflow
+        that does not declare it is a parameter, too (Q20): it may mean something else.
+    :raises BadRequest: it is no whole number of those that there are.
+    """
+    found = params.get("priority")
+    if found is None:
+        tags = (_PRIORITY_TAG.fullmatch(tag) for tag in spec.tags)
+        return next((int(tag[1]) for tag in tags if tag), None)
+    is_whole = isinstance(found, int) and not isinstance(found, bool)
+    if is_whole and LOWEST <= found <= HIGHEST:
+        return int(found)
+    if not asked:
+        return None
+    shown = str(found)[:20] if is_whole else kind_of(found)
+    raise BadRequest(
+        f"Expected a whole number from {LOWEST} to {HIGHEST} in 'params.priority',"
+        f" found {shown}"
+    )
+
+
+_PRIORITY_TAG: Final = re.compile(r"priority: *([+-]?(?:10|[0-9]))")
 
 
 def failed_start(event: StartWorkflow, error: MistralError) -> list[Tell]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from mistral.engine.core import actions, items, joins, policies
 from mistral.engine.core.contexts import Context, columns
@@ -31,6 +31,9 @@ from mistral.messages import (
 
 SOME_FAILED = "One or more actions had failed."
 SOME_CANCELLED = "One or more actions was cancelled."
+
+INHERITED: Final = ("notify", "priority")
+"""Parameters of a run that its sub-workflows have, too."""
 
 
 def create(
@@ -262,7 +265,7 @@ def _open_workflow(
                 workflow_name=name,
                 namespace=params.get("namespace") or "",
                 input=given,
-                params={"notify": params["notify"]} if params.get("notify") else {},
+                params={name: params[name] for name in INHERITED if params.get(name)},
                 description="sub-workflow execution",
                 context={**(run.security or {}), "project_id": run.project_id},
                 parent={

@@ -1,0 +1,233 @@
+"""Offers on their way to executors: few at a time, in a fair order.
+
+What is with the broker can no longer change its place. So only as many offers are sent
+ahead as keep the executors busy, ``WINDOW`` of each group, and the others wait here for
+their turn (``fair_queue.py``). An offer leaves the window when it is claimed: this
+engine has decided that itself, or it looks.
+
+Nothing here is needed for rightness: an offer that is forgotten is a row whose lease
+ends, and one that is sent twice is claimed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from mistral.clock import Clock
+from mistral.db import outbox
+from mistral.db.database import Database
+from mistral.engine.steps import Reached, Step, unwatched
+from mistral.engine.store import LEASE
+from mistral.errors import MistralError
+from mistral.fair_queue import FairQueue
+from mistral.messages import Batch, CallAction, Message, decode
+
+LOG = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+WINDOW: Final = 512
+"""Offers of one group of executors that are sent and not claimed. Executors hold as
+many and take them in a fair order, too."""
+
+REFILL: Final = WINDOW // 2
+"""Once the window was full, so many are sent together: large messages cost less."""
+
+LOOK_SECONDS: Final = 0.1
+"""Between two looks whether other engines have granted what the window is full of."""
+
+SPREAD: Final = 16
+"""Messages that ready offers are spread over, so that executors share them."""
+
+MOST_OFFERS: Final = 32
+"""Offers in one message."""
+
+MOST_WAITING: Final = 20_000
+"""Offers that one process keeps; sweeps find the others when their leases end."""
+
+
+class Sends(Protocol):
+    """The part of ``bus.Bus`` that is needed here."""
+
+    executor_topic: str
+
+    def send(
+        self, message: Message, *, topic: str | None = None, target: str | None = None
+    ) -> None: ...
+
+
+class Offers:
+    """The line of offers of one engine; a thread calls ``run``.
+
+    ``send_waiting`` is what it does; tests with a clock of their own call that.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bus: Sends,
+        clock: Clock,
+        reached: Reached = unwatched,
+    ) -> None:
+        self._database = database
+        self._bus = bus
+        self._clock = clock
+        self._reached = reached
+        self._change = threading.Condition()
+        self._lines: dict[str | None, FairQueue[tuple[Row, float]]] = {}
+        self._count = 0
+        self._out: dict[str, str | None] = {}
+        self._width: Counter[str | None] = Counter()
+        self._looked_at = clock.monotonic()
+        self._sent: list[Row] = []
+        self._ending = False
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Let offers wait whose rows this process has just leased."""
+        until = self._clock.monotonic() + LEASE.total_seconds()
+        found = [(row, decode(row["payload"])) for row in rows]
+        with self._change:
+            for row, call in found:
+                assert isinstance(call, CallAction)
+                self._leave(row["action_id"])
+                line = self._lines.setdefault(row["target"], FairQueue())
+                before = len(line)
+                line.add(row["action_id"], (row, until), call.lane)
+                self._count += len(line) - before
+                if self._count > MOST_WAITING:
+                    max(self._lines.values(), key=len).drop_last()
+                    self._count -= 1
+            self._change.notify_all()
+
+    def settled(self, action_ids: Iterable[str]) -> None:
+        """These were claimed, or nobody wants them any more: a turn has committed."""
+        with self._change:
+            for action_id in action_ids:
+                self._leave(action_id)
+            if self._count:
+                self._change.notify_all()
+
+    def _leave(self, action_id: str) -> None:
+        if action_id in self._out:
+            self._width[self._out.pop(action_id)] -= 1
+
+    def send_waiting(self) -> int:
+        """Send whose turn it is, grouped; answers how many.
+
+        What the broker does not take stays a row and is sent again later.
+        """
+        self._look()
+        with self._change:
+            groups = {target: self._next(target) for target in list(self._lines)}
+            self._width += Counter()
+        sent = 0
+        for target, group in groups.items():
+            size = min(MOST_OFFERS, -(-len(group) // SPREAD))
+            for start in range(0, len(group), size or 1):
+                sent += self._send(target, group[start : start + size])
+        return sent
+
+    def _next(self, target: str | None) -> list[Row]:
+        line, now = self._lines[target], self._clock.monotonic()
+        room = WINDOW - self._width[target]
+        found: list[Row] = []
+        if room < min(len(line), REFILL):
+            return found
+        while len(line) and len(found) < room:
+            row, until = line.take()
+            self._count -= 1
+            # Somebody else has it by now, or will.
+            if until > now:
+                found.append(row)
+        if not len(line):
+            del self._lines[target]
+        return found
+
+    def _send(self, target: str | None, rows: list[Row]) -> int:
+        message = Batch(events=tuple(row["payload"] for row in rows))
+        # Before they are sent: they may be claimed before that is known here.
+        self._note_out(target, rows)
+        try:
+            self._bus.send(message, topic=self._bus.executor_topic, target=target)
+        except Exception as error:
+            if isinstance(error, MistralError):
+                LOG.warning("%d offers were not sent: %s", len(rows), error)
+            else:
+                LOG.exception("%d offers could not be sent", len(rows))
+            self.settled(row["action_id"] for row in rows)
+            return 0
+        self._reached(Step.SENT)
+        with self._change:
+            # without their payloads: as many as a second's offers are kept here
+            self._sent += [
+                {"id": row["id"], "attempts": row["attempts"]} for row in rows
+            ]
+        return len(rows)
+
+    def _note_out(self, target: str | None, rows: Collection[Row]) -> None:
+        with self._change:
+            for row in rows:
+                self._leave(row["action_id"])
+                self._out[row["action_id"]] = target
+            self._width[target] += len(rows)
+
+    def _look(self) -> None:
+        """Of what the window is full of, what do others know?"""
+        now = self._clock.monotonic()
+        with self._change:
+            full = any(
+                WINDOW - self._width[target] < min(len(line), REFILL)
+                for target, line in self._lines.items()
+            )
+            if not full or now - self._looked_at < LOOK_SECONDS:
+                return
+            self._looked_at = now
+            asked = list(self._out)
+        with self._database.read() as connection:
+            left = outbox.offered(connection, asked)
+        self.settled(set(asked) - left)
+
+    def note_sent(self) -> int:
+        """Move the due dates of offers that were sent and not yet claimed.
+
+        Called by a sweep, so that most are claimed by then and cost nothing;
+        until then the lease keeps others from sending them.
+        """
+        with self._change:
+            sent, self._sent = self._sent, []
+        if not sent:
+            return 0
+        self._database.replay(
+            lambda connection: outbox.resend_later(
+                connection, sent, self._database.now(connection)
+            )
+        )
+        return len(sent)
+
+    def run(self) -> None:
+        """What the thread does until ``end``."""
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._count or self._ending)
+            try:
+                sent = self.send_waiting()
+            except Exception as error:
+                if not self._database.is_retryable(error):
+                    raise
+                LOG.warning("Offers wait: %s", type(error).__name__)
+                sent = 0
+            with self._change:
+                if self._ending:
+                    return
+                if not sent:
+                    self._change.wait(LOOK_SECONDS)
+
+    def end(self) -> None:
+        """Send what may be sent, and no more; the rest is left to others."""
+        with self._change:
+            self._ending = True
+            self._change.notify_all()
