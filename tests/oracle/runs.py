@@ -303,7 +303,7 @@ class Run:
             ERROR: ("publish-on-error", "on-error"),
             SKIPPED: ("publish-on-skip", "on-skip"),
         }[state]
-        always = {} if state == SKIPPED else _publish_of(spec.get("on-complete"))
+        always = _publish_of(spec.get("on-complete"))
         within = self.seen(tx.context, result=tx.result, state=state)
         branch: dict[str, Any] = {}
         whole: dict[str, Any] = {}
