@@ -122,7 +122,8 @@ def evaluated_name(case: Case, task: Task, tree: str, what: str) -> str:
 
 
 def _defaults(case: Case, name: str) -> dict[str, Any]:
-    """What ``__actions`` of the environment gives to an action (LANG § 20).
+    """What ``__actions`` of the environment gives to an action (LANG § 20); values,
+    as the environment is evaluated once, at the start (LANG-226).
 
     :raises WorkflowFault: it is no mapping of action name → mapping.
     """
@@ -154,10 +155,7 @@ def open_action(
     with _scheduling(item):
         name = evaluated_name(case, task, text, "action") or NOOP
     given = evaluated_input(case, spec, view(case, task, extra=item))
-    defaults = _defaults(case, text)
-    if defaults:
-        defaults = case.evaluate(defaults, view(case, task), "__actions")
-        given = merged(defaults, given)
+    given = merged(_defaults(case, text), given)
     namespace = (run.params or {}).get("namespace") or ""
     with _scheduling(item, UnknownAction):
         call = prepare(case, name, given, namespace, task=task, workbook=run.workbook)
