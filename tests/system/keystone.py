@@ -126,6 +126,17 @@ class Keystone:
         """A token of a person that is for no project."""
         return self._authenticated(_by_password(name, PASSWORD.format(name)))
 
+    def for_the_system(self, name: str) -> str:
+        """A token of a person for the whole system, not for a project of it."""
+        return self._scoped(name, {"system": {"all": True}})
+
+    def for_the_domain(self, name: str) -> str:
+        """A token of a person for the domain, not for a project in it."""
+        return self._scoped(name, {"domain": _DOMAIN})
+
+    def _scoped(self, name: str, scope: Any) -> str:
+        return self._authenticated(_by_password(name, PASSWORD.format(name)), scope)
+
     def by_application_credential(self, name: str) -> str:
         """A token of a person's robot, for the person's project."""
         path = f"/users/{self.ids[name]}/application_credentials"
@@ -229,6 +240,12 @@ class Keystone:
 
     def grant(self, name: str, project: str, role: str) -> None:
         self.ask("PUT", self._grant(name, project, role))
+
+    def grant_all(self, name: str, role: str) -> None:
+        """A role on the system and on the domain."""
+        for place in ("/system", "/domains/default"):
+            path = f"{place}/users/{self.ids[name]}/roles/{self.ids[role]}"
+            self.ask("PUT", path)
 
     def withdraw(self, name: str, project: str, role: str) -> None:
         self.ask("DELETE", self._grant(name, project, role))
