@@ -35,6 +35,7 @@ greet:
       action: std.echo output="hello <% $.whom %>"
       publish: {said: <% task().result %>}
 waits: {tasks: {ask: {action: std.async_noop}}}
+asks: {tasks: {ask: {action: std.async_noop}}}
 fails: {tasks: {t: {action: std.fail}}}
 outer: {tasks: {below: {workflow: greet, input: {whom: x}}}}
 """
@@ -96,7 +97,8 @@ def _fill(cloud: Cloud) -> None:
     post("workbooks", WORKBOOK)
     post("actions", ACTION)
     for name, given in (
-        ("greet", {"whom": "Ada"}), ("waits", {}), ("fails", {}), ("outer", {}),
+        ("greet", {"whom": "Ada"}), ("waits", {}), ("asks", {}), ("fails", {}),
+        ("outer", {}),
     ):  # fmt: skip
         post("executions", {"workflow_name": name, "input": given})
     trigger = {"name": "yearly", "workflow_name": "waits", "pattern": "0 0 1 1 *"}

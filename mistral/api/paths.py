@@ -21,9 +21,14 @@ def segments_of(environ: Mapping[str, Any]) -> list[str]:
         return [path]
     plain = path[1:].split("/")
     for name in _AS_WRITTEN:
-        written = environ.get(name)
-        if written and "%2f" in written.lower():
-            return _with_slashes(urlsplit(written).path, plain) or plain
+        written = environ.get(name) or ""
+        if not written.startswith("/"):
+            written = urlsplit(written).path
+        if written.startswith("//"):
+            # waitress has taken it for one (rest-api.md § 1.1)
+            return ["", *plain] if plain[0] else plain
+        if "%2f" in written.lower():
+            return _with_slashes(written.partition("?")[0], plain) or plain
     return plain
 
 

@@ -21,6 +21,11 @@ from mistral.api.paths import segments_of
         # an application below a prefix, and a whole URL
         ({"PATH_INFO": "/v2/a/b", "REQUEST_URI": "/wf/v2/a%2Fb"}, ["v2", "a/b"]),
         ({"PATH_INFO": "/v2/a/b", "REQUEST_URI": "http://h/v2/a%2Fb"}, ["v2", "a/b"]),
+        # waitress takes slashes off the front
+        ({"PATH_INFO": "/v2/a", "REQUEST_URI": "//v2/a"}, ["", "v2", "a"]),
+        ({"PATH_INFO": "//v2/a", "REQUEST_URI": "//v2/a"}, ["", "v2", "a"]),
+        ({"PATH_INFO": "/v2/a/b", "REQUEST_URI": "//v2/a%2Fb"}, ["", "v2", "a", "b"]),
+        ({"PATH_INFO": "/v2/a", "REQUEST_URI": "http://h//v2/a"}, ["", "v2", "a"]),
         # somebody in between has changed it
         ({"PATH_INFO": "/v2/c/d", "REQUEST_URI": "/v2/a%2Fb"}, ["v2", "c", "d"]),
         (
