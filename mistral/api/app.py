@@ -20,6 +20,7 @@ from mistral.api import auth
 from mistral.api.authentication import Door, door
 from mistral.api.document import describe
 from mistral.api.framework import PecanHook, make_pecan_app
+from mistral.api.gate import PatientBus
 from mistral.api.hooks import BODY, CONTENT_TYPE, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
@@ -139,6 +140,7 @@ def make_app(
     settings = services.settings
     if services.endings is None:
         services = replace(services, endings=Endings(services.database))
+    services = replace(services, bus=PatientBus(services.bus, services.gate))
     found = collections() if resources is None else resources
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(

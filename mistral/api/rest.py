@@ -335,7 +335,16 @@ class Resource:
         )
 
     def run(self, route: Route, values: tuple[str, ...], call: Call) -> Answer:
-        """Look for maintenance, read what was sent, ask the policy, do it (§ 2.3)."""
+        """Look for maintenance, read what was sent, ask the policy, do it (§ 2.3).
+
+        :raises TooMany: too many requests of this project are worked on here.
+        """
+        if self.public:
+            return self._run(route, values, call)
+        with call.services.gate.place(call.context.project_id):
+            return self._run(route, values, call)
+
+    def _run(self, route: Route, values: tuple[str, ...], call: Call) -> Answer:
         if call.method != "GET":
             _check_maintenance(route, call)
         target = call.target()

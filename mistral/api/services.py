@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from mistral.api.gate import Gate
 from mistral.clock import Clock
 
 
@@ -19,6 +20,7 @@ class Services:
     :param registry: ``actions.registry.Registry``; descriptors, never classes.
     :param settings: ``config.Settings``.
     :param endings: ``waiting.Endings``; None: the application makes its own.
+    :param gate: how many requests are worked on at the same time.
     :param new_id: makes ids of rows and requests (UUID text).
     :param keyring: ``keyring.Keyring``; None: callers have no secrets.
     :param delegation: ``trusts.Delegation``, for the runs of triggers; None: they
@@ -34,3 +36,4 @@ class Services:
     keyring: Any = None
     delegation: Any = None
     endings: Any = None
+    gate: Gate = field(default_factory=Gate)

@@ -210,7 +210,8 @@ class ActionExecutions(Resource):
                     f"Action execution {action_id} did not end within"
                     f" {patience:g} seconds; it goes on."
                 )
-            self._wait(POLL_SECONDS)
+            with call.services.gate.left():
+                self._wait(POLL_SECONDS)
         return row
 
     def post(self, call: Call) -> Shaped:

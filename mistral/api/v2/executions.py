@@ -176,7 +176,7 @@ class Executions(Resource):
         seconds = WAIT.of(call.query)
         if seconds and self._sees(call, execution_id):
             endings = call.services.endings
-            with endings.place(seconds):
+            with endings.place(seconds), call.services.gate.left():
                 endings.wait(execution_id, seconds)
         with call.services.database.read() as connection:
             row = executions.execution(connection, call.context, execution_id)
@@ -258,7 +258,8 @@ class Executions(Resource):
             started = self._started(call)
             if not seconds or started["state"] in executions.FINISHED:
                 return started
-            endings.wait(started["id"], seconds)
+            with call.services.gate.left():
+                endings.wait(started["id"], seconds)
         return self._again(call, started["id"])
 
     def _started(self, call: Call) -> Shaped:
