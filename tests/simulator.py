@@ -25,6 +25,7 @@ from mistral.engine.core.run import Action, Changes, Run, Task, changes
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
 from mistral.messages import (
+    COMPLETED,
     ActionFinished,
     CallAction,
     ClaimAction,
@@ -148,6 +149,11 @@ class MemoryStore:
     def children(self, task_ids: Any) -> list[Any]:
         wanted = set(task_ids)
         return [r for r in self.runs.values() if r["task_execution_id"] in wanted]
+
+    def open_children(self, run_id: str) -> list[Any]:
+        mine = self.tasks(run_id)
+        found = self.children(row["id"] for row in mine if row["type"] == "WORKFLOW")
+        return [row for row in found if row["state"] not in COMPLETED]
 
     def arrivals(
         self, join_id: str, inbound: str | None = None, *, rounds: Any = None

@@ -35,6 +35,7 @@ from mistral.expressions.facts import View
 from mistral.expressions.limits import Allowance
 from mistral.lang.parse import action_from_dict, workflow_from_dict
 from mistral.lang.specs import ActionSpec, WorkflowSpec
+from mistral.messages import COMPLETED
 
 Found = Mapping[str, Any]
 
@@ -289,6 +290,20 @@ class SqlFacts:
             among={"task_execution_id": ids},
             order=("created_at", "id"),
         )
+
+    def open_children(self, run_id: str) -> Sequence[Found]:
+        """Headers of the sub-workflows of all tasks of a run that are not over."""
+        table, tasks = workflow_executions, task_executions
+        callers = select(tasks.c.id).where(
+            tasks.c.workflow_execution_id == run_id, tasks.c.type == "WORKFLOW"
+        )
+        wanted = (
+            table.c.task_execution_id.in_(callers),
+            table.c.state.not_in(sorted(COMPLETED)),
+        )
+        key = ("open children", run_id)
+        order = (table.c.created_at, table.c.id)
+        return self._all(key, table, *wanted, order=order)
 
     def arrivals(
         self,

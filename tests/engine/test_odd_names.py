@@ -30,6 +30,7 @@ ASKED: dict[str, Callable[[SqlFacts, str], Any]] = {
     "execution": lambda facts, name: facts.header(name),
     "tasks of an execution": lambda facts, name: facts.tasks(name),
     "tasks by name": lambda facts, name: facts.tasks("r", names=[name], latest=True),
+    "open sub-workflows": lambda facts, name: facts.open_children(name),
     "executions": lambda facts, name: facts.executions("p", 9, state=name),
 }
 

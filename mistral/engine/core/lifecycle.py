@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -163,19 +163,12 @@ def postponed(facts: Facts, event: Event, now: datetime) -> list[Effect] | None:
     return [Tell(event=event, due_at=now + LATER)] if facts.maintenance else None
 
 
-def open_children(case: Case) -> list[Mapping[str, Any]]:
+def open_children(case: Case) -> Sequence[Mapping[str, Any]]:
+    """Sub-workflows that are not over, of every task: one that failed or was
+    cancelled because of one item has left the others running (§ 4.4, § 6.3)."""
     run = case.run
-    if not run.is_new:
-        states = [State.RUNNING, State.PAUSED, State.DELAYED]
-        run.adopt(case.facts.tasks(run.id, states=states))
-    ids = [
-        task.id
-        for task in run.tasks.values()
-        if task.type == "WORKFLOW" and not task.completed and not task.is_new
-    ]
-    if not ids:
-        return []
-    return [row for row in case.facts.children(ids) if row["state"] not in COMPLETED]
+    calls = any(spec.workflow is not None for spec in run.spec.tasks.values())
+    return case.facts.open_children(run.id) if calls and not run.is_new else ()
 
 
 def finish(
