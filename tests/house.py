@@ -145,8 +145,11 @@ class House:
         self.hold: set[str] = set()
         """Names of actions that are claimed and then never end."""
 
-    def new_engine(self, name: str) -> EngineServer:
-        """Another engine process on the same database and post."""
+    def new_engine(self, name: str, database: Database | None = None) -> EngineServer:
+        """Another engine process on the same database and post.
+
+        :param database: its own connections to it.
+        """
         self.sources = Sources(
             self.evaluator, self.registry, lambda: self.new_id(), rules=self.rules
         )
@@ -156,7 +159,9 @@ class House:
             end_trust=self.end_trust,
             reached=lambda step: self.reached(step),
         )
-        return EngineServer(self.database, self.post, self.sources, self.clock, options)
+        return EngineServer(
+            database or self.database, self.post, self.sources, self.clock, options
+        )
 
     def new_id(self) -> str:
         return f"00000000-0000-4000-8000-{next(self._numbers):012d}"

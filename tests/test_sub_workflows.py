@@ -375,3 +375,47 @@ def test_eng_199_deletion(service: Service) -> None:
     for each in tasks:
         assert service.api.get(f"/v2/tasks/{each}").status == 404
     assert service.api.get("/v2/action_executions").json["action_executions"] == []
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_eng_199_a_running_sub_workflow_that_is_deleted_fails_its_task(
+    service: Service, paused: bool
+) -> None:
+    """Nobody else would ever move its parent (decision 0035)."""
+    service.upload(
+        HEAD
+        + """
+w:
+  tasks:
+    t: {workflow: s, on-error: rescue}
+    rescue: {action: std.noop}
+s: {tasks: {t: {action: std.async_noop}}}
+"""
+    )
+    id = service.start("w")
+    [child] = service.children(id)
+    if paused:
+        service.change(child["id"], state="PAUSED")
+        assert service.execution(id)["state"] == "PAUSED"
+    path = f"/v2/executions/{child['id']}"
+    assert service.api.delete(path).status == 403
+    assert service.api.delete(f"{path}?force=true").status == 204
+    service.house.settle()
+    if paused:
+        service.change(id, state="RUNNING")
+    assert service.states(id) == {"t": "ERROR", "rescue": "SUCCESS"}
+    assert service.execution(id)["state"] == "SUCCESS"
+    told = service.task(id, "t")["state_info"]
+    assert told == f"The sub-workflow was deleted [wf_ex_id={child['id']}]."
+    assert service.house.examined() == []
+
+
+def test_a_sub_workflow_that_is_over_is_deleted_without_a_word(
+    service: Service,
+) -> None:
+    service.upload(HEAD + "w: {tasks: {t: {workflow: s}}}\n" + "s: " + SAYS % "x")
+    id = service.run("w")["id"]
+    [child] = service.children(id)
+    assert service.api.delete(f"/v2/executions/{child['id']}").status == 204
+    assert service.states(id) == {"t": "SUCCESS"}
+    assert service.house.examined() == []

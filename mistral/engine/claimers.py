@@ -1,9 +1,10 @@
 """Which executors have a row: who claims and dies before its first heartbeat has to
 be missed all the same.
 
-A row is deleted when its last sign of life is ``lost_after`` seconds old. So one that
-was read is there for half that time, whoever else may be at work, and is not looked
-for again before.
+An executor is given up when its last sign of life is ``lost_after`` seconds old. A
+claim is a sign of life, too: it is written, so that whoever is just giving up the
+executor meets it in the database. One that was seen is taken to be known for half
+that time, and is not written again before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from mistral.db import rows
+from mistral.db import bulk, rows
 from mistral.db.models import executors
 
 
@@ -30,7 +31,7 @@ class Claimers:
     def write(
         self, connection: Connection, ids: Collection[str], now: datetime
     ) -> Mapping[str, datetime]:
-        """See to it that these have rows.
+        """See to it that these have rows, and are alive now.
 
         :param now: the database's time.
         :returns: for ``remember``, once it is committed.
@@ -38,6 +39,10 @@ class Claimers:
         unsure = sorted(id for id in ids if self._sure_until.get(id, now) <= now)
         if not unsure:
             return {}
+        bulk.lock(connection, executors, unsure, ("id",))
+        rows.update_many(
+            connection, executors, [{"id": id, "last_seen": now} for id in unsure]
+        )
         rows.insert_missing(
             connection,
             executors,
@@ -46,8 +51,7 @@ class Claimers:
                 for id in unsure
             ],
         )
-        found = rows.fetch(connection, executors, "id", unsure)
-        return {row["id"]: row["last_seen"] + self._sure_for for row in found}
+        return dict.fromkeys(unsure, now + self._sure_for)
 
     def remember(self, found: Mapping[str, datetime], now: datetime) -> None:
         """After the commit of the turn that wrote them."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
 from mistral.clock import Clock
 from mistral.db import outbox, requests
@@ -41,6 +41,10 @@ COMMIT_SECONDS: Final = 60.0
 LEFT: Final = datetime(1970, 1, 1)
 """Last sign of an executor that has said that it leaves: the next look finds
 what it still ran."""
+
+FORGOTTEN_AFTER: Final = timedelta(hours=1)
+"""From the time when an executor is given up: no turn that grants a claim takes as
+long, though its engine be stopped meanwhile."""
 
 CLAIM_SECONDS: Final = 60.0
 """How long executors get to claim old offers when engines are back."""
@@ -151,6 +155,9 @@ class OverdueSweep(Loop):
 class LostSweep(Loop):
     """Executors without a sign of life: what they ran is told to its runs.
 
+    Their rows stay for ``FORGOTTEN_AFTER``, and each pass looks at them again: a claim
+    may have been on its way when its executor was given up.
+
     :param lost_after: seconds without a heartbeat, all of them watched.
     """
 
@@ -172,40 +179,60 @@ class LostSweep(Loop):
     def run_once(self) -> Counts:
         watched = self._attention.passed()
         with self._database.read() as connection:
-            before = self._database.now(connection) - self._lost_after
+            now = self._database.now(connection)
+            before = now - self._lost_after
+            forgotten = before - FORGOTTEN_AFTER
             if watched < self._lost_after.total_seconds():
                 # those that said themselves that they leave
                 before = LEFT + timedelta(days=1)
-            query = select(executors).where(executors.c.last_seen < before).limit(50)
-            lost = connection.execute(query).mappings().all()
-            events = [event for row in lost for event in _lost_actions(connection, row)]
+            events = _lost_actions(connection, before)
+            seen = executors.c.last_seen
+            done_with = connection.execute(
+                select(executors.c.id).where(seen < forgotten).limit(1)
+            ).first()
         settle(self._intake, events)
-        for row in lost:
-            # One that came back meanwhile keeps its row.
-            with self._database.begin() as connection:
-                connection.execute(
-                    delete(executors).where(
-                        executors.c.id == row["id"],
-                        executors.c.last_seen == row["last_seen"],
-                    )
-                )
-        return {"executors": len(lost), "actions": len(events)}
+        if done_with is not None:
+            self._database.replay(lambda each: self._forget(each, now, forgotten))
+        return {"actions": len(events)}
+
+    def _forget(
+        self, connection: Connection, now: datetime, forgotten: datetime
+    ) -> None:
+        seen = executors.c.last_seen
+        # It left a moment ago: from now on it is one of the lost.
+        given_up = now - self._lost_after
+        connection.execute(
+            update(executors).where(seen == LEFT).values(last_seen=given_up)
+        )
+        connection.execute(delete(executors).where(seen < forgotten))
 
 
-def _lost_actions(connection: Any, executor: Any) -> list[ExecutorLost]:
+def _lost_actions(connection: Connection, before: datetime) -> list[ExecutorLost]:
+    """Of executors whose last sign was before."""
     table = action_executions
-    query = select(table.c.id, table.c.workflow_execution_id, table.c.attempt).where(
-        table.c.executor_id == executor["id"],
-        table.c.state == State.RUNNING,
-        table.c.is_sync.is_(True),
+    query = (
+        select(
+            table.c.id,
+            table.c.workflow_execution_id,
+            table.c.attempt,
+            table.c.executor_id,
+            executors.c.last_seen,
+        )
+        .join(executors, executors.c.id == table.c.executor_id)
+        .where(
+            executors.c.last_seen < before,
+            table.c.state == State.RUNNING,
+            table.c.is_sync.is_(True),
+        )
+        .limit(ROWS)
     )
     return [
         ExecutorLost(
             run_id=row["workflow_execution_id"] or "",
             action_id=row["id"],
             attempt=row["attempt"],
-            executor_id=executor["id"],
-            last_seen=_last_sign(executor["last_seen"]),
+            executor_id=row["executor_id"],
+            last_seen=_last_sign(row["last_seen"]),
         )
         for row in connection.execute(query).mappings()
     ]

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from mistral.clock import Clock
 from mistral.errors import Unavailable
+from mistral.executors.steps import Reached, Step, unwatched
 from mistral.fair_queue import FairQueue
 from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
 
@@ -49,6 +50,7 @@ class Claims:
     :param new_token: makes a text that was never made before.
     :param trusted_seconds: a yes that took longer is not used, because this
         executor may have been given up meanwhile; it is asked for again.
+    :param reached: hears of each step.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class Claims:
         new_token: Callable[[], str],
         clock: Clock,
         trusted_seconds: float,
+        reached: Reached = unwatched,
     ) -> None:
+        self._reached = reached
         self._bus = bus
         self._executor_id = executor_id
         self._new_token = new_token
@@ -110,12 +114,14 @@ class Claims:
                 offers.append(offer)
         if not offers:
             return 0
+        self._reached(Step.CLAIMING)
         asked_at = self._clock.monotonic()
         answers = self._bus.call(
             Batch(events=tuple(encode(self._claim(offer)) for offer in offers)),
             timeout=self._answer_seconds,
         )
         took = self._clock.monotonic() - asked_at
+        self._reached(Step.CLAIMED)
         if not isinstance(answers, Sequence) or len(answers) != len(offers):
             raise Unavailable("The engine did not answer each claim")
         begun = 0

@@ -13,6 +13,7 @@ from typing import Any, Final
 from mistral.clock import Clock
 from mistral.executors.claims import Asks, Claims
 from mistral.executors.held import Delivery, Held
+from mistral.executors.steps import Reached, Step, unwatched
 from mistral.executors.workers import Key, Workers
 from mistral.messages import Heartbeat
 from mistral.service import Counts, Loop
@@ -26,6 +27,7 @@ class Heartbeats(Loop):
     """Beats once per ``interval``; ``wake`` for a beat at once.
 
     :param interval: seconds (``[action_heartbeat] check_interval``).
+    :param reached: hears of each step.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Heartbeats(Loop):
         delivery: Delivery,
         interval: float,
         clock: Clock,
+        reached: Reached = unwatched,
     ) -> None:
         super().__init__("executor-heartbeat", interval)
+        self._reached = reached
         self._clock = clock
         self._beaten_at = clock.monotonic()
         self._soon = False
@@ -63,7 +67,9 @@ class Heartbeats(Loop):
         """
         self._beaten_at = self._clock.monotonic()
         beat = self._sign()
+        self._reached(Step.BEATING)
         answer = self._bus.call(beat, timeout=self.interval)
+        self._reached(Step.BEATEN)
         if isinstance(answer, dict):
             self._heard = answer.get("now") or ""
         over = _over({*beat.running, *beat.held}, _ids(answer, "over"))

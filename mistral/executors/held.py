@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from mistral.clock import Clock
 from mistral.executors.outcome import size_of
 from mistral.executors.runner import Outcome
+from mistral.executors.steps import Reached, Step, unwatched
 from mistral.messages import ActionFinished, Batch, Message, encode
 from mistral.service import Counts, Loop
 
@@ -191,10 +192,14 @@ class Delivery(Loop):
     """Sends what is due, whenever it is woken.
 
     :param interval: seconds between looks without being woken.
+    :param reached: hears of each step.
     """
 
-    def __init__(self, held: Held, bus: Sends, interval: float) -> None:
+    def __init__(
+        self, held: Held, bus: Sends, interval: float, reached: Reached = unwatched
+    ) -> None:
         super().__init__("result-delivery", interval)
+        self._reached = reached
         self._held = held
         self._bus = bus
 
@@ -205,10 +210,12 @@ class Delivery(Loop):
         """
         sent = 0
         for topic, outcomes in self._held.due():
+            self._reached(Step.SENDING)
             self._bus.send(
                 Batch(events=tuple(encode(outcome) for outcome in outcomes)),
                 topic=topic,
             )
+            self._reached(Step.SENT)
             self._held.sent(outcomes)
             sent += len(outcomes)
         return {"sent": sent}

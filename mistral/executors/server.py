@@ -31,6 +31,7 @@ from mistral.executors.runner import (
     Runner,
     failed,
 )
+from mistral.executors.steps import Reached, Step, unwatched
 from mistral.executors.workers import Workers
 from mistral.messages import (
     ActionTurnedAsync,
@@ -92,6 +93,7 @@ class ExecutorSettings:
     :param stop_seconds: how long running actions may go on after a stop.
     :param held_limit: results that may wait for the engine's commit.
     :param identities: in whose name actions run.
+    :param reached: hears of each step that the executor takes.
     """
 
     host: str = "0.0.0.0"
@@ -102,6 +104,7 @@ class ExecutorSettings:
     stop_seconds: float = 30.0
     held_limit: int = 5000
     identities: Identities = NOBODY
+    reached: Reached = unwatched
 
 
 class ExecutorServer(Service):
@@ -127,8 +130,9 @@ class ExecutorServer(Service):
         self.executor_id = new_token()
         self._bus = bus
         self._settings = settings
+        self._reached = reached = settings.reached
         self._new_token = new_token
-        runner = Runner(
+        self._runner = runner = Runner(
             actions,
             dynamic=dynamic,
             result_limit_kb=settings.result_limit_kb,
@@ -136,7 +140,7 @@ class ExecutorServer(Service):
         )
         # 0 turns the engine's checks off; results must be confirmed even so
         interval = settings.check_interval or 10.0
-        self._workers = Workers(settings.threads, runner.run, clock)
+        self._workers = Workers(settings.threads, self._run, clock)
         self._immediate = Workers(
             settings.threads, lambda call: runner.run(call, immediate=True), clock
         )
@@ -147,8 +151,9 @@ class ExecutorServer(Service):
             new_token,
             clock,
             trusted_seconds=interval * max(settings.max_missed, 1),
+            reached=reached,
         )
-        self._delivery = Delivery(self._held, bus, interval)
+        self._delivery = Delivery(self._held, bus, interval, reached)
         self._heartbeats = Heartbeats(
             bus,
             self.executor_id,
@@ -159,6 +164,7 @@ class ExecutorServer(Service):
             self._delivery,
             interval,
             clock,
+            reached,
         )
         self._claiming = _Claiming(self.claim_once, self._claimable)
         self._stopping = threading.Event()
@@ -178,6 +184,7 @@ class ExecutorServer(Service):
             if (call.action_id, call.attempt) not in own
         ]
         offers = self._claims.add(calls)
+        self._reached(Step.RECEIVED)
         self._claiming.wake()
         if self._stopping.is_set():
             # what was asked about is handed back when nobody asks any more
@@ -186,6 +193,7 @@ class ExecutorServer(Service):
         for offer in offers:
             while not offer.settled.wait(PATIENCE):
                 self._claims.hand_back(offer)
+        self._reached(Step.ACKNOWLEDGING)
         return not any(offer.handed_back for offer in offers)
 
     def claim_once(self) -> int:
@@ -207,6 +215,12 @@ class ExecutorServer(Service):
         if not self._workers.begin((call.action_id, call.attempt), call, done):
             # it was claimed, so nobody else can run it
             done(failed(call, "No worker of the executor was free"))
+
+    def _run(self, call: CallAction) -> Outcome:
+        self._reached(Step.RUNNING)
+        outcome = self._runner.run(call)
+        self._reached(Step.RAN)
+        return outcome
 
     def _claimable(self) -> bool:
         return bool(len(self._claims) and self._workers.free() and self._held.room())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -68,7 +69,37 @@ def test_an_action_of_a_lost_executor_fails(house: House) -> None:
     [action] = house.rows(models.action_executions)
     assert action["output"]["result"].startswith("Heartbeat wasn't received.")
     assert "executor-1" in action["output"]["result"]
+
+
+def test_eng_238_a_lost_executor_is_forgotten_after_an_hour(house: House) -> None:
+    """Until then each pass looks at it again: a claim may come late."""
+    _held_call(house, safe=False)
+    _watch(house, LOST, 31)
+    assert len(house.rows(models.executors)) == 1
+    _look(house, LOST, 3600, step=20)
     assert house.rows(models.executors) == []
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_eng_238_a_claim_after_its_executor_was_given_up_is_found(
+    house: House, leaving: bool
+) -> None:
+    """An engine was stopped in the midst of the turn that granted it."""
+    first = _held_call(house, safe=False)
+    _beat(house, leaving=leaving)
+    _watch(house, LOST, 41)
+    assert house.header(first)["state"] == "ERROR"
+    house.engine = house.new_engine("two")
+    second = house.start("call")
+    house.settle()
+    # as that engine wrote it
+    table = models.executors
+    with house.database.begin() as connection:
+        long_ago = house.clock.now() - timedelta(seconds=31)
+        connection.execute(table.update().values(last_seen=long_ago))
+    _watch(house, LOST, 41)
+    assert house.header(second)["state"] == "ERROR"
+    assert house.examined() == []
 
 
 def test_a_safe_action_of_a_lost_executor_is_offered_again(house: House) -> None:
@@ -107,7 +138,6 @@ def test_eng_210_an_asynchronous_action_of_a_lost_executor_waits_on(
     [action] = house.rows(models.action_executions)
     assert action["executor_id"] == "executor-1"
     _watch(house, LOST, 31)
-    assert house.rows(models.executors) == [], "it is lost all the same"
     assert house.header(id)["state"] == "RUNNING"
     [action] = house.rows(models.action_executions)
     assert action["state"] == "RUNNING"

@@ -21,6 +21,7 @@ from mistral.errors import (
     TransitionRefused,
 )
 from mistral.messages import (
+    ChildFinished,
     ChildReopened,
     ChildResumed,
     ResumeWorkflow,
@@ -291,7 +292,8 @@ def _check_redo(case: Case, task: Task, verb: str) -> None:
 
 
 def delete(case: Case, force: bool) -> None:
-    """All sub-workflows go with it.
+    """All sub-workflows go with it; whoever waits for its end hears of an error, as
+    nothing else would ever come (decision 0035).
 
     :raises Forbidden: the run is not over, and nobody insisted.
     """
@@ -300,5 +302,16 @@ def delete(case: Case, force: bool) -> None:
         raise Forbidden(
             f"Only completed executions can be deleted. Execution {run.id} is in "
             f"{run.state} state; use force to delete it all the same."
+        )
+    if run.parent and not run.completed:
+        lifecycle.tell_parent(
+            case,
+            ChildFinished,
+            index=run.parent["index"],
+            state=State.ERROR,
+            message=f"The sub-workflow was deleted [wf_ex_id={run.id}].",
+            paused=run.state == State.PAUSED,
+            kept=run.paused_by is not None,
+            ending=run.endings + 1,
         )
     run.deleted = True

@@ -1,0 +1,176 @@
+"""What may happen at the same time: each act is done by one engine process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from house import CALLER
+
+from interleaved.world import Side, World, looks, tell
+from mistral.db import maintenance, models, outbox, triggers
+from mistral.db.maintenance import Status
+from mistral.messages import (
+    ActionTurnedAsync,
+    ClaimAction,
+    Heartbeat,
+    NobodyCame,
+    RunAction,
+    StartWorkflow,
+)
+
+Act = Callable[[World, Side], object]
+
+
+def asks(cls: Any, workflow: str, **values: Any) -> Act:
+    """A request about the only run of a workflow, by its id as it was at first."""
+
+    def act(world: World, side: Side) -> None:
+        run_id = world.ids[workflow]
+        request = cls(
+            run_id=run_id,
+            request_id=world.new_id(),
+            context=CALLER.to_dict(),
+            **{name: _value(world, value) for name, value in values.items()},
+        )
+        tell(side, request)
+
+    return act
+
+
+def _value(world: World, value: Any) -> Any:
+    return value(world) if callable(value) else value
+
+
+def hears(kind: str) -> Act:
+    """A row of the outbox is taken in."""
+
+    def act(world: World, side: Side) -> None:
+        event, row_id = world.kept[kind]
+        tell(side, event, row_id=row_id)
+
+    return act
+
+
+def ends(place: int = 0, state: str = "SUCCESS") -> Act:
+    def act(world: World, side: Side) -> None:
+        world.finish_call(side, world.calls[place], state)
+
+    return act
+
+
+def claims(token: str) -> Act:
+    def act(world: World, side: Side) -> None:
+        call = world.offer
+        answer = side.engine.intake.put(
+            ClaimAction(
+                run_id=call.run_id,
+                action_id=call.action_id,
+                attempt=call.attempt,
+                token=token,
+                executor_id="executor-1",
+            )
+        )
+        while side.engine.loop.run_once(timeout=0):
+            continue
+        if answer.result(timeout=0):
+            world.granted.add(token)
+            world.running.append(call)
+
+    return act
+
+
+def sweeps(name: str) -> Act:
+    def act(world: World, side: Side) -> None:
+        looks(side, name)
+
+    return act
+
+
+def resends(world: World, side: Side) -> None:
+    """The broker was away: all that the engine offers is due at once."""
+    side.engine.send_again()
+    side.engine.overdue.run_once()
+
+
+def notes_sent(world: World, side: Side) -> None:
+    rows = world.rows(models.outbox, kind=outbox.OFFER)
+    sent = [{"id": row["id"], "attempts": row["attempts"]} for row in rows]
+    side.database.replay(
+        lambda connection: outbox.resend_later(
+            connection, sent, side.database.now(connection)
+        )
+    )
+
+
+def nobody_came(world: World, side: Side) -> None:
+    call = world.offer
+    tell(side, NobodyCame(run_id=call.run_id, action_id=call.action_id))
+
+
+def turns_async(world: World, side: Side) -> None:
+    call = world.calls[0]
+    tell(side, ActionTurnedAsync(run_id=call.run_id, action_id=call.action_id))
+
+
+def beats(world: World, side: Side) -> None:
+    side.engine.heartbeat(Heartbeat(executor_id="executor-1", running=()))
+
+
+def removes_trigger(world: World, side: Side) -> None:
+    with side.database.begin() as connection:
+        found = connection.execute(models.cron_triggers.select()).mappings().all()
+        for row in found:
+            triggers.remove(connection, row)
+
+
+def maintains(wanted: Status) -> Act:
+    def act(world: World, side: Side) -> None:
+        side.database.replay(lambda each: maintenance.change(each, wanted))
+
+    return act
+
+
+def starts(workflow: str, **more: Any) -> Act:
+    def act(world: World, side: Side) -> None:
+        tell(
+            side,
+            StartWorkflow(
+                run_id="11111111-0000-4000-8000-000000000001",
+                workflow_name=workflow,
+                request_id=world.new_id(),
+                context=CALLER.to_dict(),
+                **more,
+            ),
+        )
+
+    return act
+
+
+def runs_alone(world: World, side: Side) -> None:
+    tell(
+        side,
+        RunAction(
+            action_id="22222222-0000-4000-8000-000000000001",
+            name="std.sleep",
+            input={"seconds": 1},
+            save=True,
+            request_id=world.new_id(),
+            context=CALLER.to_dict(),
+        ),
+    )
+
+
+def about_action(cls: Any, **values: Any) -> Act:
+    def act(world: World, side: Side) -> None:
+        call = world.calls[0]
+        request = cls(
+            run_id=call.run_id,
+            action_id=call.action_id,
+            request_id=world.new_id(),
+            context=CALLER.to_dict(),
+            **values,
+        )
+        tell(side, request)
+
+    return act
