@@ -133,7 +133,7 @@ class Mortals(House):
             engine.deliver.fire_due()
             self.turn()
             engine.overdue.run_once()
-            engine.deliver.send_waiting()
+            engine.deliver.offers.send_waiting()
             engine.deliver.notices.send_waiting()
             self._look_for_lost()
             self.turn()
