@@ -25,7 +25,9 @@ class Context:
     hence no row, message or log (SEC-07); ``secrets`` has them for whoever seals
     them. ``target`` is another cloud that actions shall speak to, in place of these;
     ``trust_id`` lets the service get a token when one is needed.
-    ``expires_at``: when the token ends, as its issuer writes it.
+    ``expires_at``: when the token ends, as its issuer writes it. ``is_admin_project``
+    is false where the issuer has a project for administrators and this is another; it
+    is for policies of the API alone.
     """
 
     project_id: str = DEFAULT_PROJECT
@@ -34,6 +36,7 @@ class Context:
     user_name: str | None = None
     roles: tuple[str, ...] = ()
     is_admin: bool = False
+    is_admin_project: bool = field(default=True, compare=False)
     request_id: str | None = None
     user_domain_name: str | None = None
     project_domain_name: str | None = None

@@ -82,7 +82,9 @@ class FakeKeystone:
         *,
         hours: float = 1,
         user: str = "u1",
+        is_admin_project: bool | None = None,
     ) -> str:
+        """:param is_admin_project: None: Keystone knows of no such project."""
         ends = datetime.now(UTC) + timedelta(hours=hours)
         body: dict[str, Any] = {
             "methods": ["password"],
@@ -96,6 +98,8 @@ class FakeKeystone:
             body["project"] = {"id": project, "name": f"n-{project}", "domain": domain}
             body["roles"] = [{"id": role, "name": role} for role in roles]
             body["catalog"] = []
+        if is_admin_project is not None:
+            body["is_admin_project"] = is_admin_project
         self._tokens[token] = body
         return token
 

@@ -69,6 +69,7 @@ class Keystone:
             user_name=found.get("X-User-Name"),
             user_domain_name=found.get("X-User-Domain-Name"),
             roles=tuple(role for role in found.get("X-Roles", "").split(",") if role),
+            is_admin_project=found.get("X-Is-Admin-Project") != "False",
             region_name=request.headers.get("X-Region-Name"),
             expires_at=info.get("expires_at"),
             request_id=request_id,

@@ -93,4 +93,8 @@ class Policies:
 
 def _credentials(context: Context) -> dict[str, Any]:
     """What a rule can ask about; the token is not among it."""
-    return {**context.to_dict(), "roles": list(context.roles)}
+    return {
+        **context.to_dict(),
+        "roles": list(context.roles),
+        "is_admin_project": context.is_admin_project,
+    }

@@ -121,6 +121,28 @@ def test_rest_a_token_says_project_user_and_roles(
     assert context["is_admin"] is False
 
 
+@pytest.mark.parametrize(
+    ("is_admin_project", "status"), [(None, 200), (True, 200), (False, 403)]
+)
+def test_rest_a_policy_may_ask_for_keystones_project_of_administrators(
+    services: Services,
+    tmp_path: Path,
+    keystone: FakeKeystone,
+    is_admin_project: bool | None,
+    status: int,
+) -> None:
+    """§ 4.1: ``X-Is-Admin-Project``; true where Keystone knows of no such project.
+    Without a policy the role alone counts (§ 4.2), and no client's header does."""
+    token = keystone.issue("t1", "red", ["admin"], is_admin_project=is_admin_project)
+    said = {"X-Is-Admin-Project": "True"}
+    plain = _with(client(services, tmp_path, keystone.options()), token, **said)
+    assert plain("GET", "/v2/workflows?all_projects=true").status == 200
+    rule = '"context_is_admin": "role:admin and is_admin_project:True"\n'
+    (tmp_path / "policy.yaml").write_text(rule)
+    strict = _with(client(services, tmp_path, keystone.options()), token, **said)
+    assert strict("GET", "/v2/workflows?all_projects=true").status == status
+
+
 def test_rest_projects_do_not_see_each_other(
     by_keystone: Client, keystone: FakeKeystone
 ) -> None:
