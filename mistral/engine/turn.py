@@ -190,6 +190,9 @@ class Turn:
             facts = SqlFacts(connection, self._sources)
             loaded = open_runs(connection, self._database, [waiting], facts, wait=True)
             outcome.written.now = loaded.now
+            if waiting.row_id in loaded.gone:
+                outcome.answers.append((waiting, None))
+                return
             tried = _Tried(loaded.open(waiting.key))
             self._set_aside(waiting, error, loaded, tried, outcome)
             self._report(waiting, error, tried, outcome)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from house import CALLER, House
 from rest import Service
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 
 from mistral.db import models
+from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
+from mistral.engine.steps import Step, unwatched
 from mistral.messages import RerunTask, StartWorkflow, StopWorkflow, UpdateAction
 
 WORKFLOWS = """
@@ -231,6 +233,40 @@ def test_what_a_late_event_was_about_is_left_alone(house: House) -> None:
     assert (header["state"], header["state_info"]) == ("CANCELLED", None)
     # ENG-074: its task is not open for ever.
     assert house.tasks(run_id) == {"t": "ERROR"}
+
+
+class Taken(Database):
+    """Another engine takes all outbox rows just before the next transaction."""
+
+    is_next = False
+
+    def begin(self) -> Any:
+        if self.is_next:
+            self.is_next = False
+            with super().begin() as connection:
+                connection.execute(delete(models.outbox))
+        return super().begin()
+
+
+def test_what_another_engine_has_heard_meanwhile_ends_nothing(tmp_path: Path) -> None:
+    """ENG-240: the turn fails, and when it is set aside its timer is gone."""
+    house = House(tmp_path, database=Taken)
+    house.upload(WORKFLOWS)
+    run_id = house.start("waits")
+    house.settle()
+
+    def fail_once(step: Step) -> None:
+        if step is Step.STORED:
+            house.reached = unwatched
+            house.database.is_next = True
+            raise ValueError("A turn that cannot be stored")
+
+    house.reached = fail_once
+    house.advance(61)
+    assert house.rows(models.outbox) == house.rows(models.poison) == []
+    assert house.header(run_id)["state"] == "RUNNING"
+    assert house.tasks(run_id) == {"t": "DELAYED"}
+    house.close()
 
 
 def test_an_action_alone_ends_with_the_reason(tmp_path: Path) -> None:
