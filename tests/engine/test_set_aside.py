@@ -16,6 +16,7 @@ from sqlalchemy import delete, select, text, update
 from mistral.db import models
 from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
+from mistral.engine.doctor.examine import examine
 from mistral.engine.steps import Step, unwatched
 from mistral.messages import RerunTask, StartWorkflow, StopWorkflow, UpdateAction
 
@@ -70,6 +71,13 @@ def spoil(house: House, run_id: str, **values: Any) -> str:
     return str(task["id"])
 
 
+def spoiled(action: dict[str, Any], **values: Any) -> Any:
+    """The same for an action."""
+    table = models.action_executions
+    internals = {**action["internals"], **values}
+    return update(table).where(table.c.id == action["id"]).values(internals=internals)
+
+
 def turns(house: House, until: Callable[[], bool]) -> None:
     """One by one."""
     while not until():
@@ -97,7 +105,7 @@ def parent(house: House) -> str:
     """Its sub-workflow ends."""
     run_id = house.start("parent")
     house.settle()
-    spoil(house, run_id, done="NONSENSE")
+    spoil(house, run_id, said="NONSENSE")
     [action] = house.rows(models.action_executions)
     _answer(house, action)
     return run_id
@@ -107,7 +115,8 @@ def acts(house: House) -> str:
     """An executor sends the result."""
     run_id = house.start("acts")
     house.settle()
-    spoil(house, run_id, done="NONSENSE")
+    [action] = house.rows(models.action_executions)
+    _write(house, spoiled(action, outputs=7))
     house.finish(house.running.pop())
     house.settle()
     return run_id
@@ -171,6 +180,7 @@ def test_what_waits_for_it_ends_and_can_be_rerun(
     [failed] = [task for task in tasks if task["state"] == "ERROR"]
     assert said in failed["state_info"]
     assert house.rows(models.outbox) == []
+    assert {each.check for each in examine(house.database)} == {"poison"}
     house.hold.clear()
     again = RerunTask(
         run_id=run_id,
@@ -186,7 +196,7 @@ def test_what_waits_for_it_ends_and_can_be_rerun(
             _answer(house, action)
     house.advance(61)
     assert house.header(run_id)["state"] == "SUCCESS"
-    assert len(house.rows(models.poison)) == 1
+    assert [each.check for each in examine(house.database)] == ["poison"]
 
 
 def test_a_sub_workflow_that_cannot_be_started_is_told_to_its_parent(
@@ -225,7 +235,8 @@ def test_what_a_late_event_was_about_is_left_alone(house: House) -> None:
         run_id=run_id, state="CANCELLED", request_id="s", context=CALLER.to_dict()
     )
     house.ask(stop)
-    spoil(house, run_id, done="NONSENSE")
+    [action] = house.rows(models.action_executions)
+    _write(house, spoiled(action, outputs=7))
     house.finish(house.running.pop())
     house.settle()
     assert len(house.rows(models.poison)) == 1
@@ -278,9 +289,7 @@ def test_an_action_alone_ends_with_the_reason(tmp_path: Path) -> None:
     house.settle()
     table = models.action_executions
     [action] = house.rows(table)
-    with house.database.begin() as connection:
-        internals = {**action["internals"], "outputs": 7}
-        connection.execute(update(table).values(internals=internals))
+    _write(house, spoiled(action, outputs=7))
     house.finish(house.running.pop())
     house.settle()
     [action] = house.rows(table)
