@@ -116,7 +116,7 @@ class Field:
         stack.callback(self._broker.close)
         self._ledger = Ledger()
         stack.callback(self._ledger.close)
-        self._judge = Judge(self._store.engine)
+        self._judge = Judge(self._store.engine, cluster.database)
 
     def upload(self) -> None:
         Users(self.cluster, self._ledger, "", 0).upload()

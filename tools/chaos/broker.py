@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from servers import NoServer
 from system.processes import control_broker
 
 _TRACE = "amq.rabbitmq.trace"
-_LAST = 300
+_LAST = 3000
 _KEPT = ("content_type", "content_encoding", "headers", "delivery_mode", "priority",
          "correlation_id", "reply_to", "expiration", "message_id", "type")  # fmt: skip
 _USER = "guest"
@@ -82,6 +83,20 @@ class Broker:
             for exchange, key, properties, body in some:
                 channel.basic_publish(amqp.Message(body, **properties), exchange, key)
         return len(some)
+
+    def hoard(self, seconds: float) -> int:
+        """Take turns with the listeners of all queues, and give everything back when
+        the time is over. Answers how many messages these were."""
+        end = time.monotonic() + seconds
+        taken: list[Any] = []
+        with self._connection() as connection:
+            for name in self._queues():
+                with suppress(amqp.AMQPError):
+                    connection.channel().basic_consume(name, callback=taken.append)
+            while time.monotonic() < end:
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.2)
+        return len(taken)
 
     # -- Listening ----------------------------------------------------------------
 

@@ -221,6 +221,10 @@ class Injector:
         with self._alone("broker"):
             return f"{self._broker.repeat(fault.dice)} messages"
 
+    def _hoard(self, fault: Fault) -> str:
+        with self._alone("broker"):
+            return f"{self._broker.hoard(fault.seconds)} messages"
+
     def _empty(self, fault: Fault) -> str:
         with self._alone("broker"):
             self._broker.empty(fault.seconds)

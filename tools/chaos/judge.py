@@ -1,5 +1,5 @@
-"""Whether all came as it had to: what the database holds, against the language and
-against the ledger."""
+"""Whether all came as it had to: what the database holds, against the language, against
+the ledger, and against the invariants that the service itself knows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import URL, Engine, func, select
 from system.processes import ENDS
 
 from chaos.flows import FLOWS, SAFE_TASKS, Flow
 from chaos.ledger import Call, Key
 from chaos.users import Run
 from mistral.db import models
+from mistral.db.database import Database
+from mistral.engine.doctor.examine import examine
 
 LOST = "Heartbeat wasn't received"
 CALLS = ("note", "std.http", "std.mistral_http")
@@ -51,8 +53,9 @@ class Verdict:
 class Judge:
     """Reads the database past all wires."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, url: URL) -> None:
         self._engine = engine
+        self._database = Database(url)
 
     def quiet(self) -> bool:
         """Whether nothing is left to be done."""
@@ -83,6 +86,10 @@ class Judge:
         """Judge these runs, which have had time to end."""
         verdict = Verdict(runs=len(runs))
         verdict.wrong += [f"left at the end: {what}" for what in self._left()]
+        verdict.wrong += [
+            f"the doctor says of {dict(found.ids)}: {found.text}"
+            for found in examine(self._database)
+        ]
         called: defaultdict[Key, list[Call]] = defaultdict(list)
         by_run: defaultdict[str, list[Call]] = defaultdict(list)
         for call in calls:

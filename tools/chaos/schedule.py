@@ -73,7 +73,10 @@ KINDS: Mapping[str, Kind] = {
         "delivered and not acknowledged",
         0, 0, ("engine", "executor"),
     ),
-    "repeat": Kind("up to 40 of the last messages come again, in any order"),
+    "repeat": Kind("40 messages of the last minutes come again, in any order"),
+    "hoard": Kind(
+        "somebody else takes messages from all queues and gives them back late", 2, 6
+    ),
     "empty": Kind(
         "the broker comes back empty: the virtual host is made anew", 0, 3, weight=1
     ),
