@@ -74,10 +74,12 @@ class Broker:
         return dropped
 
     def repeat(self, dice: int, most: int = 40) -> int:
-        """Send some of the last messages once more, in another order."""
+        """Send the last messages and some older ones once more, in any order."""
         rng = random.Random(dice)
-        last = list(self.published)
-        some = rng.sample(last, min(most, len(last)))
+        known = list(self.published)
+        some, older = known[-most // 2 :], known[: -most // 2]
+        some += rng.sample(older, min(most - len(some), len(older)))
+        rng.shuffle(some)
         with self._connection() as connection:
             channel = connection.channel()
             for exchange, key, properties, body in some:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,10 @@ from urllib.parse import parse_qs, urlsplit
 
 Key = tuple[str, str, int]
 """Run, task, item."""
+
+SLOW_ONE_IN = 6
+SLOW_SECONDS = 2.5
+"""Longer than most messages are under way: faults befall actions that run."""
 
 ACTION_HEADER = "Mistral-Action-Execution-Id"
 
@@ -84,7 +89,9 @@ class Ledger:
             self.calls.append(call)
             self._times[key] += 1
             first = self._times[key] == 1
-        threading.Event().wait(float(parse_qs(asked.query)["hold"][0]))
+        hold = float(parse_qs(asked.query)["hold"][0])
+        slow = not zlib.crc32(asked.path.encode()) % SLOW_ONE_IN
+        threading.Event().wait(hold + SLOW_SECONDS * slow)
         if answer == "ask":
             self.asked.put(call)
         fails = answer == "flaky" and first
