@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from chaos.wire import Wire, Wires
 
 PORTS = {"postgresql": 5432, "mariadb": 3306}
 BROKER_PORT = 5672
+
+END_SECONDS = 60
 
 STARTS = 5
 """Processes that end while they start, as something is away, are started again, as a
@@ -56,6 +59,19 @@ class ChaosCluster(Cluster):
 
     def send(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
+
+    def end(self, name: str) -> int | None:
+        """SIGTERM; the exit code, ``None`` of one that had to be killed: what it waits
+        for may be away."""
+        process = self._processes[name]
+        process.terminate()
+        try:
+            code = process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill(name)
+            return None
+        del self._processes[name]
+        return code
 
     def restart(self, name: str) -> None:
         """Start one that is not there, as often as it takes.

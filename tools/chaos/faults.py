@@ -126,6 +126,15 @@ class Injector:
             self._cluster.restart(fault.victim)
         return ""
 
+    def _end(self, fault: Fault) -> str:
+        with self._alone(fault.victim):
+            begun = time.monotonic()
+            code = self._cluster.end(fault.victim)
+            took = time.monotonic() - begun
+            _wait(fault.seconds)
+            self._cluster.restart(fault.victim)
+        return f"exit code {code} after {took:.1f} s"
+
     def _stop(self, fault: Fault) -> str:
         with self._alone(fault.victim):
             self._cluster.send(fault.victim, signal.SIGSTOP)

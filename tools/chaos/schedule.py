@@ -33,6 +33,7 @@ WITH_DATABASE = ("api", "engine")
 
 KINDS: Mapping[str, Kind] = {
     "kill": Kind("kill -9, and a new process some time later", 0, 3, ALL, weight=6),
+    "end": Kind("SIGTERM, and a new process when it has ended", 0, 2, ALL, weight=2),
     "stop": Kind("SIGSTOP, and SIGCONT after leases ended", 5, 14, ALL, weight=3),
     "database-cut": Kind(
         "the process's connections to the database end", 0, 0, WITH_DATABASE, "database"
