@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from mistral.clock import Clock
 from mistral.db import outbox, requests
@@ -204,26 +204,34 @@ class LostSweep(Loop):
         connection.execute(
             update(executors).where(seen == LEFT).values(last_seen=given_up)
         )
-        connection.execute(delete(executors).where(seen < forgotten))
+        # Nobody whose loss is still to be told: no engine may have watched for long.
+        still_runs = _running().where(action_executions.c.executor_id == executors.c.id)
+        connection.execute(
+            delete(executors).where(seen < forgotten, ~still_runs.exists())
+        )
+
+
+def _running() -> Select[Any]:
+    """Actions that end with their executors."""
+    table = action_executions
+    return select(table.c.id).where(
+        table.c.state == State.RUNNING, table.c.is_sync.is_(True)
+    )
 
 
 def _lost_actions(connection: Connection, before: datetime) -> list[ExecutorLost]:
     """Of executors whose last sign was before."""
     table = action_executions
     query = (
-        select(
-            table.c.id,
+        _running()
+        .add_columns(
             table.c.workflow_execution_id,
             table.c.attempt,
             table.c.executor_id,
             executors.c.last_seen,
         )
         .join(executors, executors.c.id == table.c.executor_id)
-        .where(
-            executors.c.last_seen < before,
-            table.c.state == State.RUNNING,
-            table.c.is_sync.is_(True),
-        )
+        .where(executors.c.last_seen < before)
         .limit(ROWS)
     )
     return [

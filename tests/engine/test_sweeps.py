@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from house import CALLER, House
 
 from mistral.db import models
+from mistral.engine.sweeps import LostSweep
+from mistral.errors import Unavailable
 from mistral.messages import ActionTurnedAsync, Heartbeat, RunAction, State
 
 CALL = """
@@ -69,6 +72,39 @@ def test_an_action_of_a_lost_executor_fails(house: House) -> None:
     [action] = house.rows(models.action_executions)
     assert action["output"]["result"].startswith("Heartbeat wasn't received.")
     assert "executor-1" in action["output"]["result"]
+
+
+def test_eng_238_nobody_is_forgotten_before_what_it_ran_is_known_to_be_lost(
+    house: House,
+) -> None:
+    """Engines were down for hours, and the executor died meanwhile."""
+    id = _held_call(house, safe=False)
+    house.clock.advance(10_000)
+    _watch(house, LOST, 60)
+    assert house.header(id)["state"] == "ERROR"
+
+
+class _Refusing:
+    """An intake of an engine that stops."""
+
+    def put(self, event: Any) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answer.set_exception(Unavailable("The engine stops."))
+        return answer
+
+
+def test_eng_238_what_could_not_be_told_of_a_lost_executor_is_told_again(
+    house: House,
+) -> None:
+    id = _held_call(house, safe=False)
+    args = 30.0, 5000.0, lambda: True
+    sweep = LostSweep(house.database, _Refusing(), house.clock, *args)  # type: ignore[arg-type]
+    for _ in range(4):
+        sweep.run_once()
+        house.clock.advance(1000)
+    assert house.header(id)["state"] == "RUNNING"
+    _watch(house, LOST, 40)
+    assert house.header(id)["state"] == "ERROR"
 
 
 def test_eng_238_a_lost_executor_is_forgotten_after_an_hour(house: House) -> None:
