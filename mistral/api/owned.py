@@ -133,7 +133,8 @@ class Owned:
         :raises PreconditionFailed: it is not what ``If-Match`` names.
         """
         table, remove = self.table, remove or self.remove
-        with call.services.database.begin() as connection:
+
+        def work(connection: Connection) -> None:
             row = self.find(call, connection, identifier, namespace)
             judge = etags.unchanged(call)
             row = owned.to_change(connection, table, row, call.context, judge)
@@ -141,6 +142,9 @@ class Owned:
                 owned.remove(connection, table, row)
             else:
                 remove(connection, row)
+
+        # An engine may be changing it just now: a trigger that fires.
+        call.services.database.replay(work)
 
     def shape(self, row: Row, fields: Collection[str] | None = None) -> Shaped:
         """The resource of a row; columns that were not read are absent."""

@@ -40,6 +40,9 @@ REPEATABLE_READ: Final = "REPEATABLE READ"
 UNLOOKED: Final = 1.0
 """Seconds: a server that restarts takes longer, and looking costs as much as asking."""
 
+HELD: Final = 15.0
+"""Seconds: no transaction of ours pauses as long between two statements."""
+
 REPLAYS: Final = 4
 """A deadlock has one victim, so a few tries get through among a few engines."""
 
@@ -73,6 +76,9 @@ _RETRYABLE_MYSQL: Final = frozenset(
     + (1290, 1792, 1836, 1927, 3101, 4031)
     + (2002, 2003, 2006, 2013, 2014, 2055)
 )
+# Of these, what other transactions are to blame for.
+_CONFLICT_SQLSTATES: Final = frozenset(("40001", "40P01", "55P03"))
+_CONFLICT_MYSQL: Final = frozenset((1020, 1205, 1213))
 # Access denied, no database, no table, no column: what operators have to mend.
 _PLAIN_MYSQL: Final = frozenset((1044, 1045, 1049, 1054, 1130, 1142, 1146, 1698))
 # SQLITE_BUSY and SQLITE_LOCKED; extended codes carry them in the low byte.
@@ -93,6 +99,9 @@ class Database:
     :param busy_timeout: SQLite: seconds to wait for another writer.
     :param isolation: ``READ COMMITTED`` but for tests that show that
         ``REPEATABLE READ`` does no harm. SQLite knows one level only.
+    :param held_seconds: a transaction that does nothing for so long is ended by the
+        server: its process is stopped, or its host is gone, and others wait for its
+        locks. PostgreSQL and MariaDB; SQLite has one process, MySQL no such thing.
     :param look_after: seconds after its last use from which on a connection is looked
         at before the next.
     :raises ServiceError: the URL names a database that is not supported. What
@@ -112,12 +121,14 @@ class Database:
         busy_timeout: float = 30.0,
         isolation: str = READ_COMMITTED,
         look_after: float = UNLOOKED,
+        held_seconds: float = HELD,
     ) -> None:
         self.url = _with_driver(make_url(url))
         self._clock = clock
         self._busy_timeout = busy_timeout
-        self._isolation = isolation
+        self.isolation = isolation
         self._look_after = look_after
+        self._held_seconds = held_seconds
         # SQLite has one writer at a time. Waiting for it on a lock costs
         # nothing; waiting inside SQLite means polling with sleeps.
         self._writer = threading.Lock() if self.is_sqlite else None
@@ -205,19 +216,37 @@ class Database:
         return _POSTGRESQL_NOW if postgresql else _MYSQL_NOW
 
     def replay(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in a transaction, again if it was a deadlock's victim.
+        """Run ``work`` in a transaction, again if it was a deadlock's victim or met
+        what others changed meanwhile.
 
-        For housekeeping that locks rows which turns lock in another order.
+        For what locks rows in another order than turns do, or not at all.
+
+        :raises Unavailable: it met others each time, ``REPLAYS`` times after the first.
         """
-        for _ in range(REPLAYS):
+        left = REPLAYS
+        while True:
             try:
                 with self.begin() as connection:
                     return work(connection)
             except Exception as error:
-                if not self.is_retryable(error):
+                left -= 1
+                if left >= 0 and self.is_retryable(error):
+                    continue
+                if not self.is_conflict(error):
                     raise
-        with self.begin() as connection:
-            return work(connection)
+                raise Unavailable(
+                    f"The database has refused a transaction {REPLAYS + 1} times, as"
+                    " others change the same rows."
+                ) from error
+
+    def is_conflict(self, error: BaseException) -> bool:
+        """Whether it is others' transactions that this one could not go with."""
+        if not isinstance(error, exc.DBAPIError) or error.orig is None:
+            return False
+        cause = error.orig
+        if _is_psycopg(cause):
+            return cause.sqlstate in _CONFLICT_SQLSTATES
+        return bool(cause.args) and cause.args[0] in _CONFLICT_MYSQL
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was
@@ -296,10 +325,10 @@ class Database:
             connection.isolation_level = None
             return
         found = dialect.get_isolation_level(connection)
-        if found != self._isolation:
+        if found != self.isolation:
             raise ServiceError(
                 f"The database {self.shown} gives isolation level {found} although"
-                f" {self._isolation} was asked for."
+                f" {self.isolation} was asked for."
             )
         # A rollback would take the settings back.
         connection.commit()
@@ -328,8 +357,15 @@ class Database:
                 "PRAGMA case_sensitive_like = ON",
             )
         if dialect.name == "postgresql":
-            return ("SET TIME ZONE 'UTC'",)
+            held = int(self._held_seconds * 1000)
+            return (
+                "SET TIME ZONE 'UTC'",
+                f"SET idle_in_transaction_session_timeout = {held}",
+            )
+        held = max(1, round(self._held_seconds))
+        limits = f"SET SESSION idle_transaction_timeout = {held}"
         return (
+            *((limits,) if product(dialect) == "MariaDB" else ()),
             "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
             "SET SESSION time_zone = '+00:00',"
             # What does not fit is an error, not cut.

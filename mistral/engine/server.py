@@ -7,7 +7,7 @@ Results are acknowledged after the commit: the listener holds its thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -290,26 +290,10 @@ class EngineServer(Service):
             ``now``, which the next beat repeats.
         """
         lost = timedelta(seconds=self._options.lost_after)
-        with self._database.begin() as connection:
-            now = self._database.now(connection)
-            self._note(connection, beat, now, lost)
-            listed = dict((*beat.running, *beat.held))
-            table = action_executions
-            mine = (table.c.executor_id == beat.executor_id) & (
-                table.c.state == State.RUNNING
-            )
-            query = select(
-                table.c.id,
-                table.c.workflow_execution_id,
-                table.c.state,
-                table.c.attempt,
-                table.c.executor_id,
-                table.c.started_by,
-                table.c.started_at,
-                table.c.is_sync,
-            ).where(or_(bulk.among(connection, table.c.id), mine))
-            answered = connection.execute(query, {"among": sorted(listed)}).mappings()
-            found = {row["id"]: row for row in answered}
+        listed = dict((*beat.running, *beat.held))
+        now, found = self._database.replay(
+            lambda connection: self._hear_beat(connection, beat, listed, lost)
+        )
         over = [
             id
             for id, attempt in listed.items()
@@ -346,6 +330,33 @@ class EngineServer(Service):
             "asynchronous": known,
             "now": now.isoformat(),
         }
+
+    def _hear_beat(
+        self,
+        connection: Connection,
+        beat: Heartbeat,
+        listed: Collection[str],
+        lost: timedelta,
+    ) -> tuple[datetime, dict[str, Any]]:
+        """The database's time; by id what the beat lists, or should."""
+        now = self._database.now(connection)
+        self._note(connection, beat, now, lost)
+        table = action_executions
+        mine = (table.c.executor_id == beat.executor_id) & (
+            table.c.state == State.RUNNING
+        )
+        query = select(
+            table.c.id,
+            table.c.workflow_execution_id,
+            table.c.state,
+            table.c.attempt,
+            table.c.executor_id,
+            table.c.started_by,
+            table.c.started_at,
+            table.c.is_sync,
+        ).where(or_(bulk.among(connection, table.c.id), mine))
+        answered = connection.execute(query, {"among": sorted(listed)}).mappings()
+        return now, {row["id"]: row for row in answered}
 
     def _note(
         self, connection: Connection, beat: Heartbeat, now: datetime, lost: timedelta

@@ -303,9 +303,11 @@ class ExpirySweep(Loop):
         self._database = database
 
     def run_once(self) -> Counts:
-        with self._database.begin() as connection:
-            now = self._database.now(connection)
-            return {"answers": requests.expire(connection, now - ANSWERS_KEPT)}
+        def expire(connection: Connection) -> int:
+            before = self._database.now(connection) - ANSWERS_KEPT
+            return requests.expire(connection, before)
+
+        return {"answers": self._database.replay(expire)}
 
 
 def settle(intake: Intake, events: Sequence[Any]) -> None:

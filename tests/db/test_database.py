@@ -11,14 +11,15 @@ from typing import Any
 import pymysql
 import pytest
 from fakes import FakeClock
-from sqlalchemy import URL, select, text
+from sqlalchemy import URL, Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mistral.db import rows
-from mistral.db.database import Database, is_duplicate, too_old
-from mistral.db.models import workflow_executions, workflows
+from mistral.db.database import REPLAYS, Database, is_duplicate, too_old
+from mistral.db.models import executors, workflow_executions, workflows
 from mistral.errors import ServiceError, Unavailable
 
+NOON = datetime(2020, 1, 2, 12)
 SERVERS = [
     pytest.param("postgresql", marks=pytest.mark.services),
     pytest.param("mariadb", marks=pytest.mark.services),
@@ -368,6 +369,42 @@ def test_replay_runs_again_after_a_deadlock_only(database):
     assert tried == [1, 1, 1]
     with pytest.raises(ZeroDivisionError):
         database.replay(lambda connection: 1 / 0)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ"])
+def test_replay_meets_serialization_failures_up_to_a_bound(
+    open_database: Callable[..., Database], isolation: str
+) -> None:
+    """PostgreSQL refuses a transaction whose snapshot is older than a row it changes
+    (REPEATABLE READ); one that meets new changes each time ends with a clear error."""
+    database = open_database("postgresql", isolation=isolation)
+    table = executors
+    row = {"id": "e", "host": "h", "started_at": NOON, "last_seen": NOON}
+    with database.begin() as connection:
+        connection.execute(insert(table), row)
+
+    def change(connection: Connection, host: str) -> None:
+        connection.execute(update(table).values(host=host))
+
+    def disturbed(times: int) -> Callable[[Connection], int]:
+        tried = []
+
+        def work(connection: Connection) -> int:
+            tried.append(connection.execute(select(table.c.host)).scalar_one())
+            if len(tried) <= times:
+                with database.begin() as other:
+                    change(other, f"other {len(tried)}")
+            change(connection, "mine")
+            return len(tried)
+
+        return work
+
+    strict = isolation == "REPEATABLE READ"
+    assert database.replay(disturbed(REPLAYS)) == (REPLAYS + 1 if strict else 1)
+    if strict:
+        with pytest.raises(Unavailable, match=f"{REPLAYS + 1} times"):
+            database.replay(disturbed(REPLAYS + 1))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from house import CALLER
+from sqlalchemy import Connection
 
 from interleaved.world import Side, World, looks, tell
 from mistral.db import maintenance, models, outbox, triggers
@@ -118,10 +119,12 @@ def beats(world: World, side: Side) -> None:
 
 
 def removes_trigger(world: World, side: Side) -> None:
-    with side.database.begin() as connection:
-        found = connection.execute(models.cron_triggers.select()).mappings().all()
-        for row in found:
+    def remove(connection: Connection) -> None:
+        query = models.cron_triggers.select()
+        for row in connection.execute(query).mappings().all():
             triggers.remove(connection, row)
+
+    side.database.replay(remove)
 
 
 def maintains(wanted: Status) -> Act:
