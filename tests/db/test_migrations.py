@@ -134,6 +134,13 @@ def test_0010_names_keep_their_blanks_at_the_end(empty_url: URL) -> None:
     rows = Rows(database)
     rows.run(uid(1))
     rows.task(uid(2), uid(1), name="a")
+    if database.engine.dialect.name == "mariadb":
+        # As after an upgrade that broke off: there is no way back for such changes.
+        with database.begin() as connection:
+            connection.exec_driver_sql(
+                "ALTER TABLE task_executions"
+                " DROP FOREIGN KEY fk_task_executions_workflow_execution_id"
+            )
     database.create_or_upgrade()
     rows.task(uid(3), uid(1), name="a ")
     tasks = models.task_executions.c
