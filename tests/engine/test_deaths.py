@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cells import CELLS, Cell
 from house import CALLER, House
-from servers import NoServer, fresh_database
 
 from mistral.db import models
 from mistral.engine.steps import Step, unwatched
@@ -72,8 +72,8 @@ class Died(BaseException):
 class World(House):
     """An engine that can die, a client and an executor that do not."""
 
-    def __init__(self, directory: Path, url: str) -> None:
-        super().__init__(directory, url=url)
+    def __init__(self, directory: Path, **more: Any) -> None:
+        super().__init__(directory, **more)
         self.upload(WORKFLOWS)
         self.engines = 1
         self.offered: dict[tuple[str, int], tuple[CallAction, str]] = {}
@@ -187,21 +187,11 @@ class World(House):
         return sorted((row["name"], row["state"]) for row in found)
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("sqlite", marks=pytest.mark.thorough),
-        pytest.param("postgresql", marks=pytest.mark.services),
-        pytest.param("mariadb", marks=pytest.mark.services),
-    ]
-)
+@pytest.fixture(params=CELLS)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    try:
-        with fresh_database(request.param, tmp_path) as url:
-            world = World(tmp_path, url.render_as_string(hide_password=False))
-            yield world
-            world.close()
-    except NoServer as missing:
-        pytest.skip(str(missing))
+    cell: Cell = request.param
+    with cell.world(World, tmp_path) as world:
+        yield world
 
 
 def test_eng_235_an_engine_that_dies_at_any_step_loses_and_repeats_nothing(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cells import SERVERS, Cell
 from house import CALLER, House
-from servers import NoServer, fresh_database
 from sqlalchemy import event
 
 from mistral.db import models, rows
@@ -24,15 +24,11 @@ w:
 """
 
 
-@pytest.fixture(params=["postgresql", "mariadb"])
+@pytest.fixture(params=SERVERS)
 def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    try:
-        with fresh_database(request.param, tmp_path) as url:
-            house = House(tmp_path, url=url.render_as_string(hide_password=False))
-            yield house
-            house.close()
-    except NoServer as missing:
-        pytest.skip(str(missing))
+    cell: Cell = request.param
+    with cell.world(House, tmp_path) as house:
+        yield house
 
 
 def test_eng_242_a_turn_of_one_engine_holds_up_no_other(house: House) -> None:
