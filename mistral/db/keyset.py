@@ -130,9 +130,9 @@ class Pages:
     def _simple(self, marked: Marked | None) -> Select[Any]:
         asked = [*self.asked]
         if marked is not None:
-            asked += [self._beyond(marked), self._start(marked)]
+            asked += [_beyond(marked, self.keys), self._start(marked, self.keys)]
         if self.limit is not None and self._needs_window():
-            asked.append(self._window(asked, self.keys))
+            asked.append(self._window(self.asked, self.keys, marked, self.limit))
         statement = select(*self.wanted).select_from(self.table).where(*asked)
         order = (key.order(self.dialect) for key in self.keys)
         return statement.order_by(*order).limit(self.limit)
@@ -178,20 +178,11 @@ class Pages:
 
     # -- Behind the marker ----------------------------------------------------
 
-    def _beyond(self, marked: Marked) -> ColumnElement[bool]:
-        """The rows behind the marker, exactly."""
-        ways: list[ColumnElement[bool]] = []
-        same: list[ColumnElement[bool]] = []
-        for key in self.keys:
-            ways.append(and_(*same, key.beyond(marked)))
-            same.append(key.equals(marked))
-        return or_(*ways)
-
-    def _start(self, marked: Marked) -> ColumnElement[bool]:
+    def _start(self, marked: Marked, keys: Sequence[Key]) -> ColumnElement[bool]:
         """What ``_beyond`` implies in a form that an index scan can start with."""
-        up = self.keys[0].ascending
+        up = keys[0].ascending
         ordered = list(
-            takewhile(lambda key: key.ascending is up and not key.nullable, self.keys)
+            takewhile(lambda key: key.ascending is up and not key.nullable, keys)
         )
         if self.dialect in _NO_RANGE_OF_ROWS:
             ordered = ordered[:1]
@@ -203,7 +194,7 @@ class Pages:
             columns, values = ordered[0].column, ordered[0].value(marked)
         return columns >= values if up else columns <= values  # type: ignore[no-any-return]
 
-    # -- The first keys of a page ---------------------------------------------------
+    # -- The first keys of a page ---------------------------------------------
 
     def _needs_window(self) -> bool:
         """Whether no index of ours has this order, though one has its beginning."""
@@ -213,26 +204,54 @@ class Pages:
         return self.dialect in _NO_INCREMENTAL_SORT and finer and not first.nullable
 
     def _window(
-        self, asked: Sequence[ColumnElement[bool]], keys: Sequence[Key]
+        self,
+        asked: Sequence[ColumnElement[bool]],
+        keys: Sequence[Key],
+        marked: Marked | None,
+        limit: int,
     ) -> ColumnElement[bool]:
         """From which first key to which a page goes: without it all rows would be
         sorted for one page. Where that is one, of the next key likewise.
 
         Asked for by itself: MariaDB would look through all rows for a subquery, too.
+        Likewise it goes along an index to what has the marker's key, and along it from
+        there, but not to both at once.
         """
         first, *rest = keys
-        page = (
-            select(first.column)
-            .select_from(self.table)
-            .where(*asked)
-            .order_by(first.order(self.dialect))
-            .limit(self.limit)
-        )
-        found = self.connection.execute(page).scalars().all()
+        beside: list[Any] = []
+        behind = [*asked]
+        if marked is not None:
+            same = [first.equals(marked), _beyond(marked, rest)]
+            same.append(self._start(marked, rest))
+            beside = self._first_keys([*asked, *same], first, rest[0], limit)
+            behind.append(first.beyond(marked))
+        found = beside
+        if len(beside) < limit:
+            left = limit - len(beside)
+            found = beside + self._first_keys(behind, first, first, left)
         if not found:
             return false()
         if found[0] != found[-1] or len(rest) < 2 or rest[0].nullable:
             ends = (found[0], found[-1]) if first.ascending else (found[-1], found[0])
             return first.column.between(*ends)  # type: ignore[no-any-return]
-        same = first.column == found[0]
-        return and_(same, self._window([*asked, same], rest))
+        one = first.column == found[0]
+        marked = marked if beside else None
+        return and_(one, self._window([*asked, one], rest, marked, limit))
+
+    def _first_keys(
+        self, asked: Sequence[ColumnElement[bool]], first: Key, order: Key, limit: int
+    ) -> list[Any]:
+        """Of as many rows, in this order."""
+        query = select(first.column).select_from(self.table).where(*asked)
+        query = query.order_by(order.order(self.dialect)).limit(limit)
+        return list(self.connection.execute(query).scalars())
+
+
+def _beyond(marked: Marked, keys: Sequence[Key]) -> ColumnElement[bool]:
+    """The rows behind the marker by these keys, exactly."""
+    ways: list[ColumnElement[bool]] = []
+    same: list[ColumnElement[bool]] = []
+    for key in keys:
+        ways.append(and_(*same, key.beyond(marked)))
+        same.append(key.equals(marked))
+    return or_(false(), *ways)
