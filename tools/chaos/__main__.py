@@ -138,7 +138,9 @@ class Field:
             took = time.monotonic() - ended
         calls = self._ledger.calls[before:]
         verdict = self._judge.judge(list(users.runs.values()), calls)
-        return report.Round(seed, injector.happened, verdict, took, users.refused)
+        return report.Round(
+            seed, injector.happened, verdict, took, users.refused, len(users.unasked)
+        )
 
     def processes(self) -> list[str]:
         """What must not be of processes."""
