@@ -146,6 +146,13 @@ class Claims:
             offer.settled.set()
             return True
 
+    def hand_back_unasked(self) -> None:
+        """Give up all that the engine was not asked about."""
+        with self._change:
+            waiting = list(self._waiting.values())
+        for offer in waiting:
+            self.hand_back(offer)
+
     def hand_back_all(self) -> int:
         """Give up what waits, for good; answers how many."""
         with self._change:

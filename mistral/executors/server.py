@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from mistral.clock import Clock
 from mistral.errors import BadRequest, MistralError, Unavailable
-from mistral.executors.claims import Claims
+from mistral.executors.claims import ANSWER_SECONDS, Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
 from mistral.executors.identities import NOBODY, Identities
@@ -51,6 +51,9 @@ MESSAGES_AT_ONCE: Final = 16
 """Messages with offers that wait here. Each keeps a thread, and may bring dozens of
 offers: 16 keep the largest pool busy, and what more there is stays with the broker,
 where others can take it."""
+
+AGAIN_SECONDS: Final = 0.1
+"""Between two questions about the same offers while this process stops."""
 
 PATIENCE: Final = 600.0
 """Seconds an offer waits here for a free worker before it goes back to the
@@ -127,6 +130,7 @@ class ExecutorServer(Service):
         dynamic: Dynamic | None = None,
     ) -> None:
         super().__init__("executor")
+        self._clock = clock
         self.executor_id = new_token()
         self._bus = bus
         self._settings = settings
@@ -281,10 +285,25 @@ class ExecutorServer(Service):
             self._stop()
             raise
 
+    def _hear_answers(self) -> None:
+        """Ask again about offers whose answer is missing: if it was a yes, nobody else
+        can run them, and they would fail because this instance has left."""
+        until = self._clock.monotonic() + ANSWER_SECONDS
+        pause = threading.Event()
+        while self._claims.asking() and self._clock.monotonic() < until:
+            try:
+                if not self.claim_once():
+                    pause.wait(AGAIN_SECONDS)
+            except MistralError as error:
+                LOG.info("Asked again while stopping: %s", error)
+                pause.wait(AGAIN_SECONDS)
+
     def _stop(self) -> None:
         together(subscription.quiet for subscription in self._subscriptions)
         self._stopping.set()
         self._claiming.stop()
+        self._claims.hand_back_unasked()
+        self._hear_answers()
         self._claims.hand_back_all()
         # after the claims: whatever was granted has begun
         self._workers.close()

@@ -87,6 +87,8 @@ class Engine:
         self.beats: SimpleQueue[Heartbeat] = SimpleQueue()
         self.claims: SimpleQueue[list[ClaimAction]] = SimpleQueue()
         self.silent = 0
+        self.answers = threading.Event()
+        self.answers.set()
         self.came = threading.Condition()
 
     def handle(self, message: Message) -> Any:
@@ -101,6 +103,7 @@ class Engine:
             for c in claims
             if isinstance(c, ClaimAction)
         ]
+        assert self.answers.wait(SECONDS)
         if self.silent:
             self.silent -= 1
             raise Unavailable("the answer is lost", retry_after=0)
@@ -399,4 +402,21 @@ def test_a_stop_finishes_what_runs_and_hands_back_the_rest() -> None:
     assert running.engine.wait_for("b")
     assert running.actions.began.get(timeout=SECONDS) == "b"
     assert running.actions.began.empty()
+    running.stop()
+
+
+def test_a_stop_asks_again_about_what_may_have_been_granted() -> None:
+    """ENG-235: nobody else can run it, and it would fail because this one left."""
+    running = Running(check_interval=3600)
+    running.engine.silent = 2
+    running.engine.answers.clear()
+    running.bus.send(offer("a"))
+    assert running.engine.claims.get(timeout=SECONDS)
+    stopping = threading.Thread(target=running.server.stop)
+    stopping.start()
+    _until(running.server._stopping.is_set)
+    running.engine.answers.set()
+    stopping.join(SECONDS)
+    assert not stopping.is_alive()
+    assert running.engine.wait_for("a")
     running.stop()

@@ -16,17 +16,20 @@ class Client:
     """Speaks JSON and finds what a run has.
 
     :param cluster: a running service.
+    :param name: of one of its APIs; empty: the first.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, name: str = "") -> None:
         self.cluster = cluster
+        self._root = cluster.roots[name] if name else ""
 
     def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         if body is None or isinstance(body, str):
             data = None if body is None else body.encode()
-            return self.cluster.ask(method, path, data, "text/plain" if data else "")
+            kind = "text/plain" if data else ""
+            return self.cluster.ask(method, path, data, kind, self._root)
         data = json.dumps(body).encode()
-        return self.cluster.ask(method, path, data, "application/json")
+        return self.cluster.ask(method, path, data, "application/json", self._root)
 
     def get(self, path: str) -> Any:
         status, answer = self("GET", path)

@@ -7,6 +7,7 @@ any of them, and speaks REST. What it made is gone when it is left.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -17,11 +18,12 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from servers import NoServer, fresh_database
@@ -154,6 +156,8 @@ class Cluster:
     :param names: of the processes: a role, and what tells it from its like.
     :param through: where one of them finds database and transport; without it each
         goes to them directly.
+    :param releases: where a release is installed that some of them run in place of
+        the code under test.
     """
 
     def __init__(
@@ -163,8 +167,10 @@ class Cluster:
         transport: str,
         names: Sequence[str] = (*ROLES, EVENTS),
         through: Callable[[str], tuple[URL, str]] | None = None,
+        releases: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         self._directory = directory
+        self._releases = releases
         self.database = database
         self.names = tuple(names)
         self._virtual_host = transport.rsplit("/", 1)[1]
@@ -188,13 +194,24 @@ class Cluster:
 
     # -- Processes ------------------------------------------------------------
 
-    def upgrade(self) -> None:
+    def upgrade(self, name: str | None = None) -> None:
+        """To the version of the database that this one of the processes is for."""
+        name = name or self.names[0]
         subprocess.run(
-            [*_program("db_manage", self._config(self.names[0])), "upgrade", "head"],
+            [*_program("db_manage", self._config(name)), "upgrade", "head"],
             check=True,
             capture_output=True,
             timeout=120,
+            **self._release(name),
         )
+
+    def _release(self, name: str) -> dict[str, Any]:
+        """How the code of the process is found."""
+        if name not in self._releases:
+            return {}
+        path = str(self._releases[name])
+        # Not from the checkout, which Python would look into first.
+        return {"cwd": path, "env": {**os.environ, "PYTHONPATH": path}}
 
     def start(self, *names: str) -> None:
         """Start them at the same time and wait until all of them are up."""
@@ -210,6 +227,7 @@ class Cluster:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
+                    **self._release(name),
                 )
         for name in names:
             up = partial(self._is_up, name, seen[name])
@@ -225,6 +243,12 @@ class Cluster:
             self._processes[name].kill()
         for name in names:
             self._processes.pop(name).wait(30)
+
+    def end(self, *names: str) -> dict[str, int]:
+        """SIGTERM to these; their exit codes."""
+        for name in names:
+            self._processes[name].send_signal(signal.SIGTERM)
+        return {name: self._processes.pop(name).wait(60) for name in names}
 
     def cut_connections(self) -> None:
         """The broker closes every connection of every process."""
