@@ -53,7 +53,15 @@ offers: 16 keep the largest pool busy, and what more there is stays with the bro
 where others can take it."""
 
 AGAIN_SECONDS: Final = 0.1
-"""Between two questions about the same offers while this process stops."""
+"""Between two questions about the same offers, or results, while this process stops."""
+
+UNCONFIRMED_SECONDS: Final = 1.0
+"""Results that no engine has committed so long after they were sent are sent again
+while this process stops."""
+
+CONFIRM_SECONDS: Final = 10.0
+"""How long this process stays for its results. Without an engine they are lost with it,
+and what they belonged to is found by the missing heartbeats."""
 
 PATIENCE: Final = 600.0
 """Seconds an offer waits here for a free worker before it goes back to the
@@ -298,6 +306,23 @@ class ExecutorServer(Service):
                 LOG.info("Asked again while stopping: %s", error)
                 pause.wait(AGAIN_SECONDS)
 
+    def _confirm_results(self) -> None:
+        """Wait until an engine has committed what is held. The one that made the offer
+        may be stopping, too, and hear nothing more: then any engine has to."""
+        until = self._clock.monotonic() + CONFIRM_SECONDS
+        pause = threading.Event()
+        while self._held.listed():
+            try:
+                self._delivery.run_once()
+                self._heartbeats.run_once()
+            except MistralError as error:
+                LOG.info("Results wait while stopping: %s", error)
+            if self._held.listed():
+                if self._clock.monotonic() >= until:
+                    return
+                pause.wait(AGAIN_SECONDS)
+                self._held.send_again((), UNCONFIRMED_SECONDS)
+
     def _stop(self) -> None:
         together(subscription.quiet for subscription in self._subscriptions)
         self._stopping.set()
@@ -314,12 +339,10 @@ class ExecutorServer(Service):
         together(subscription.stop for subscription in self._subscriptions)
         self._delivery.stop()
         self._heartbeats.stop()
+        self._confirm_results()
         try:
-            self._delivery.run_once()
             self._heartbeats.leave()
         except MistralError as error:
-            # results that the engine lacks are lost with this process; what
-            # they belonged to is found by the missing heartbeats
             LOG.warning("The engine was not told of the end: %s", error)
 
 

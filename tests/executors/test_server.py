@@ -420,3 +420,13 @@ def test_a_stop_asks_again_about_what_may_have_been_granted() -> None:
     assert not stopping.is_alive()
     assert running.engine.wait_for("a")
     running.stop()
+
+
+def test_a_stop_waits_until_its_results_are_committed() -> None:
+    """The engine that made the offer stops, too, and hears nothing more."""
+    running = Running(check_interval=3600)
+    running.bus.send(offer("a", reply_to="engine.that.is.gone"))
+    assert running.actions.began.get(timeout=SECONDS) == "a"
+    running.server.stop()
+    assert set(running.engine.results) == {"a"}
+    running.stop()
