@@ -285,9 +285,8 @@ class EngineServer(Service):
         executor lives. A beat may be old: it says nothing of what was granted after
         the last answer that its sender had heard.
 
-        :returns: ids: ``over``, ``missing``, and ``asynchronous``: those held
-            of which the engine knows that their results come from elsewhere; and
-            ``now``, which the next beat repeats.
+        :returns: ids: ``over`` (an asynchronous action, too, once it is known to be
+            one) and ``missing``; and ``now``, which the next beat repeats.
         """
         lost = timedelta(seconds=self._options.lost_after)
         listed = dict((*beat.running, *beat.held))
@@ -304,7 +303,6 @@ class EngineServer(Service):
             row
             for id, row in found.items()
             if id not in listed
-            and row["is_sync"]
             and row["started_by"] not in beat.asking
             and row["started_at"] is not None
             and row["started_at"] < before
@@ -319,15 +317,9 @@ class EngineServer(Service):
                     last_seen=now.isoformat(),
                 )
             )
-        known = [
-            id
-            for id, _ in beat.held
-            if id in found and id not in over and not found[id]["is_sync"]
-        ]
         return {
             "over": over,
             "missing": [row["id"] for row in missing],
-            "asynchronous": known,
             "now": now.isoformat(),
         }
 
@@ -353,7 +345,6 @@ class EngineServer(Service):
             table.c.executor_id,
             table.c.started_by,
             table.c.started_at,
-            table.c.is_sync,
         ).where(or_(bulk.among(connection, table.c.id), mine))
         answered = connection.execute(query, {"among": sorted(listed)}).mappings()
         return now, {row["id"]: row for row in answered}

@@ -212,11 +212,9 @@ class LostSweep(Loop):
 
 
 def _running() -> Select[Any]:
-    """Actions that end with their executors."""
+    """Actions; those that have an executor end with it."""
     table = action_executions
-    return select(table.c.id).where(
-        table.c.state == State.RUNNING, table.c.is_sync.is_(True)
-    )
+    return select(table.c.id).where(table.c.state == State.RUNNING)
 
 
 def _lost_actions(connection: Connection, before: datetime) -> list[ExecutorLost]:

@@ -74,7 +74,6 @@ class Heartbeats(Loop):
             self._heard = answer.get("now") or ""
         over = _over({*beat.running, *beat.held}, _ids(answer, "over"))
         dropped = self._held.drop(over)
-        dropped += self._held.drop_announced(_ids(answer, "asynchronous"))
         abandoned = self._workers.abandon(over)
         again = self._held.send_again(_ids(answer, "missing"), self.interval)
         if again:

@@ -26,10 +26,6 @@ CHUNK: Final = 32
 CHUNK_BYTES: Final = 1 << 20
 """Bytes of results per message; a single result may be more."""
 
-ASYNC_SENDS: Final = 5
-"""How often ``ActionTurnedAsync`` is sent at most. The action goes on outside
-and may stay for days; after so many accepted messages the engine knows."""
-
 
 class Sends(Protocol):
     """The part of the bus that is needed here."""
@@ -43,7 +39,6 @@ class _Result:
     topic: str
     size: int
     sent_at: float | None = None
-    times: int = 0
 
 
 class Held:
@@ -108,20 +103,6 @@ class Held:
                 self._forget(key)
         return len(over)
 
-    def drop_announced(self, ids: Iterable[str]) -> int:
-        """Forget the word that these actions are asynchronous: the engine has
-        it. Results of such actions stay. Answers how many were forgotten."""
-        known = set(ids)
-        with self._lock:
-            over = [
-                key
-                for key, held in self._results.items()
-                if key[0] in known and not isinstance(held.outcome, ActionFinished)
-            ]
-            for key in over:
-                self._forget(key)
-        return len(over)
-
     def send_again(self, ids: Iterable[str], unconfirmed_for: float) -> int:
         """Make outcomes due again: those that are missed, and those that were
         sent ``unconfirmed_for`` seconds ago or longer. Answers how many."""
@@ -129,13 +110,10 @@ class Held:
         before = self._clock.monotonic() - unconfirmed_for
         again = 0
         with self._lock:
-            for key, held in list(self._results.items()):
+            for key, held in self._results.items():
                 if held.sent_at is None:
                     continue
                 if key[0] not in missed and held.sent_at > before:
-                    continue
-                if self._is_known(held):
-                    self._forget(key)
                     continue
                 held.sent_at = None
                 # the engine that made the offer may be gone
@@ -161,13 +139,6 @@ class Held:
                 held = self._results.get((outcome.action_id, outcome.attempt))
                 if held is not None and held.outcome is outcome:
                     held.sent_at = now
-                    held.times += 1
-
-    @staticmethod
-    def _is_known(held: _Result) -> bool:
-        return not isinstance(held.outcome, ActionFinished) and (
-            held.times >= ASYNC_SENDS
-        )
 
     def _forget(self, key: tuple[str, int]) -> None:
         held = self._results.pop(key, None)

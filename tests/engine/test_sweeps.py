@@ -171,12 +171,25 @@ def test_eng_210_an_asynchronous_action_of_a_lost_executor_waits_on(
     house.upload("version: '2.0'\nw: {tasks: {t: {action: std.async_noop}}}")
     id = house.start("w")
     house.settle()
-    [action] = house.rows(models.action_executions)
-    assert action["executor_id"] == "executor-1"
     _watch(house, LOST, 31)
     assert house.header(id)["state"] == "RUNNING"
     [action] = house.rows(models.action_executions)
     assert action["state"] == "RUNNING"
+
+
+def test_an_asynchronous_action_that_its_executor_has_not_begun_is_lost_with_it(
+    house: House,
+) -> None:
+    """Nobody outside knows of it, so nobody would ever answer."""
+    house.upload("version: '2.0'\nw: {tasks: {t: {action: std.async_noop}}}")
+    house.hold.add("std.async_noop")
+    id = house.start("w")
+    house.settle()
+    assert len(house.running) == 1
+    _watch(house, LOST, 31)
+    header = house.header(id)
+    assert header["state"] == "ERROR"
+    assert "Heartbeat wasn't received." in header["state_info"]
 
 
 def test_eng_210_a_stand_alone_action_of_a_lost_executor_fails(house: House) -> None:
@@ -229,7 +242,6 @@ def test_heartbeats_keep_an_executor_alive(house: House) -> None:
         assert answer == {
             "over": [],
             "missing": [],
-            "asynchronous": [],
             "now": house.clock.now().isoformat(),
         }
         [sweep] = [s for s in house.engine.sweeps if s.name == LOST]
@@ -248,20 +260,19 @@ def test_heartbeats_are_told_what_is_over(house: House) -> None:
     assert set(_beat(house, held=held)["over"]) == {call.action_id, "unknown"}
 
 
-def test_heartbeats_are_told_which_actions_are_known_to_be_asynchronous(
+def test_word_that_an_action_is_asynchronous_is_over_once_it_is_heard(
     house: House,
 ) -> None:
     id = _held_call(house, safe=False)
     [call] = house.running
     held = ((call.action_id, 1),)
-    assert _beat(house, held=held)["asynchronous"] == []
+    assert _beat(house, held=held)["over"] == []
     house.engine.intake.put(
         ActionTurnedAsync(run_id=id, action_id=call.action_id, attempt=1)
     )
     house.turn()
     answer = _beat(house, held=held)
-    assert (answer["over"], answer["missing"]) == ([], [])
-    assert answer["asynchronous"] == [call.action_id]
+    assert (answer["over"], answer["missing"]) == ([call.action_id], [])
 
 
 def test_an_action_that_a_living_executor_forgot_is_lost(house: House) -> None:

@@ -8,11 +8,10 @@ from fakes import FakeClock, RecordingBus
 from mistral.errors import Unavailable
 from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
-from mistral.executors.held import ASYNC_SENDS, CHUNK, Delivery, Held
+from mistral.executors.held import CHUNK, Delivery, Held
 from mistral.executors.workers import Workers
 from mistral.messages import (
     ActionFinished,
-    ActionTurnedAsync,
     Batch,
     CallAction,
     Heartbeat,
@@ -186,16 +185,6 @@ def test_the_store_is_bounded_by_number_and_size() -> None:
     assert big.held.room() == 10
 
 
-def test_notices_of_asynchronous_actions_end_after_some_sends() -> None:
-    bench = Bench()
-    bench.held.keep(ActionTurnedAsync(action_id="a"), None)
-    for _ in range(ASYNC_SENDS):
-        assert bench.delivery.run_once() == {"sent": 1}
-        bench.clock.advance(10)
-        bench.beat()
-    assert bench.held.listed() == ()
-
-
 def test_the_last_beat_says_that_it_is_the_last() -> None:
     bench = Bench()
     bench.bus.answers = [{}]
@@ -204,14 +193,3 @@ def test_the_last_beat_says_that_it_is_the_last() -> None:
     assert isinstance(beat, Heartbeat)
     assert beat.leaving
     assert (beat.executor_id, beat.host) == ("ex1", "h1")
-
-
-def test_word_of_asynchronous_actions_is_dropped_when_the_engine_has_it() -> None:
-    """ENG § 8.7: a failure of such an action is kept until it is committed."""
-    bench = Bench()
-    bench.held.keep(ActionTurnedAsync(action_id="a"), None)
-    bench.held.keep(result("b"), None)
-    bench.delivery.run_once()
-    bench.bus.answers = [{"over": [], "missing": [], "asynchronous": ["a", "b"]}]
-    assert bench.beats.run_once()["dropped"] == 1
-    assert bench.held.listed() == (("b", 1),)

@@ -138,9 +138,7 @@ class Field:
             took = time.monotonic() - ended
         calls = self._ledger.calls[before:]
         verdict = self._judge.judge(list(users.runs.values()), calls)
-        return report.Round(
-            seed, injector.happened, verdict, took, users.refused, len(users.unasked)
-        )
+        return report.Round(seed, injector.happened, verdict, took, users.refused)
 
     def processes(self) -> list[str]:
         """What must not be of processes."""

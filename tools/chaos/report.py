@@ -27,7 +27,6 @@ PROJECT = Path(__file__).parents[2]
 class Round:
     """:param seconds: until all had ended, since the last fault had.
     :param users: what users had to complain about.
-    :param unasked: asynchronous actions whose executor died before it asked anybody.
     """
 
     seed: str
@@ -35,7 +34,6 @@ class Round:
     verdict: Verdict
     seconds: float
     users: Sequence[str] = ()
-    unasked: int = 0
 
 
 @dataclass
@@ -96,9 +94,6 @@ def totals(campaign: Campaign) -> dict[str, int]:
         "actions": sum(v.actions for v in verdicts),
         "calls in the ledger": sum(v.calls for v in verdicts),
         "actions lost with their executors": sum(len(v.lost) for v in verdicts),
-        "asynchronous actions that users gave up": sum(
-            each.unasked for each in campaign.rounds
-        ),
         "repeated calls of safe-rerun actions": sum(v.repeated for v in verdicts),
     }
 

@@ -28,10 +28,6 @@ ANSWER = {"answer": 42}
 RERUNS = 9
 """Of one run; each may lose its action with its executor."""
 
-UNASKED_SECONDS = 20
-"""After which an asynchronous action is given up whose executor died before it asked
-anybody: the service waits for an answer that nobody knows to be wanted."""
-
 LOOK_SECONDS = 0.5
 GIVE_UP_SECONDS = 120
 
@@ -65,7 +61,6 @@ class Users:
     runs: dict[str, Run] = field(default_factory=dict)
     waiting: dict[str, Run] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    unasked: list[str] = field(default_factory=list)
     starting: bool = True
     _ending: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -174,8 +169,6 @@ class Users:
                 self._rerun(run)
             elif state in ENDS:
                 del self.waiting[id]
-            elif state == "RUNNING" and run.flow == "asked" and self._is_old(run):
-                self._give_up_unasked(run)
             elif state == "RUNNING" and self.starting and rng.random() < 0.02:
                 run.touched = True
                 self.ask("PUT", f"/v2/executions/{id}", {"state": "PAUSED"})
@@ -202,22 +195,6 @@ class Users:
                 run.reruns += 1
                 body = {"state": "RUNNING", "reset": True}
                 self.ask("PUT", f"/v2/tasks/{task['id']}", body)
-
-    @staticmethod
-    def _is_old(run: Run) -> bool:
-        return time.time() - run.accepted_at > UNASKED_SECONDS
-
-    def _give_up_unasked(self, run: Run) -> None:
-        asked = {call.action_id for call in list(self.ledger.calls)}
-        status, found = self.ask("GET", f"/v2/executions/{run.id}/tasks")
-        for task in found["tasks"] if status == 200 else ():
-            path = f"/v2/tasks/{task['id']}/action_executions"
-            status, below = self.ask("GET", path)
-            for action in below["action_executions"] if status == 200 else ():
-                if action["state"] == "RUNNING" and action["id"] not in asked:
-                    self.unasked.append(action["id"])
-                    path = f"/v2/action_executions/{action['id']}"
-                    self.ask("PUT", path, {"state": "ERROR", "output": '"unasked"'})
 
     def _answer_calls(self) -> None:
         while not self._ending.is_set():

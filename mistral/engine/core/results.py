@@ -110,6 +110,9 @@ def turned_async(case: Case, event: ActionTurnedAsync) -> None:
     if action is None or action.completed or action.attempt != event.attempt:
         return
     action.is_sync = False
+    # Its outcome comes from elsewhere: whatever becomes of the executor is nothing
+    # to it (ENG-210).
+    action.executor_id = None
     if case.run.completed and action.task_execution_id:
         lifecycle.close_open(case)
 
@@ -121,7 +124,6 @@ def executor_lost(case: Case, event: ExecutorLost) -> None:
         or action.completed
         or action.attempt != event.attempt
         or action.executor_id != event.executor_id
-        or not action.is_sync
     ):
         return
     if action.safe_rerun and action.call is not None:

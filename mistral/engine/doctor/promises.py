@@ -68,7 +68,7 @@ def actions(look: Look) -> Iterator[Violation]:
                         " asked to.",
                     )
                 continue
-            if not row["is_sync"]:
+            if row["executor_id"] is None and not row["is_sync"]:
                 continue
             ids["executor_id"] = row["executor_id"] or ""
             if row["executor_id"] not in seen:
