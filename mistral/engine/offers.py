@@ -1,9 +1,9 @@
 """Offers on their way to executors: few at a time, in a fair order.
 
 What is with the broker can no longer change its place. So only as many offers are sent
-ahead as keep the executors busy, ``WINDOW`` of each group, and the others wait here for
-their turn (``fair_queue.py``). An offer leaves the window when it is claimed: this
-engine has decided that itself, or it looks.
+ahead as keep the executors of a group busy for a moment (its ``_Window``), and the
+others wait here for their turn (``fair_queue.py``). An offer leaves the window when it
+is claimed: this engine has decided that itself, or it looks.
 
 Nothing here is needed for rightness: an offer that is forgotten is a row whose lease
 ends, and one that is sent twice is claimed once.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -30,12 +29,15 @@ LOG = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-WINDOW: Final = 512
-"""Offers of one group of executors that are sent and not claimed. Executors hold as
-many and take them in a fair order, too."""
+NARROWEST: Final = 64
+WIDEST: Final = 512
+"""Offers of one group of executors that are sent and not claimed."""
 
-REFILL: Final = WINDOW // 2
-"""Once the window was full, so many are sent together: large messages cost less."""
+AHEAD_SECONDS: Final = 0.5
+"""So much work is sent ahead, by the rate at which offers were claimed lately."""
+
+MEASURED_SECONDS: Final = 0.5
+"""Between two measurements of that rate."""
 
 LOOK_SECONDS: Final = 0.1
 """Between two looks whether other engines have granted what the window is full of."""
@@ -60,6 +62,43 @@ class Sends(Protocol):
     ) -> None: ...
 
 
+class _Window:
+    """How many offers of a group are out, and how many may be.
+
+    :param since: monotonic seconds.
+    """
+
+    def __init__(self, since: float) -> None:
+        self.size = WIDEST // 2
+        self.out = 0
+        self._claimed = 0
+        self._since = since
+
+    def room(self, waiting: int) -> int:
+        """How many of those that wait may go out now. Once the window was full they go
+        by halves: large messages cost less."""
+        free = self.size - self.out
+        return free if free >= min(waiting, self.size // 2) else 0
+
+    def sent(self, now: float) -> None:
+        """One more is out."""
+        if not self.out:
+            # What was idle is no measure.
+            self._claimed, self._since = 0, now
+        self.out += 1
+
+    def left(self, now: float) -> None:
+        """One of them is claimed, or counts no more."""
+        self.out -= 1
+        self._claimed += 1
+        took = now - self._since
+        if took < MEASURED_SECONDS:
+            return
+        wanted = int(self._claimed / took * AHEAD_SECONDS)
+        self.size = min(WIDEST, max(NARROWEST, wanted))
+        self._claimed, self._since = 0, now
+
+
 class Offers:
     """The line of offers of one engine; a thread calls ``run``.
 
@@ -81,7 +120,7 @@ class Offers:
         self._lines: dict[str | None, FairQueue[tuple[Row, float]]] = {}
         self._count = 0
         self._out: dict[str, str | None] = {}
-        self._width: Counter[str | None] = Counter()
+        self._windows: dict[str | None, _Window] = {}
         self._looked_at = clock.monotonic()
         self._sent: list[Row] = []
         self._ending = False
@@ -112,8 +151,19 @@ class Offers:
                 self._change.notify_all()
 
     def _leave(self, action_id: str) -> None:
-        if action_id in self._out:
-            self._width[self._out.pop(action_id)] -= 1
+        if action_id not in self._out:
+            return
+        target = self._out.pop(action_id)
+        window = self._windows[target]
+        window.left(self._clock.monotonic())
+        if not window.out and target not in self._lines and target is not None:
+            # Names of groups are the authors': without end, perhaps.
+            del self._windows[target]
+
+    def _window(self, target: str | None) -> _Window:
+        if target not in self._windows:
+            self._windows[target] = _Window(self._clock.monotonic())
+        return self._windows[target]
 
     def send_waiting(self) -> int:
         """Send whose turn it is, grouped; answers how many.
@@ -123,7 +173,6 @@ class Offers:
         self._look()
         with self._change:
             groups = {target: self._next(target) for target in list(self._lines)}
-            self._width += Counter()
         sent = 0
         for target, group in groups.items():
             size = min(MOST_OFFERS, -(-len(group) // SPREAD))
@@ -133,10 +182,8 @@ class Offers:
 
     def _next(self, target: str | None) -> list[Row]:
         line, now = self._lines[target], self._clock.monotonic()
-        room = WINDOW - self._width[target]
+        room = self._window(target).room(len(line))
         found: list[Row] = []
-        if room < min(len(line), REFILL):
-            return found
         while len(line) and len(found) < room:
             row, until = line.take()
             self._count -= 1
@@ -173,14 +220,14 @@ class Offers:
             for row in rows:
                 self._leave(row["action_id"])
                 self._out[row["action_id"]] = target
-            self._width[target] += len(rows)
+                self._window(target).sent(self._clock.monotonic())
 
     def _look(self) -> None:
         """Of what the window is full of, what do others know?"""
         now = self._clock.monotonic()
         with self._change:
             full = any(
-                WINDOW - self._width[target] < min(len(line), REFILL)
+                not self._window(target).room(len(line))
                 for target, line in self._lines.items()
             )
             if not full or now - self._looked_at < LOOK_SECONDS:

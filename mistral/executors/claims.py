@@ -78,6 +78,10 @@ class Claims:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than this for an answer from now on."""
+        self._answer_seconds = min(self._answer_seconds, seconds)
+
     def add(self, calls: Iterable[CallAction]) -> list[Offer]:
         """Take offers in. One that waits already is the same offer."""
         offers = []

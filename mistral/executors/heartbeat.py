@@ -51,6 +51,7 @@ class Heartbeats(Loop):
         # Engines that come back wait only so long for a sign before this
         # instance is lost.
         self.LONGEST_PAUSE = interval
+        self._answer_seconds = interval
         self._bus = bus
         self._executor_id = executor_id
         self._host = host
@@ -68,7 +69,7 @@ class Heartbeats(Loop):
         self._beaten_at = self._clock.monotonic()
         beat = self._sign()
         self._reached(Step.BEATING)
-        answer = self._bus.call(beat, timeout=self.interval)
+        answer = self._bus.call(beat, timeout=self._answer_seconds)
         self._reached(Step.BEATEN)
         if isinstance(answer, dict):
             self._heard = answer.get("now") or ""
@@ -102,7 +103,11 @@ class Heartbeats(Loop):
 
     def leave(self) -> None:
         """The last beat: this instance goes away by itself."""
-        self._bus.call(self._sign(leaving=True), timeout=self.interval)
+        self._bus.call(self._sign(leaving=True), timeout=self._answer_seconds)
+
+    def hurry(self, seconds: float) -> None:
+        """Wait no longer than this for an answer from now on."""
+        self._answer_seconds = min(self._answer_seconds, seconds)
 
     def _sign(self, leaving: bool = False) -> Heartbeat:
         # An action goes from one list to the next: read in this order, it is in one

@@ -59,6 +59,9 @@ UNCONFIRMED_SECONDS: Final = 1.0
 """Results that no engine has committed so long after they were sent are sent again
 while this process stops."""
 
+HURRIED_SECONDS: Final = 3.0
+"""How long an answer is waited for while this process stops: engines may stop, too."""
+
 CONFIRM_SECONDS: Final = 10.0
 """How long this process stays for its results. Without an engine they are lost with it,
 and what they belonged to is found by the missing heartbeats."""
@@ -293,9 +296,12 @@ class ExecutorServer(Service):
             self._stop()
             raise
 
-    def _hear_answers(self) -> None:
+    def _hear_answers(self) -> bool:
         """Ask again about offers whose answer is missing: if it was a yes, nobody else
-        can run them, and they would fail because this instance has left."""
+        can run them, and they would fail because this instance has left.
+
+        :returns: whether any engine answers.
+        """
         until = self._clock.monotonic() + ANSWER_SECONDS
         pause = threading.Event()
         while self._claims.asking() and self._clock.monotonic() < until:
@@ -305,11 +311,15 @@ class ExecutorServer(Service):
             except MistralError as error:
                 LOG.info("Asked again while stopping: %s", error)
                 pause.wait(AGAIN_SECONDS)
+        return not self._claims.asking()
 
-    def _confirm_results(self) -> None:
+    def _confirm_results(self, seconds: float) -> None:
         """Wait until an engine has committed what is held. The one that made the offer
-        may be stopping, too, and hear nothing more: then any engine has to."""
-        until = self._clock.monotonic() + CONFIRM_SECONDS
+        may be stopping, too, and hear nothing more: then any engine has to.
+
+        :param seconds: at most; what is held is sent in any case.
+        """
+        until = self._clock.monotonic() + seconds
         pause = threading.Event()
         while self._held.listed():
             try:
@@ -326,9 +336,11 @@ class ExecutorServer(Service):
     def _stop(self) -> None:
         together(subscription.quiet for subscription in self._subscriptions)
         self._stopping.set()
+        self._claims.hurry(HURRIED_SECONDS)
+        self._heartbeats.hurry(HURRIED_SECONDS)
         self._claiming.stop()
         self._claims.hand_back_unasked()
-        self._hear_answers()
+        answered = self._hear_answers()
         self._claims.hand_back_all()
         # after the claims: whatever was granted has begun
         self._workers.close()
@@ -339,7 +351,7 @@ class ExecutorServer(Service):
         together(subscription.stop for subscription in self._subscriptions)
         self._delivery.stop()
         self._heartbeats.stop()
-        self._confirm_results()
+        self._confirm_results(CONFIRM_SECONDS if answered else 0.0)
         try:
             self._heartbeats.leave()
         except MistralError as error:

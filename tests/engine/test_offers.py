@@ -9,7 +9,7 @@ from house import CALLER, House
 from sqlalchemy import update
 
 from mistral.db import models
-from mistral.engine.offers import LOOK_SECONDS, REFILL, WINDOW
+from mistral.engine.offers import LOOK_SECONDS, NARROWEST, WIDEST
 from mistral.errors import BadRequest
 from mistral.messages import CallAction, StartWorkflow
 
@@ -57,41 +57,61 @@ def order(house: House) -> list[str]:
     return [call.root_id for call in send(house)]
 
 
+BEGINS = WIDEST // 2
+"""Offers that are sent ahead while nothing is known of the executors."""
+
+
 def fill(house: House) -> list[CallAction]:
     """Offers of one execution until the broker has enough; more wait."""
-    start(house, "many", "flood", input={"n": WINDOW + 300})
+    start(house, "many", "flood", input={"n": BEGINS + 300})
     calls = send(house)
-    assert len(calls) == WINDOW
+    assert len(calls) == BEGINS
     assert send(house) == []
     return calls
 
 
 def test_the_window_moves_with_what_is_claimed(house: House) -> None:
     calls = fill(house)
-    for call in calls[: REFILL - 1]:
+    for call in calls[: BEGINS // 2 - 1]:
         house.claim(call)
     assert send(house) == [], "small messages cost more"
-    house.claim(calls[REFILL - 1])
-    assert len(send(house)) == REFILL
+    house.claim(calls[BEGINS // 2 - 1])
+    assert len(send(house)) == BEGINS // 2
 
 
 def test_the_window_moves_with_what_other_engines_have_granted(house: House) -> None:
     calls = fill(house)
     mine = house.engine
     house.engine = house.new_engine("two")
-    for call in calls[:300]:
+    for call in calls[:200]:
         house.claim(call)
     house.engine = mine
     assert send(house) == []
     house.clock.advance(LOOK_SECONDS)
-    assert len(send(house)) == 300
+    assert len(send(house)) == 200
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(0.1, BEGINS), (0.5, 128), (0.8, 80), (5, NARROWEST)]
+)
+def test_as_much_is_sent_ahead_as_is_claimed_in_a_moment(
+    house: House, seconds: float, size: int
+) -> None:
+    """The first 128 claims take so long; a tenth of a second is no measure."""
+    calls = fill(house)
+    for call in calls[:127]:
+        house.claim(call)
+    house.clock.advance(seconds)
+    for call in calls[127:]:
+        house.claim(call)
+    assert len(send(house)) == size
 
 
 def test_who_comes_after_a_flood_is_soon_there(house: House) -> None:
     """One offer of each project at a time; of a project, one of each execution."""
     calls = fill(house)
     late = [start(house, "one", project) for project in ("flood", "a", "b")]
-    for call in calls[:REFILL]:
+    for call in calls[: BEGINS // 2]:
         house.claim(call)
     first = order(house)[:5]
     assert set(late) < set(first)
@@ -151,15 +171,15 @@ def test_an_offer_that_waited_too_long_is_left_to_the_sweeps(house: House) -> No
         house.claim(call)
     assert send(house) == []
     house.engine.overdue.run_once()
-    assert len(send(house)) == 300
+    assert len(send(house)) >= NARROWEST
 
 
 def test_what_the_broker_does_not_take_leaves_room(house: House) -> None:
-    start(house, "many", input={"n": WINDOW})
+    start(house, "many", input={"n": BEGINS})
     house.post.closed = BadRequest("away")
     assert send(house) == []
     house.post.closed = None
     house.clock.advance(11)
     house.engine.overdue.run_once()
     house.engine.overdue.run_once()
-    assert len(send(house)) == WINDOW
+    assert len(send(house)) == BEGINS
