@@ -28,7 +28,6 @@ from mistral.api.policy import OPEN
 from mistral.api.rest import Resource, Route, always
 from mistral.api.shapes import Components, Sent, Shape, Shown, Together, Upload
 from mistral.api.types import JsonSchema
-from mistral.api.waiting import WAIT
 
 OPENAPI: Final = "3.1.0"
 
@@ -161,7 +160,7 @@ def refusals(resource: Resource, route: Route) -> set[int]:
     """Statuses of errors that a call may be answered with, but for 401."""
     found = {400, 414, 415, 431, 500, 503}
     if not resource.public:
-        found.add(403)
+        found |= {403, 429}
     if not route.raw:
         found.add(406)
     if "{" in route.path or MARKER in route.query:
@@ -174,8 +173,6 @@ def refusals(resource: Resource, route: Route) -> set[int]:
         found.add(423)
     if route.tagged and route.method != "GET":
         found.add(412)
-    if WAIT in route.query:
-        found.add(429)
     declared = (status_of(cls) for cls in route.refuses)
     return found | {status for status in declared if status is not None}
 

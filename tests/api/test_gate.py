@@ -127,3 +127,16 @@ def test_a_place_is_free_again_whatever_happens() -> None:
             raise ValueError("x")
     with gate.place("b"):
         pass
+
+
+def test_the_document_knows_that_a_project_may_have_to_wait(api: Any) -> None:
+    paths = api.get("/v2/openapi.json").json["paths"]
+    known = {
+        (path, method): operation["responses"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if method in ("get", "post", "put", "delete")
+        and "403" in operation["responses"]
+    }
+    assert len(known) > 50
+    assert [call for call, answers in known.items() if "429" not in answers] == []
