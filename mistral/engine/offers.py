@@ -69,7 +69,7 @@ class _Window:
     """
 
     def __init__(self, since: float) -> None:
-        self.size = WIDEST // 2
+        self.size = WIDEST
         self.out = 0
         self._claimed = 0
         self._since = since
