@@ -6,14 +6,13 @@ file that knows. Nobody outside ``mistral/db`` asks which one is behind it.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, TypeGuard, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,12 +24,11 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
+from sqlalchemy.engine import URL, Dialect, make_url
 
 from mistral.clock import Clock, SystemClock
-from mistral.db import direct, schema_version
-from mistral.errors import ServiceError, StaleSchema, Unavailable, mark_outage
-from mistral.redaction import vouch
+from mistral.db import direct, failures, schema_version
+from mistral.errors import ServiceError, StaleSchema, Unavailable
 
 T = TypeVar("T")
 
@@ -65,24 +63,6 @@ _OLDEST: Final = {
 }
 _READS: Final = "mistral_reads"
 _RETURNED: Final = "mistral_returned"
-# Serialization failures, deadlocks, lock time-outs; connections that are gone,
-# refused or too many; a server that starts, stops or has become a standby.
-_RETRYABLE_SQLSTATES: Final = frozenset(
-    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "25006")
-)
-_RETRYABLE_MYSQL: Final = frozenset(
-    (1020, 1205, 1213)
-    + (1040, 1042, 1047, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1184, 1203)
-    + (1290, 1792, 1836, 1927, 3101, 4031)
-    + (2002, 2003, 2006, 2013, 2014, 2055)
-)
-# Of these, what other transactions are to blame for.
-_CONFLICT_SQLSTATES: Final = frozenset(("40001", "40P01", "55P03"))
-_CONFLICT_MYSQL: Final = frozenset((1020, 1205, 1213))
-# Access denied, no database, no table, no column: what operators have to mend.
-_PLAIN_MYSQL: Final = frozenset((1044, 1045, 1049, 1054, 1130, 1142, 1146, 1698))
-# SQLITE_BUSY and SQLITE_LOCKED; extended codes carry them in the low byte.
-_RETRYABLE_SQLITE: Final = frozenset((5, 6))
 
 
 class Database:
@@ -147,7 +127,7 @@ class Database:
         if not self.is_sqlite:
             event.listen(self.engine, "checkin", _returned)
             event.listen(self.engine, "checkout", self._taken)
-        event.listen(self.engine, "handle_error", _drop_details)
+        event.listen(self.engine, "handle_error", failures.drop_details)
         if self.is_sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
 
@@ -241,25 +221,12 @@ class Database:
 
     def is_conflict(self, error: BaseException) -> bool:
         """Whether it is others' transactions that this one could not go with."""
-        if not isinstance(error, exc.DBAPIError) or error.orig is None:
-            return False
-        cause = error.orig
-        if _is_psycopg(cause):
-            return cause.sqlstate in _CONFLICT_SQLSTATES
-        return bool(cause.args) and cause.args[0] in _CONFLICT_MYSQL
+        return failures.is_conflict(error)
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was
         chosen as a victim, waited too long, or its connection was lost."""
-        if isinstance(error, Unavailable):
-            return True
-        if isinstance(error, exc.TimeoutError):
-            return True
-        if not isinstance(error, exc.DBAPIError):
-            return False
-        if error.connection_invalidated:
-            return True
-        return _is_retryable_cause(error.orig)
+        return failures.is_retryable(error)
 
     def has_our_schema(self) -> bool:
         """Whether the tables have the version that this code is for."""
@@ -435,26 +402,6 @@ def too_old(name: str, version: tuple[Any, ...]) -> str | None:
     return f"{name} {found} is too old: {'.'.join(map(str, oldest))} is needed."
 
 
-def is_duplicate(error: BaseException) -> bool:
-    """Whether a key was there already: somebody created the same thing."""
-    if not isinstance(error, exc.IntegrityError):
-        return False
-    cause = error.orig
-    if _is_psycopg(cause):
-        return bool(cause.sqlstate == "23505")
-    # SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE.
-    if getattr(cause, "sqlite_errorcode", None) in (1555, 2067):
-        return True
-    return bool(cause is not None and cause.args and cause.args[0] == 1062)
-
-
-def _is_psycopg(cause: Any) -> TypeGuard[Any]:
-    """Whether PostgreSQL's driver raised it. A process with another database
-    does not load that driver (8 MB)."""
-    psycopg = sys.modules.get("psycopg")
-    return psycopg is not None and isinstance(cause, psycopg.Error)
-
-
 def _migrations() -> Any:
     from mistral.db import migrations
 
@@ -478,46 +425,6 @@ def _with_driver(url: URL) -> URL:
     return url
 
 
-def _drop_details(context: ExceptionContext) -> None:
-    """Errors of databases show what they refuse; ours hold no values (SEC-08)."""
-    cause, error = context.original_exception, context.sqlalchemy_exception
-    if error is None:
-        return
-    text = _without_values(cause)
-    error.args = (f"({type(cause).__name__}) {text}".rstrip(),)
-    if context.is_disconnect or _is_retryable_cause(cause):
-        mark_outage(error)
-    vouch(error, error.args[0])
-    if isinstance(error, exc.DBAPIError):
-        number = [arg for arg in cause.args[:1] if isinstance(arg, int)]
-        cause.args = (*number, text)
-        vouch(cause, text)
-
-
-def _without_values(cause: BaseException) -> str:
-    """What is known to hold none of what a database, or a driver, said; else its
-    number for it."""
-    name = getattr(cause, "sqlite_errorname", None)
-    if name is not None or _is_retryable_cause(cause):
-        # SQLite names tables and columns only.
-        return _first_line(cause)
-    if _is_psycopg(cause):
-        state = cause.sqlstate or "none"
-        # Class 22 quotes data, P0 and others what anybody made up; 23 names the
-        # constraint, 28 and 3D are about the connection, 42 about the statement.
-        told = state[:2] in ("23", "28", "3D", "42", "53", "54", "57", "58")
-        return cause.diag.message_primary or "" if told else f"SQLSTATE {state}"
-    number = cause.args[0] if cause.args else None
-    if not isinstance(number, int):
-        return ""
-    return str(cause.args[1]) if number in _PLAIN_MYSQL else f"error {number}"
-
-
-def _first_line(cause: BaseException) -> str:
-    text = cause.args[-1] if cause.args else ""
-    return str(text).partition("\n")[0]
-
-
 def _returned(_connection: Any, record: Any) -> None:
     record.info[_RETURNED] = time.monotonic()
 
@@ -527,17 +434,3 @@ def _begin_sqlite(connection: Connection) -> None:
     # so it takes the write lock at once unless it only reads.
     reads = connection.get_execution_options().get(_READS)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _is_retryable_cause(cause: BaseException | None) -> bool:
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is not None:
-        return code & 0xFF in _RETRYABLE_SQLITE
-    if _is_psycopg(cause):
-        sqlstate = cause.sqlstate
-        if sqlstate is None:
-            # No server spoke: the connection could not be used.
-            return isinstance(cause, sys.modules["psycopg"].OperationalError)
-        return sqlstate in _RETRYABLE_SQLSTATES or sqlstate.startswith("08")
-    number = cause.args[0] if cause is not None and cause.args else None
-    return number in _RETRYABLE_MYSQL

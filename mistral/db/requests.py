@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete
 from sqlalchemy.exc import IntegrityError
 
 from mistral.db import bulk
-from mistral.db.database import is_duplicate
+from mistral.db.failures import is_duplicate
 from mistral.db.models import handled
 from mistral.errors import Unavailable
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
 
 from mistral.db import bulk, outbox, owned, trusts
-from mistral.db.database import is_duplicate
+from mistral.db.failures import is_duplicate
 from mistral.db.models import cron_triggers
 from mistral.db.owned import Author, Place
 from mistral.errors import Conflict, NotFound

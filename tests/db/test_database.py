@@ -15,7 +15,8 @@ from sqlalchemy import URL, Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mistral.db import rows
-from mistral.db.database import REPLAYS, Database, is_duplicate, too_old
+from mistral.db.database import REPLAYS, Database, too_old
+from mistral.db.failures import is_duplicate
 from mistral.db.models import executors, workflow_executions, workflows
 from mistral.errors import ServiceError, Unavailable
 
