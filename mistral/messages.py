@@ -482,8 +482,7 @@ class CallAction(Effect):
     @property
     def lane(self) -> Lane:
         """Where the offer waits for its turn."""
-        project = self.security.get("project_id") or ""
-        return Lane(project, self.root_id or self.action_id, self.priority)
+        return _lane(self.security, self.root_id or self.action_id, self.priority)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -550,6 +549,16 @@ def decode(wire: Mapping[str, Any]) -> Message:
         elif name not in ("kind", "v"):
             extra[name] = value
     return cls(**known, extra=extra)
+
+
+def lane_of(offer: Mapping[str, Any]) -> Lane:
+    """``CallAction.lane`` of an offer as it is sent, without decoding the rest."""
+    root_id = offer.get("root_id") or offer["action_id"]
+    return _lane(offer.get("security") or {}, root_id, offer.get("priority", 0))
+
+
+def _lane(security: Mapping[str, Any], execution: str, priority: int) -> Lane:
+    return Lane(security.get("project_id") or "", execution, priority)
 
 
 _TUPLES: Final = frozenset({"asking", "events", "running", "held", "publishers"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -117,12 +117,16 @@ class Intake:
             self._change.notify()
         return waiting.answer
 
-    def know(self, key: str, project: str) -> None:
-        """Remember whose a header is; its events do not say that."""
+    def know(self, projects: Mapping[str, str]) -> None:
+        """Remember whose headers are; their events do not say that.
+
+        :param projects: id of the project by header.
+        """
         with self._change:
-            self._projects[key] = project
-            self._projects.move_to_end(key)
-            if len(self._projects) > MOST_KNOWN:
+            for key, project in projects.items():
+                self._projects[key] = project
+                self._projects.move_to_end(key)
+            while len(self._projects) > MOST_KNOWN:
                 self._projects.popitem(last=False)
 
     def _lane(self, key: str, event: Event) -> Lane:

@@ -216,9 +216,9 @@ class EngineLoop(Service):
         self._deliver.offers.settled(
             id for run in written.runs for id in run.settled_offers
         )
-        for run in written.runs:
-            if run.project_id is not None:
-                self._intake.know(run.id, run.project_id)
+        self._intake.know(
+            {r.id: r.project_id for r in written.runs if r.project_id is not None}
+        )
         for line in outcome.trace:
             self._trace.info("%s", line)
         monotonic = self._clock.monotonic()

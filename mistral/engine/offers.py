@@ -23,7 +23,7 @@ from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.store import LEASE
 from mistral.errors import MistralError
 from mistral.fair_queue import FairQueue
-from mistral.messages import Batch, CallAction, Message, decode
+from mistral.messages import Batch, Message, lane_of
 
 LOG = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ NARROWEST: Final = 64
 WIDEST: Final = 512
 """Offers of one group of executors that are sent and not claimed."""
 
-AHEAD_SECONDS: Final = 0.5
+AHEAD_SECONDS: Final = 1.0
 """So much work is sent ahead, by the rate at which offers were claimed lately."""
 
 MEASURED_SECONDS: Final = 0.5
@@ -42,8 +42,15 @@ MEASURED_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 0.1
 """Between two looks whether other engines have granted what the window is full of."""
 
+LONGEST_LOOK: Final = 5.0
+"""Where looks find nothing (a group without executors), each is put off for longer."""
+
 SPREAD: Final = 16
 """Messages that ready offers are spread over, so that executors share them."""
+
+FEWEST_OFFERS: Final = 16
+"""Offers in one message while more of them wait: enough work for all is out, and each
+message costs."""
 
 MOST_OFFERS: Final = 32
 """Offers in one message."""
@@ -122,20 +129,19 @@ class Offers:
         self._out: dict[str, str | None] = {}
         self._windows: dict[str | None, _Window] = {}
         self._looked_at = clock.monotonic()
+        self._look_after = LOOK_SECONDS
         self._sent: list[Row] = []
         self._ending = False
 
     def add(self, rows: Iterable[Row]) -> None:
         """Let offers wait whose rows this process has just leased."""
         until = self._clock.monotonic() + LEASE.total_seconds()
-        found = [(row, decode(row["payload"])) for row in rows]
         with self._change:
-            for row, call in found:
-                assert isinstance(call, CallAction)
+            for row in rows:
                 self._leave(row["action_id"])
                 line = self._lines.setdefault(row["target"], FairQueue())
                 before = len(line)
-                line.add(row["action_id"], (row, until), call.lane)
+                line.add(row["action_id"], (row, until), lane_of(row["payload"]))
                 self._count += len(line) - before
                 if self._count > MOST_WAITING:
                     max(self._lines.values(), key=len).drop_last()
@@ -175,10 +181,14 @@ class Offers:
             groups = {target: self._next(target) for target in list(self._lines)}
         sent = 0
         for target, group in groups.items():
-            size = min(MOST_OFFERS, -(-len(group) // SPREAD))
-            for start in range(0, len(group), size or 1):
+            size = self._message_size(target, len(group))
+            for start in range(0, len(group), size):
                 sent += self._send(target, group[start : start + size])
         return sent
+
+    def _message_size(self, target: str | None, ready: int) -> int:
+        fewest = FEWEST_OFFERS if target in self._lines else 1
+        return min(MOST_OFFERS, max(fewest, -(-ready // SPREAD)))
 
     def _next(self, target: str | None) -> list[Row]:
         line, now = self._lines[target], self._clock.monotonic()
@@ -230,13 +240,17 @@ class Offers:
                 not self._window(target).room(len(line))
                 for target, line in self._lines.items()
             )
-            if not full or now - self._looked_at < LOOK_SECONDS:
+            if not full or now - self._looked_at < self._look_after:
                 return
             self._looked_at = now
             asked = list(self._out)
         with self._database.read() as connection:
             left = outbox.offered(connection, asked)
-        self.settled(set(asked) - left)
+        granted = set(asked) - left
+        self._look_after = (
+            LOOK_SECONDS if granted else min(2 * self._look_after, LONGEST_LOOK)
+        )
+        self.settled(granted)
 
     def note_sent(self) -> int:
         """Move the due dates of offers that were sent and not yet claimed.

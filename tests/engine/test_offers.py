@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from house import CALLER, House
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from mistral.db import models
-from mistral.engine.offers import LOOK_SECONDS, NARROWEST, WIDEST
+from mistral.engine.offers import LONGEST_LOOK, LOOK_SECONDS, NARROWEST, WIDEST
 from mistral.errors import BadRequest
 from mistral.messages import CallAction, StartWorkflow
 
@@ -92,7 +92,7 @@ def test_the_window_moves_with_what_other_engines_have_granted(house: House) -> 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(0.1, 300), (0.5, 128), (0.8, 80), (5, NARROWEST)]
+    ("seconds", "size"), [(0.1, 300), (0.5, 256), (0.8, 160), (5, NARROWEST)]
 )
 def test_as_much_is_sent_ahead_as_is_claimed_in_a_moment(
     house: House, seconds: float, size: int
@@ -106,6 +106,22 @@ def test_as_much_is_sent_ahead_as_is_claimed_in_a_moment(
     for call in calls[127:]:
         house.claim(call)
     assert len(send(house)) == size
+
+
+def test_a_group_without_executors_is_looked_at_less_and_less(house: House) -> None:
+    fill(house)
+    looks = []
+
+    @event.listens_for(house.database.engine, "before_cursor_execute")
+    def count(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        looks.append(statement)
+
+    for _ in range(200):
+        house.clock.advance(LOOK_SECONDS)
+        assert send(house) == []
+    asked = sum("SELECT" in statement for statement in looks)
+    # 0.1, 0.2, … 3.2, then each LONGEST_LOOK: 20 seconds hold nine of them.
+    assert asked < 20 / LONGEST_LOOK + 8
 
 
 def test_who_comes_after_a_flood_is_soon_there(house: House) -> None:
