@@ -126,6 +126,8 @@ def policies(draw: Draw, body: dict[str, Any], wanted: Wanted) -> None:
     if often(draw, 5):
         retry: dict[str, Any] = {"count": draw(st.integers(0, 2))}
         retry["delay"] = draw(st.integers(0, 2))
+        if retry["count"] == 2:
+            retry |= {"backoff": 2, "max-delay": 3, "jitter": 0.5}
         for name in ("break-on", "continue-on"):
             if often(draw, 3):
                 retry[name] = condition(draw)

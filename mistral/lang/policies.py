@@ -7,21 +7,31 @@ from typing import Any, Final
 
 from mistral.errors import DefinitionFault
 from mistral.lang import shapes
+from mistral.lang.backoff import seconds_of_all
 from mistral.lang.embedded import Expressions
 from mistral.lang.inline import parse_inline, warn_ignored
 from mistral.lang.shapes import Findings, Path, Shape
 from mistral.lang.specs import Policies, Retry
 
-_RETRY: Final[Mapping[str, Shape]] = {
+WAITS: Final[Mapping[str, Shape]] = {
     "count": shapes.number_or_expression,
     "delay": shapes.number_or_expression,
+    "backoff": shapes.factor_or_expression,
+    "max-delay": shapes.number_or_expression,
+    "jitter": shapes.share_or_expression,
     "break-on": shapes.expression,
-    "continue-on": shapes.expression,
 }
+"""What ``retry`` of a task and of a workflow have in common."""
+
+_RETRY: Final[Mapping[str, Shape]] = {**WAITS, "continue-on": shapes.expression}
 
 
 def retry(found: Findings, path: Path, value: Any) -> bool:
     """The shape of ``retry``: a mapping (A.8) or one line; V-14."""
+    return _retry(found, path, value, _RETRY)
+
+
+def _retry(found: Findings, path: Path, value: Any, known: Mapping[str, Shape]) -> bool:
     if isinstance(value, str) and value:
         try:
             call = parse_inline(value)
@@ -37,7 +47,7 @@ def retry(found: Findings, path: Path, value: Any) -> bool:
         message = f"expected a mapping or one line, found {shapes.kind_of(value)}"
         found.error(path, message, "V-06")
         return False
-    sound = shapes.fields(found, path, attributes, _RETRY, rule="V-14")
+    sound = shapes.fields(found, path, attributes, known, rule="V-14")
     for name in ("count", "delay"):
         if name not in attributes:
             found.error(path, f"'retry' needs '{name}'", "V-14")
@@ -87,7 +97,13 @@ def _literal(value: Any) -> float:
 def _delays(retry: Any) -> float:
     """Seconds of delay between all attempts, as far as the text tells."""
     given = {} if retry is None else _retry_attributes(retry)
-    return _literal(given.get("count")) * _literal(given.get("delay"))
+    jitter, longest = given.get("jitter", 0), given.get("max-delay", 0)
+    if isinstance(jitter, str) or isinstance(longest, str):
+        return 0
+    count, delay = _literal(given.get("count")), _literal(given.get("delay"))
+    backoff = _literal(given.get("backoff")) or 1
+    all_of_them = seconds_of_all(int(count), delay, backoff, longest)
+    return all_of_them * (1 - float(jitter))
 
 
 def _retry_attributes(value: Any) -> Mapping[str, Any]:
@@ -122,6 +138,9 @@ def _build_retry(value: Any) -> Retry | None:
     return Retry(
         count=_whole(attributes["count"]),
         delay=_whole(attributes["delay"]),
+        backoff=attributes.get("backoff", 1),
+        max_delay=_whole(attributes.get("max-delay", 0)),
+        jitter=attributes.get("jitter", 0),
         break_on=attributes.get("break-on"),
         continue_on=attributes.get("continue-on"),
     )

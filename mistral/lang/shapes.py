@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
+from math import isfinite
 from typing import Any, Final
 
 Path = tuple[Any, ...]
@@ -275,6 +276,27 @@ def number_or_expression(found: Findings, path: Path, value: Any) -> bool:
     if is_whole_number(value) or is_expression(value):
         return True
     return _expected(found, path, "a whole number from 0 on or an expression", value)
+
+
+def is_number(value: Any) -> bool:
+    """A finite number; booleans are none."""
+    return isinstance(value, int | float) and (
+        not isinstance(value, bool) and isfinite(value)
+    )
+
+
+def factor_or_expression(found: Findings, path: Path, value: Any) -> bool:
+    """By what something grows."""
+    if (is_number(value) and value >= 1) or is_expression(value):
+        return True
+    return _expected(found, path, "a number from 1 on or an expression", value)
+
+
+def share_or_expression(found: Findings, path: Path, value: Any) -> bool:
+    """How much of something."""
+    if (is_number(value) and 0 <= value <= 1) or is_expression(value):
+        return True
+    return _expected(found, path, "a number from 0 to 1 or an expression", value)
 
 
 def boolean_or_expression(found: Findings, path: Path, value: Any) -> bool:

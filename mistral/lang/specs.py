@@ -87,10 +87,14 @@ NO_CLAUSE: Final = Clause()
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """§ 18.5; ``count`` and ``delay`` are integers or expression texts."""
+    """§ 18.5; ``count``, ``delay`` and ``max_delay`` (0: none) are integers,
+    ``backoff`` and ``jitter`` numbers, or expression texts (decision 0043)."""
 
     count: Any
     delay: Any
+    backoff: Any = 1
+    max_delay: Any = 0
+    jitter: Any = 0
     break_on: str | None = None
     continue_on: str | None = None
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 
 from mistral.engine.core.ports import Rules
+from mistral.lang.backoff import LONGEST, seconds_before
 from mistral.messages import (
     ActionFinished,
     PauseWorkflow,
@@ -158,6 +160,7 @@ def test_eng_144_a_rerun_waits_again() -> None:
 # -- Values -------------------------------------------------------------------
 
 POLICIES = [
+    ("retry: {{count: 1, delay: 0, max-delay: {}}}", "RetryPolicy"),
     ("wait-before: {}", "WaitBeforePolicy"),
     ("wait-after: {}", "WaitAfterPolicy"),
     ("timeout: {}", "TimeoutPolicy"),
@@ -226,6 +229,66 @@ def test_eng_146_at_most_one_run_more_than_count(count: int, form: str) -> None:
         if r["task_execution_id"] == watch.task.id
     ]  # fmt: skip
     assert [r["accepted"] for r in rows] == [False] * count + [True]
+
+
+def waited(watch: Watch) -> list[float]:
+    """Seconds from each attempt to the next."""
+    rows = watch.sim.store.action_rows.values()
+    mine = [row["created_at"] for row in rows if row["task_name"] == "t"]
+    times = [(each - watch.begun).total_seconds() for each in mine]
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+def test_0043_delays_grow_up_to_the_longest() -> None:
+    retry = "retry: {count: 4, delay: 2, backoff: <% 1 + 2 %>, max-delay: 20}"
+    watch = Watch(one(retry), NO).at(2)
+    assert watch.task.state_info == "Delayed by 'retry' policy [delay=6]"
+    watch.at(100)
+    assert waited(watch) == [2, 6, 18, 20]
+    assert (watch.task.state, watch.retry) == (ERROR, {"retry_no": 4})
+
+
+def test_0043_one_line_may_grow_too() -> None:
+    watch = Watch(one("retry: count=3 delay=1 backoff=2"), NO).at(100)
+    assert waited(watch) == [1, 2, 4]
+
+
+def test_0043_jitter_takes_a_share_away_the_same_at_each_replay() -> None:
+    retry = "retry: {count: 20, delay: 100, jitter: 0.25}"
+    first = waited(Watch(one(retry), NO).at(3000))
+    assert first == waited(Watch(one(retry), NO).at(3000))
+    assert len(first) == len(set(first)) == 20
+    assert all(75 <= each <= 100 for each in first)
+    assert max(first) - min(first) > 15
+
+
+@pytest.mark.parametrize(
+    ("more", "value", "expected"),
+    [
+        ("backoff", "0.5", "a number from 1 on, found another"),
+        ("backoff", "'2'", "a number from 1 on, found a string"),
+        ("jitter", "1.1", "a number from 0 to 1, found another"),
+        ("jitter", "true", "a number from 0 to 1, found a boolean"),
+    ],
+)
+def test_0043_wrong_values_end_the_run_before_the_start(
+    more: str, value: str, expected: str
+) -> None:
+    watch = Watch(one(f'retry: {{count: 1, delay: 1, {more}: "<% {value} %>"}}'))
+    assert (watch.state, watch.made) == (ERROR, 0)
+    expected = f"Invalid data type in RetryPolicy: 'retry.{more}' must be {expected}"
+    assert expected in watch.info
+
+
+@pytest.mark.parametrize("repetition", [1, 2, 60, 10**9])
+@pytest.mark.parametrize("delay", [0, 1, 3600])
+@pytest.mark.parametrize("backoff", [1, 1.5, 10, 1e300])
+def test_0043_no_delay_leaves_the_calendar(
+    repetition: int, delay: int, backoff: float
+) -> None:
+    found = seconds_before(repetition, delay, backoff)
+    assert min(delay, LONGEST) <= found <= LONGEST
+    assert seconds_before(repetition, delay, backoff, 7) == min(found, 7)
 
 
 def test_eng_147_success_is_not_retried() -> None:

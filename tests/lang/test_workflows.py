@@ -164,6 +164,22 @@ TASK_BODIES = [
     ("LANG-202 no blank", "{retry: count=1}", ["V-14"] * 2),
     ("LANG-202 wrong type", "{retry: {count: '1', delay: 1}}", ["V-06"]),
     ("LANG-202 list", "{retry: [1]}", ["V-06"]),
+    (
+        "0043 back-off",
+        "{retry: {count: 1, delay: 1, backoff: 1.5, max-delay: 60, jitter: 0.2}}",
+        [],
+    ),
+    (
+        "0043 back-off by expressions",
+        "{retry: {count: 1, delay: 1, backoff: <% $.b %>, jitter: '{{ _.j }}'}}",
+        [],
+    ),
+    ("0043 one line", "{retry: count=1 delay=1 backoff=2 max-delay=9 jitter=1}", []),
+    ("0043 shrinks", "{retry: {count: 1, delay: 1, backoff: 0.5}}", ["V-06"]),
+    ("0043 endless", "{retry: {count: 1, delay: 1, backoff: .inf}}", ["V-06"]),
+    ("0043 more than all", "{retry: {count: 1, delay: 1, jitter: 1.1}}", ["V-06"]),
+    ("0043 no share", "{retry: {count: 1, delay: 1, jitter: true}}", ["V-06"]),
+    ("0043 negative", "{retry: {count: 1, delay: 1, max-delay: -1}}", ["V-06"]),
     ("LANG-202 condition", "{retry: {count: 1, delay: 1, break-on: true}}", ["V-06"]),
     ("LANG-100 one", "{with-items: i in <% $.l %>}", []),
     ("LANG-100 several", "{with-items: ['i in <% $.l %>', 'j in <% $.m %>']}", []),
@@ -376,6 +392,12 @@ def test_lint_39_reserved_variables(judge, lints):
 def test_lint_22_the_time_is_over_before_the_task_begins(judge_task, lints):
     assert lints(judge_task("{timeout: 5, wait-before: 5}")) == {"LINT-22"}
     assert not lints(judge_task("{timeout: 0, wait-before: 5}"))
+    # The delays are 5, 10 and 20 seconds, or 5, 8 and 8.
+    retry = "count: 3, delay: 5, backoff: 2"
+    assert lints(judge_task(f"{{timeout: 35, retry: {{{retry}}}}}")) == {"LINT-22"}
+    assert not lints(judge_task(f"{{timeout: 36, retry: {{{retry}}}}}"))
+    assert not lints(judge_task(f"{{timeout: 22, retry: {{{retry}, max-delay: 8}}}}"))
+    assert not lints(judge_task(f"{{timeout: 35, retry: {{{retry}, jitter: 0.1}}}}"))
 
 
 # task-defaults

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from mistral.engine.core.contexts import outbound
 from mistral.engine.core.data import Case
@@ -11,12 +12,10 @@ from mistral.engine.core.run import Task
 from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
 from mistral.expressions.faults import wrong_value
-from mistral.lang.shapes import kind_of
-from mistral.lang.specs import Policies, TaskSpec
+from mistral.lang.backoff import LONGEST, seconds_before, shortened
+from mistral.lang.shapes import is_number, kind_of
+from mistral.lang.specs import Policies, Retry, TaskSpec
 from mistral.messages import State
-
-LONGEST: Final = 100 * 365 * 24 * 3600
-"""Seconds of the longest delay or time-out: the calendar has an end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,70 @@ class Before:
     wait_after: int
     timeout: int
     concurrency: int
-    retry_count: int
-    retry_delay: int
+    retry: Repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Values of ``retry``; a ``longest`` of 0: no other than the calendar's."""
+
+    count: int = 0
+    delay: int = 0
+    backoff: float = 1
+    longest: int = 0
+    jitter: float = 0
+
+    def seconds(self, made: int, chance: float) -> int | float:
+        """How long to wait before the repetition behind so many.
+
+        :param chance: from 0 to 1, at random.
+        """
+        full = seconds_before(made + 1, self.delay, self.backoff, self.longest)
+        found = shortened(full, self.jitter, chance)
+        return int(found) if float(found).is_integer() else found
+
+
+class Values:
+    """Values of policies, evaluated and looked at.
+
+    :param evaluate: of the text of an expression at a path.
+    """
+
+    def __init__(self, evaluate: Callable[[str, str], Any]) -> None:
+        self._evaluate = evaluate
+
+    def of(self, tree: Any, path: str) -> Any:
+        return self._evaluate(tree, path) if isinstance(tree, str) else tree
+
+    def number(self, tree: Any, policy: str, path: str) -> int:
+        return 0 if tree is None else _number(self.of(tree, path), tree, policy, path)
+
+    def seconds(self, tree: Any, policy: str, path: str) -> int:
+        found = self.number(tree, policy, path)
+        if found > LONGEST:
+            expected = f"{LONGEST} seconds or less"
+            raise _wrong(policy, path, expected, "more", tree)
+        return found
+
+    def repeats(self, retry: Retry | None) -> Repeats:
+        if retry is None:
+            return Repeats()
+        policy = "RetryPolicy"
+        return Repeats(
+            count=self.number(retry.count, policy, "retry.count"),
+            delay=self.seconds(retry.delay, policy, "retry.delay"),
+            backoff=self._between(retry.backoff, 1, None, "retry.backoff"),
+            longest=self.seconds(retry.max_delay, policy, "retry.max-delay"),
+            jitter=self._between(retry.jitter, 0, 1, "retry.jitter"),
+        )
+
+    def _between(self, tree: Any, least: int, most: int | None, path: str) -> float:
+        found = self.of(tree, path)
+        if is_number(found) and found >= least and (most is None or found <= most):
+            return float(found)
+        span = f"from {least} on" if most is None else f"from {least} to {most}"
+        kind = "another" if is_number(found) else kind_of(found)
+        raise _wrong("RetryPolicy", path, f"a number {span}", kind, tree)
 
 
 def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
@@ -38,23 +99,10 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
     :raises WorkflowFault: a value of a wrong type.
     """
     given: Policies = spec.policies
-    retry = given.retry
     seen = view(case, task)
-
-    def value(tree: Any, path: str) -> Any:
-        return case.evaluate(tree, seen, path) if isinstance(tree, str) else tree
-
-    def number(tree: Any, policy: str, path: str) -> int:
-        return 0 if tree is None else _number(value(tree, path), tree, policy, path)
-
-    def seconds(tree: Any, policy: str, path: str) -> int:
-        found = number(tree, policy, path)
-        if found > LONGEST:
-            expected = f"{LONGEST} seconds or less"
-            raise _wrong(policy, path, expected, "more", tree)
-        return found
-
-    pause = value(given.pause_before, "pause-before")
+    values = Values(lambda tree, path: case.evaluate(tree, seen, path))
+    number, seconds = values.number, values.seconds
+    pause = values.of(given.pause_before, "pause-before")
     if given.pause_before is not None and not isinstance(pause, bool):
         raise _wrong(
             "PauseBeforePolicy", "pause-before", "a boolean", kind_of(pause),
@@ -66,8 +114,7 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
         wait_after=seconds(given.wait_after, "WaitAfterPolicy", "wait-after"),
         timeout=seconds(given.timeout, "TimeoutPolicy", "timeout"),
         concurrency=number(given.concurrency, "ConcurrencyPolicy", "concurrency"),
-        retry_count=number(retry and retry.count, "RetryPolicy", "retry.count"),
-        retry_delay=seconds(retry and retry.delay, "RetryPolicy", "retry.delay"),
+        retry=values.repeats(given.retry),
     )
 
 
@@ -109,7 +156,7 @@ def fails_on(case: Case, task: Task, spec: TaskSpec) -> bool:
 def repeats(case: Case, task: Task, spec: TaskSpec, values: Before) -> bool:
     """retry: whether the attempt that just ended is followed by another."""
     retry = spec.policies.retry
-    if retry is None or not values.retry_count:
+    if retry is None or not values.retry.count:
         return False
     if "retry_task_policy" not in (task.runtime_context or {}):
         task.runtime_context = {**(task.runtime_context or {}), "retry_task_policy": {}}
@@ -120,7 +167,7 @@ def repeats(case: Case, task: Task, spec: TaskSpec, values: Before) -> bool:
     if retry.break_on:
         stop = case.evaluate(retry.break_on, seen, "retry.break-on")
     made = (task.runtime_context or {})["retry_task_policy"].get("retry_no", 0)
-    if made >= values.retry_count or task.expired:
+    if made >= values.retry.count or task.expired:
         return False
     if retry.continue_on is not None and not go_on:
         return False

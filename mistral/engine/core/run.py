@@ -360,6 +360,13 @@ class Run(Row):
         ).hexdigest()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
+    def chance(self, *about: Any) -> float:
+        """A number from 0 to 1 that nobody could foresee without the run's seed; of the
+        same things the same one, so that a replay decides the same."""
+        text = f"{self.seed}:chance:{about}".encode()
+        digest = hashlib.blake2b(text, digest_size=8).digest()
+        return int.from_bytes(digest) / (2**64 - 1)
+
     def adopt(self, rows: Iterable[Mapping[str, Any]]) -> list[Task]:
         """Tasks for rows; one that is loaded already wins over its row."""
         found = []

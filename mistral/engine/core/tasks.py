@@ -116,7 +116,7 @@ def begin(case: Case, task: Task, *, released: bool = False) -> bool:
     return False
 
 
-def _wake(case: Case, task: Task, key: str, seconds: int, epoch: int) -> None:
+def _wake(case: Case, task: Task, key: str, seconds: float, epoch: int) -> None:
     due = case.now + timedelta(seconds=seconds)
     event = Woke(run_id=case.run.id, task_id=task.id, key=key, epoch=epoch)
     case.run.timed = True
@@ -381,11 +381,13 @@ def _held_by_policy(case: Case, task: Task) -> bool:
         "retry_task_policy": {"retry_no": made},
     }
     invalidate(case, task)
-    text = f"Delayed by 'retry' policy [delay={values.retry_delay}]"
+    chance = case.run.chance(task.id, task.tries)
+    seconds = values.retry.seconds(made - 1, chance)
+    text = f"Delayed by 'retry' policy [delay={seconds}]"
     held = State.WAITING if task.unique_key else State.DELAYED
     move(case.run, task, held, text)
     task.step = "launch"
-    _wake(case, task, "retry", values.retry_delay, task.tries)
+    _wake(case, task, "retry", seconds, task.tries)
     return True
 
 
