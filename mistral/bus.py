@@ -38,6 +38,7 @@ from mistral.bus_returns import Returns
 from mistral.bus_servers import MessageServer, RequestServer
 from mistral.bus_subscriptions import OutsideSubscription, Subscription
 from mistral.bus_transports import Transports
+from mistral.clock import SystemClock
 from mistral.errors import BadRequest, Bug, MistralError, Unavailable, from_wire
 from mistral.messages import (
     ActionFinished,
@@ -45,6 +46,7 @@ from mistral.messages import (
     CallAction,
     Message,
     Notify,
+    Request,
     encode,
 )
 from mistral.service import Service, together
@@ -58,6 +60,10 @@ LOG = logging.getLogger(__name__)
 EXCHANGE: Final = "mistral"
 OUTSIDE_AT_ONCE: Final = 16
 """Notifications of one source that are taken in at the same time."""
+
+ASK_AGAIN_SECONDS: Final = 8.0
+"""How long an answer is waited for before a request that may come twice is made again,
+and twice as long each further time: it was lost, or whoever has it is stopped."""
 
 _EVENT_TYPE: Final = "mistral.message"
 
@@ -110,6 +116,7 @@ class Bus(Service):
     :param quorum_queues: RabbitMQ's replicated queues, for a cluster of brokers.
     :param conf: a loaded ``ConfigOpts`` whose ``[oslo_messaging_rabbit]`` counts;
         by default the library's defaults.
+    :param again_seconds: without an answer after which a request is made again.
     """
 
     def __init__(
@@ -125,8 +132,10 @@ class Bus(Service):
         retry: int = 2,
         quorum_queues: bool = False,
         conf: Any = None,
+        again_seconds: float = ASK_AGAIN_SECONDS,
     ) -> None:
         super().__init__("bus")
+        self._again_seconds = again_seconds
         self.engine_topic = engine_topic
         self.results_topic = f"{engine_topic}.results"
         self.executor_topic = executor_topic
@@ -176,7 +185,8 @@ class Bus(Service):
         topic: str | None = None,
         target: str | None = None,
     ) -> Any:
-        """Ask and wait for the answer.
+        """Ask and wait for the answer. A request that may come twice is made again
+        meanwhile.
 
         :param timeout: seconds; by default ``call_timeout``.
         :param topic: by default ``<executor_topic>.now`` for a ``CallAction``,
@@ -192,14 +202,30 @@ class Bus(Service):
         wait = self._call_timeout if timeout is None else timeout
         try:
             self._answers.wait(wait)
-            answer = client.prepare(timeout=wait).call(
-                {}, "handle", message=encode(message)
-            )
+            answer = self._ask(client, message, wait)
         except (Unavailable, *_FAILURES) as error:
             raise Unavailable(f"No answer from {topic}: {_reason(error)}") from error
         if "error" in answer:
             raise from_wire(answer["error"])
         return answer["answer"]
+
+    def _ask(self, client: Any, message: Message, wait: float) -> Any:
+        clock = SystemClock()
+        until = clock.monotonic() + wait
+        patience = wait
+        if isinstance(message, Request) and message.request_id:
+            patience = self._again_seconds
+        while True:
+            left = until - clock.monotonic()
+            try:
+                return client.prepare(timeout=min(patience, left)).call(
+                    {}, "handle", message=encode(message)
+                )
+            except oslo_messaging.MessagingTimeout:
+                if left <= patience:
+                    raise
+                LOG.info("A request is made again, as nobody answered it")
+                patience *= 2
 
     def send(
         self,

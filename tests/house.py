@@ -251,14 +251,16 @@ class House:
         self.put(self.runner.run(call))
 
     def claim(self, call: CallAction, token: str | None = None) -> bool:
-        claim = ClaimAction(
+        return bool(self.ask(self.claim_of(call, token)))
+
+    def claim_of(self, call: CallAction, token: str | None = None) -> ClaimAction:
+        return ClaimAction(
             run_id=call.run_id,
             action_id=call.action_id,
             attempt=call.attempt,
             token=token or self.new_id(),
             executor_id="executor-1",
         )
-        return bool(self.ask(claim))
 
     def finish(self, call: CallAction, result: Any = None) -> None:
         self.put(

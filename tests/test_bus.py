@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import amqp
 import pytest
@@ -68,13 +69,14 @@ def prefix(url: str) -> Iterator[str]:
                 channel.queue_delete(f"{prefix}_{topic}{end}")
 
 
-def make(url: str, prefix: str) -> Bus:
+def make(url: str, prefix: str, **how: Any) -> Bus:
     return Bus(
         url,
         engine_topic=f"{prefix}_engine",
         executor_topic=f"{prefix}_executor",
         notifier_topic=f"{prefix}_notifier",
         call_timeout=SECONDS,
+        **how,
     )
 
 
@@ -141,6 +143,29 @@ def test_no_answer_in_time_is_unavailable(bus: Bus) -> None:
     with pytest.raises(Unavailable):
         bus.call(PauseWorkflow(run_id="x"), timeout=0.3)
     release.set()
+
+
+def test_a_request_that_is_lost_is_made_again(url: str, prefix: str) -> None:
+    """Design page, § 6: whoever has taken it may be stopped, or its answer is lost."""
+    bus = make(url, prefix, again_seconds=0.3)
+    bus.start()
+    asked: list[Message] = []
+    release = threading.Event()
+
+    def handler(message: Message) -> object:
+        asked.append(message)
+        return len(asked) > 2 or release.wait(SECONDS)
+
+    bus.serve(bus.engine_topic, handler)
+    request = PauseWorkflow(run_id="x", request_id="q")
+    assert bus.call(request) is True
+    assert asked == [request] * 3
+    with pytest.raises(Unavailable):
+        asked.clear()
+        bus.call(PauseWorkflow(run_id="x"), timeout=0.7)
+    assert len(asked) == 1, "without an id it may have been heard"
+    release.set()
+    bus.stop()
 
 
 def test_requests_are_handled_at_the_same_time(bus: Bus) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 from uuid import uuid4
 
 from alembic.util import CommandError
@@ -18,6 +19,9 @@ from mistral.db import migrations, trusts
 from mistral.db.database import Database
 from mistral.errors import MistralError
 from mistral.keyring import Keyring
+
+HELD_SECONDS: Final = 600.0
+"""What a migration may compute between two statements."""
 
 Command = Callable[[Database, argparse.Namespace], int | None]
 
@@ -37,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     database = None
     try:
         settings = load(sources, serving=False)
-        database = Database(settings.database.connection)
+        database = Database(settings.database.connection, held_seconds=HELD_SECONDS)
         arguments.secret_key = settings.engine.secret_key
         return arguments.run(database, arguments) or 0
     except (MistralError, CommandError) as error:

@@ -38,8 +38,9 @@ REPEATABLE_READ: Final = "REPEATABLE READ"
 UNLOOKED: Final = 1.0
 """Seconds: a server that restarts takes longer, and looking costs as much as asking."""
 
-HELD: Final = 15.0
-"""Seconds: no transaction of ours pauses as long between two statements."""
+HELD: Final = 5.0
+"""Seconds: no transaction of ours pauses as long between two statements (a turn decides
+for one, ``LONGEST_TURN``), and what it holds is free again before leases end."""
 
 REPLAYS: Final = 4
 """A deadlock has one victim, so a few tries get through among a few engines."""
@@ -223,6 +224,15 @@ class Database:
         """Whether it is others' transactions that this one could not go with."""
         return failures.is_conflict(error)
 
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        """Whether a statement waited in vain for a lock that others hold."""
+        if not isinstance(error, exc.DBAPIError) or error.orig is None:
+            return False
+        cause = error.orig
+        if _is_psycopg(cause):
+            return bool(cause.sqlstate == "55P03")
+        return bool(cause.args) and cause.args[0] == 1205
+
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was
         chosen as a victim, waited too long, or its connection was lost."""
@@ -346,10 +356,15 @@ class OwnConnection:
 
     A connection on which something failed is given back; the next transaction gets
     another one, which the pool has looked at.
+
+    :param lock_seconds: the longest time that a statement waits for a lock; an error
+        says so then (``Database.is_lock_timeout``). MariaDB and MySQL know whole
+        seconds, and for SQLite ``busy_timeout`` stands.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, lock_seconds: float) -> None:
         self._database = database
+        self._lock_seconds = lock_seconds
         self._connection: Connection | None = None
 
     @contextmanager
@@ -360,18 +375,36 @@ class OwnConnection:
                 yield connection
             return
         if self._connection is None:
-            self._connection = self._database.engine.connect()
+            self._connection = self._connect()
         try:
             with self._connection.begin(), direct.streamed(self._connection):
                 yield self._connection
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            if not self._database.is_lock_timeout(error):
+                self.close()
             raise
 
+    def _connect(self) -> Connection:
+        connection = self._database.engine.connect()
+        try:
+            connection.exec_driver_sql(
+                f"SET SESSION lock_timeout = {round(1000 * self._lock_seconds)}"
+                if connection.dialect.name == "postgresql"
+                else "SET SESSION innodb_lock_wait_timeout ="
+                f" {max(1, round(self._lock_seconds))}"
+            )
+            # A rollback would take it back.
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection up: nobody else has its limits."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.invalidate()
             connection.close()
 
 

@@ -20,7 +20,11 @@ OFFER: Final = "CallAction"
 NOTICE: Final = "Notify"
 TIMER: Final = "Woke"
 
-_FIRST_DELAY: Final = 30.0
+_FIRST_DELAY: Final = 8.0
+"""Seconds; sweeps look a little ahead (``sweeps.AHEAD``). Only what can begin within a
+moment is sent (``engine/offers.py``), so an offer that nobody has claimed for so long is
+lost, or with an executor that is stopped, and others should have it."""
+
 _LONGEST_DELAY: Final = 600.0
 
 
@@ -83,7 +87,7 @@ def remove(connection: Connection, ids: Collection[str]) -> int:
 def resend_later(
     connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Note that offers were sent: the next time is in 30 s, then 60 s, … 10 min.
+    """Note that offers were sent: the next time is in 8 s, then 16 s, … 10 min.
 
     Gives the lease back; ``lease_owner`` still says who has sent them. Rows that are
     gone (claimed meanwhile) or that a turn is just consuming stay as they are.

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from mistral.clock import Clock
 from mistral.db import history
 from mistral.db.database import Database, OwnConnection
+from mistral.engine.apart import LOCK_SECONDS, Apart
 from mistral.engine.claimers import Claimers
 from mistral.engine.deliver import Deliver
 from mistral.engine.facts import Sources
@@ -32,7 +33,8 @@ LOG = logging.getLogger(__name__)
 
 SKIPS: Final = 3
 PATIENCE: Final = 0.2
-"""After so many turns or seconds a run that others hold is waited for."""
+"""After so many turns or seconds a run that others hold is waited for, for a moment
+(``apart.py``)."""
 
 CONFLICTS: Final = 3
 """Replays after rows of another turn were in the way, before a batch is cut."""
@@ -53,6 +55,7 @@ class EngineLoop(Service):
     :param trace_log: logger of changes of states, see ``trace``.
     :param lost_after: seconds without a sign after which executors are lost; 0: never.
     :param reached: hears of each step of each turn.
+    :param lock_seconds: the longest wait of a turn for a lock.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class EngineLoop(Service):
         trace_log: str = "workflow_trace",
         lost_after: float = 0.0,
         reached: Reached = unwatched,
+        lock_seconds: float = LOCK_SECONDS,
     ) -> None:
         super().__init__("engine-loop")
         self._reached = reached
         self._trace = logging.getLogger(trace_log)
         self._database = database
-        self._own = OwnConnection(database)
+        self._own = OwnConnection(database, lock_seconds)
+        self._apart = Apart(clock)
         self._claimers = Claimers(lost_after)
         self._intake = intake
         self._deliver = deliver
@@ -95,14 +100,17 @@ class EngineLoop(Service):
 
         :param timeout: seconds to wait for the first event; None: for ever.
         """
-        batch = self._intake.take(timeout=timeout)
+        taken = self._intake.take(timeout=self._apart.until_due(timeout))
+        batch = self._apart.join(taken)
         if not batch:
             return {}
         self._reached(Step.TAKEN)
         stuck = {w.key for w in batch if self._is_stuck(w)}
-        self._turn([w for w in batch if w.key not in stuck])
-        for key in sorted(stuck):
-            self._turn([w for w in batch if w.key == key], wait=True)
+        waits = self._apart.may_wait()
+        self._turn([w for w in batch if not waits or w.key not in stuck])
+        for key in sorted(stuck) if waits else ():
+            mine = [w for w in batch if w.key == key]
+            self._turn(mine, wait=self._apart.may_wait())
         return {"events": len(batch)}
 
     def _is_stuck(self, waiting: Waiting) -> bool:
@@ -132,6 +140,9 @@ class EngineLoop(Service):
                     return
                 continue
             except Exception as error:
+                if self._database.is_lock_timeout(error):
+                    self._set_apart(batch)
+                    return
                 if not self._database.is_retryable(error):
                     self._split(batch, error, wait)
                     return
@@ -141,6 +152,19 @@ class EngineLoop(Service):
                     continue
             self._after_commit(outcome)
             return
+
+    def _set_apart(self, batch: Sequence[Waiting]) -> None:
+        """A turn that waited in vain for what somebody holds: the others go on."""
+        self._apart.waited_in_vain()
+        by_run: dict[str, list[Waiting]] = {}
+        for waiting in batch:
+            by_run.setdefault(waiting.key, []).append(waiting)
+        if len(by_run) == 1:
+            LOG.info("A run that is held elsewhere waits")
+            self._apart.keep(batch)
+            return
+        for mine in by_run.values():
+            self._turn(mine)
 
     def _back_off(self, failures: int, batch: Sequence[Waiting]) -> int:
         """Wait, longer each time.
@@ -182,6 +206,9 @@ class EngineLoop(Service):
         try:
             self._store_poison(waiting, error, outcome, ends=True)
         except Exception as second:
+            if self._database.is_lock_timeout(second):
+                self._set_apart([waiting])
+                return
             LOG.error("What waits for it cannot be ended", exc_info=second)
             outcome = self._tries.outcome()
             try:
@@ -229,7 +256,12 @@ class EngineLoop(Service):
             waiting.event = _of_run(waiting.event, run_id)
         moved = [waiting for waiting, _run_id in outcome.moved]
         self._intake.put_back(outcome.cut, first=False)
-        self._intake.put_back([*outcome.back, *moved, *outcome.late])
+        back = outcome.back
+        if not self._apart.may_wait():
+            # Whom nobody waits for is looked at again from time to time.
+            back = [waiting for waiting in back if not self._is_stuck(waiting)]
+            self._apart.keep(w for w in outcome.back if self._is_stuck(w))
+        self._intake.put_back([*back, *moved, *outcome.late])
         for waiting, error in outcome.errors:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
@@ -257,6 +289,7 @@ class EngineLoop(Service):
         finally:
             self._own.close()
             self._intake.close()
+            self._apart.end(_refuse)
             self._intake.refuse_rest(_stopping)
 
     def _stop(self) -> None:

@@ -27,6 +27,9 @@ from mistral.service import Counts, Loop
 
 LEASE_SECONDS: Final = 10.0
 
+LONGEST_PAUSE: Final = 2.0
+"""Seconds between two tries while the database is away: runs wait for what is found."""
+
 AHEAD: Final = 2.0
 """Seconds: timers that are due that soon are taken onto the heap, so that they
 fire when they are due and not with the pass after."""
@@ -97,6 +100,8 @@ class OverdueSweep(Loop):
     :param passed_over: kinds of rows that are left to other engines.
     """
 
+    LONGEST_PAUSE = LONGEST_PAUSE
+
     def __init__(
         self,
         database: Database,
@@ -160,6 +165,8 @@ class LostSweep(Loop):
 
     :param lost_after: seconds without a heartbeat, all of them watched.
     """
+
+    LONGEST_PAUSE = LONGEST_PAUSE
 
     def __init__(
         self,

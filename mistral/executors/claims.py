@@ -18,8 +18,9 @@ from mistral.executors.steps import Reached, Step, unwatched
 from mistral.fair_queue import FairQueue
 from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
 
-ANSWER_SECONDS: Final = 10.0
-"""How long one question waits at most; asking again costs little."""
+ANSWER_SECONDS: Final = 4.0
+"""How long one question waits at most; asking again costs little, and whoever has the
+question may be stopped."""
 
 
 class Asks(Protocol):

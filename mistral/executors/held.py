@@ -166,6 +166,9 @@ class Delivery(Loop):
     :param reached: hears of each step.
     """
 
+    LONGEST_PAUSE = 2.0
+    """Runs wait for these results; a broker that is away has let the try itself wait."""
+
     def __init__(
         self, held: Held, bus: Sends, interval: float, reached: Reached = unwatched
     ) -> None:

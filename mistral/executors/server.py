@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 
 from mistral.clock import Clock
 from mistral.errors import BadRequest, MistralError, Unavailable
-from mistral.executors.claims import ANSWER_SECONDS, Claims
+from mistral.executors.claims import Claims
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
 from mistral.executors.identities import NOBODY, Identities
@@ -58,6 +58,9 @@ AGAIN_SECONDS: Final = 0.1
 UNCONFIRMED_SECONDS: Final = 1.0
 """Results that no engine has committed so long after they were sent are sent again
 while this process stops."""
+
+ANSWERED_SECONDS: Final = 10.0
+"""How long this process stays to hear which of its offers were granted."""
 
 HURRIED_SECONDS: Final = 3.0
 """How long an answer is waited for while this process stops: engines may stop, too."""
@@ -302,7 +305,7 @@ class ExecutorServer(Service):
 
         :returns: whether any engine answers.
         """
-        until = self._clock.monotonic() + ANSWER_SECONDS
+        until = self._clock.monotonic() + ANSWERED_SECONDS
         pause = threading.Event()
         while self._claims.asking() and self._clock.monotonic() < until:
             try:
@@ -360,6 +363,10 @@ class ExecutorServer(Service):
 
 class _Claiming(Loop):
     """Claims whenever offers come or workers become free."""
+
+    LONGEST_PAUSE = 0.5
+    """A question without an answer has taken its time already, and what was offered
+    here can run nowhere else meanwhile."""
 
     def __init__(self, claim: Callable[[], int], claimable: Callable[[], bool]) -> None:
         super().__init__("executor-claims", interval=30.0)
