@@ -123,7 +123,10 @@ def test_who_listens_hears_each_statement(database: Database, run_row: Rows) -> 
         rows.insert_many(connection, workflow_executions, [run_row("a")])
     own.close()
     event.remove(database.engine, "before_cursor_execute", note)
-    assert [word for word in heard if word not in ("BEGIN", "SET")] == ["SELECT", "INSERT"]
+    assert [word for word in heard if word not in ("BEGIN", "SET")] == [
+        "SELECT",
+        "INSERT",
+    ]
     assert ids_in(database) == ["a"]
 
 

@@ -15,10 +15,13 @@ from house import House
 
 from mistral.db import models
 from mistral.db.database import Database
+from mistral.engine.apart import UNWAITED_SECONDS
 from mistral.engine.steps import Step
 from mistral.messages import ActionFinished
 
 SECONDS = 60.0
+TRIES = 20
+"""Each waits for a second in the database."""
 
 WORKFLOW = """
 version: '2.0'
@@ -72,6 +75,11 @@ def test_eng_235_a_stopped_engine_comes_back_and_changes_nothing(
     house.engine = house.new_engine("two", other)
     house.put(result)
     house.settle()
+    # Until the database ends the transaction, which takes a second.
+    for _ in range(TRIES):
+        if house.tasks(run_id) != {"a": "RUNNING"}:
+            break
+        house.advance(UNWAITED_SECONDS)
     assert house.tasks(run_id) == {"a": "SUCCESS", "b": "RUNNING"}
     before = house.rows(models.task_executions), house.rows(models.action_executions)
     goes_on.set()
