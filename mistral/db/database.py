@@ -226,12 +226,7 @@ class Database:
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         """Whether a statement waited in vain for a lock that others hold."""
-        if not isinstance(error, exc.DBAPIError) or error.orig is None:
-            return False
-        cause = error.orig
-        if _is_psycopg(cause):
-            return bool(cause.sqlstate == "55P03")
-        return bool(cause.args) and cause.args[0] == 1205
+        return failures.is_lock_timeout(error)
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed when it is run again: it was

@@ -44,6 +44,16 @@ def is_conflict(error: BaseException) -> bool:
     return bool(cause.args) and cause.args[0] in _CONFLICT_MYSQL
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Whether a statement waited in vain for a lock that others hold."""
+    if not isinstance(error, exc.DBAPIError) or error.orig is None:
+        return False
+    cause = error.orig
+    if _is_psycopg(cause):
+        return bool(cause.sqlstate == "55P03")
+    return bool(cause.args) and cause.args[0] == 1205
+
+
 def is_retryable(error: BaseException) -> bool:
     """Whether the same transaction may succeed when it is run again."""
     if isinstance(error, (Unavailable, exc.TimeoutError)):

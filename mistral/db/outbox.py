@@ -22,8 +22,8 @@ TIMER: Final = "Woke"
 
 _FIRST_DELAY: Final = 8.0
 """Seconds; sweeps look a little ahead (``sweeps.AHEAD``). Only what can begin within a
-moment is sent (``engine/offers.py``), so an offer that nobody has claimed for so long is
-lost, or with an executor that is stopped, and others should have it."""
+moment is sent (``engine/offers.py``), so an offer that nobody has claimed for so long
+is lost, or with an executor that is stopped, and others should have it."""
 
 _LONGEST_DELAY: Final = 600.0
 

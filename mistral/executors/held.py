@@ -167,7 +167,7 @@ class Delivery(Loop):
     """
 
     LONGEST_PAUSE = 2.0
-    """Runs wait for these results; a broker that is away has let the try itself wait."""
+    """Runs wait for these results; a broker that is away has made the try wait."""
 
     def __init__(
         self, held: Held, bus: Sends, interval: float, reached: Reached = unwatched
