@@ -11,6 +11,8 @@ added, never changed in meaning.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -168,6 +170,46 @@ class UpdateAction(Request):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PostMessage(Request):
+    """A message to a run, for the action that waits for it or will
+    (``std.wait_for``). Answer: ``{"id", "taken_by"}``, an action id or null.
+
+    :param message_id: given by the sender; a repeat means the message that came with
+        it first.
+    :param key: see :func:`message_key`.
+    :param trigger: as for ``StartWorkflow``.
+    """
+
+    message_id: str = ""
+    name: str = ""
+    key: str | None = None
+    payload: Any = None
+    trigger: Mapping[str, Any] | None = None
+
+
+def message_key(value: Any) -> str | None:
+    """A correlation key as it is compared: text; numbers are what they look like.
+
+    :raises ValueError: it is no key; says what was expected and found.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or (isinstance(value, str) and len(value) <= 255):
+        return value or None
+    found = f"{len(value)} characters" if isinstance(value, str) else type(value)
+    shown = found if isinstance(found, str) else found.__name__
+    raise ValueError(
+        f"'key' is expected to be a text of up to 255 characters, a whole number or"
+        f" null, found {shown}"
+    )
+
+
+def subject_of(name: str, key: str | None) -> str:
+    """What a message and who waits for it must have in common."""
+    return hashlib.sha256(json.dumps([name, key]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunAction(Request):
     """A stand-alone run of an action (§ 7.9); ``action_id`` is made by the API.
 
@@ -290,7 +332,9 @@ class FetchSource(Message):
 class Woke(Event):
     """A timer of a task is due.
 
-    :param key: which: ``wait-before``, ``wait-after``, ``retry``, ``timeout``.
+    :param key: which: ``wait-before``, ``wait-after``, ``retry``, ``timeout``,
+        ``continue``; ``message``: an action has waited for one as long as it was to.
+    :param action_id: of that action.
     :param epoch: the task's number of starts when it was set; a task that has
         moved on ignores it.
     """
@@ -298,6 +342,7 @@ class Woke(Event):
     task_id: str = ""
     key: str = ""
     epoch: int = 0
+    action_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

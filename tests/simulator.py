@@ -65,6 +65,8 @@ class MemoryStore:
         self.action_rows: dict[str, dict[str, Any]] = {}
         self.arrival_rows: list[dict[str, Any]] = []
         self.document_rows: dict[tuple[str, str], Any] = {}
+        self.message_rows: dict[str, dict[str, Any]] = {}
+        self.wait_rows: dict[str, dict[str, Any]] = {}
         self.definitions: dict[str, dict[str, Any]] = {}
         self.specs: dict[str, Any] = {}
         self.texts: dict[str, str] = {}
@@ -164,6 +166,24 @@ class MemoryStore:
             if row["join_id"] == join_id
             and inbound in (None, row["inbound"])
             and (rounds is None or rounds[0] <= row["round"] < rounds[1])
+        ]
+
+    def posted_message(self, run_id: str, message_id: str) -> list[Any]:
+        rows = self._messages_of(run_id)
+        return [row for row in rows if row["message_id"] == message_id]
+
+    def kept_messages(self, run_id: str) -> list[Any]:
+        return [row for row in self._messages_of(run_id) if row["taken_by"] is None]
+
+    def _messages_of(self, run_id: str) -> list[Any]:
+        found = self.message_rows.values()
+        return [copy.deepcopy(r) for r in found if r["workflow_execution_id"] == run_id]
+
+    def message_waits(self, run_id: str, subject: str) -> list[Any]:
+        return [
+            copy.deepcopy(row)
+            for row in self.wait_rows.values()
+            if row["workflow_execution_id"] == run_id and row["subject"] == subject
         ]
 
     def document(self, run_id: str, document_id: str) -> Any:
@@ -349,6 +369,14 @@ class Simulator:
         assert len(keys) == len(set(keys)), "the table has one row per inbound task"
         for row in found.documents:
             store.document_rows[run.id, row["id"]] = row["body"]
+        for row in found.new_messages:
+            store.message_rows[row["id"]] = row
+        for row in found.taken_messages:
+            store.message_rows[row["id"]].update(row)
+        for row in found.new_waits:
+            store.wait_rows[row["id"]] = row
+        for action_id in found.ended_waits:
+            del store.wait_rows[action_id]
         for action_id in found.settled_offers:
             self.offers.pop(action_id, None)
 
@@ -366,7 +394,7 @@ class Simulator:
             if row["workflow_execution_id"] == run_id
         }
         # What foreign keys do in a database.
-        for table in (store.task_rows, store.action_rows):
+        for table in (store.task_rows, store.action_rows, store.message_rows):
             for id, row in list(table.items()):
                 if row["workflow_execution_id"] == run_id:
                     del table[id]

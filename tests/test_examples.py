@@ -27,6 +27,7 @@ def test_there_are_examples():
         "clean_up",
         "fan_out_fan_in",
         "fan_out_http",
+        "order",
         "poll_until_ready",
         "saga",
     }

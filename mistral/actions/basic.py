@@ -87,6 +87,25 @@ class SleepAction(BuiltinAction):
             self.sleep(self.seconds)
 
 
+class WaitForAction(BuiltinAction):
+    """Waits for a message to its workflow execution, whose payload is the result.
+
+    The one of the same name and key that came first; ``timeout`` in seconds. Engines
+    do it all: an executor never gets it.
+    """
+
+    NAME = "std.wait_for"
+    SYNC = False
+
+    def __init__(self, name: Any, key: Any = None, timeout: Any = None) -> None:
+        self.name = name
+        self.key = key
+        self.timeout = timeout
+
+    def run(self, context: Any) -> None:
+        raise ActionException("std.wait_for is an engine's: no executor can run it.")
+
+
 class DictAction(BuiltinAction):
     """Makes a dictionary of size entries."""
 

@@ -18,6 +18,7 @@ BUILTIN: Final[dict[str, str]] = {
     "std.noop": "mistral.actions.basic:NoOpAction",
     "std.sleep": "mistral.actions.basic:SleepAction",
     "std.test_dict": "mistral.actions.basic:DictAction",
+    "std.wait_for": "mistral.actions.basic:WaitForAction",
 }
 """Name → class; the entry points of the package repeat it."""
 

@@ -50,7 +50,9 @@ _METHODS: Final[Mapping[str, str]] = {
     "update": "PUT",
     "publicize": "POST",
     "list:all_projects": "GET",
+    "send_message": "POST",
 }
+_BELOW: Final[Mapping[str, str]] = {"send_message": "/messages"}
 _CRUD: Final = ("create", "delete", "get", "list", "update")
 _READING: Final = frozenset({"get", "list"})
 _ADMINISTRATIVE: Final = frozenset({"publicize", "list:all_projects"})
@@ -74,7 +76,7 @@ _TABLE: Final = (
     _Rules("code_sources", (*_CRUD, "publicize"), "{identifier}", admin=True),
     _Rules("dynamic_actions", (*_CRUD, "publicize"), "{identifier}", admin=True),
     _Rules("environments", (*_CRUD, "publicize"), "{name}"),
-    _Rules("executions", (*_CRUD, "list:all_projects")),
+    _Rules("executions", (*_CRUD, "list:all_projects", "send_message")),
     _Rules("tasks", ("get", "list", "update")),
     _Rules("action_executions", _CRUD),
     _Rules(
@@ -106,12 +108,18 @@ def _documented(rules: _Rules, verb: str, *, roles: bool) -> DocumentedRuleDefau
     meaning = {
         "publicize": f"Make {what} public, when they are made or changed.",
         "list:all_projects": f"Ask for {what} of all projects.",
+        "send_message": f"Send messages to {what}.",
     }.get(verb, f"{verb.capitalize()} {what}.")
     return DocumentedRuleDefault(
         name=f"{rules.resource}:{verb}",
         check_str=_default(rules, verb, roles=roles),
         description=meaning,
-        operations=[{"path": path if whole else one, "method": _METHODS[verb]}],
+        operations=[
+            {
+                "path": f"{one}{_BELOW.get(verb, '')}" if not whole else path,
+                "method": _METHODS[verb],
+            }
+        ],
     )
 
 

@@ -53,6 +53,8 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
             field_limit=limit * 1024 if limit >= 0 else -1,
             inline_actions=settings.engine.inline_actions,
             notify=notified_always(settings.notifier.notify, make_keyring(settings)),
+            kept_messages=settings.engine.max_kept_messages,
+            kept_message_bytes=settings.engine.kept_messages_size_limit_kb * 1024,
         ),
     )
 

@@ -170,6 +170,17 @@ class EngineSettings:
         "-1: no limit.",
         minimum=-1,
     )
+    max_kept_messages: int = option(
+        1000,
+        "Messages that an execution keeps until tasks of it wait for them "
+        "(std.wait_for); more are refused.",
+        minimum=0,
+    )
+    kept_messages_size_limit_kb: int = option(
+        1024,
+        "Payloads of the messages that an execution keeps, together and as text.",
+        minimum=0,
+    )
     merge_strategy: str = option(
         "replace",
         "How data of branches meets: a later value replaces an earlier one, or "

@@ -429,6 +429,49 @@ documents = Table(
     **_OPTIONS,
 )
 
+# Messages to runs: whole until an action takes one, and afterwards what is needed to
+# know a repeat.
+posted_messages = Table(
+    "posted_messages",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _below("workflow_executions", nullable=False),
+    # Given by the sender.
+    Column("message_id", Name, nullable=False),
+    # Order of arrival within the run; shared with ``message_waits``.
+    Column("seq", Integer, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("correlation_key", Name),
+    # ``messages.subject_of`` name and key.
+    Column("subject", String(64), nullable=False),
+    Column("payload", Json),
+    # Bytes of the payload.
+    Column("size", Integer, nullable=False),
+    Column("taken_by", Id),
+    Column("created_at", Utc, nullable=False),
+    UniqueConstraint("workflow_execution_id", "message_id"),
+    **_OPTIONS,
+)
+
+# Actions that wait for a message.
+message_waits = Table(
+    "message_waits",
+    metadata,
+    # The action's.
+    Column(
+        "id",
+        Id,
+        ForeignKey("action_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("workflow_execution_id", Id, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("subject", String(64), nullable=False),
+    Index(None, "workflow_execution_id", "subject"),
+    Index(None, "subject"),
+    **_OPTIONS,
+)
+
 # -- What the engine remembers and promises -----------------------------------
 
 outbox = Table(

@@ -23,6 +23,8 @@ from mistral.db.models import (
     environments,
     frozen_specs,
     join_arrivals,
+    message_waits,
+    posted_messages,
     task_executions,
     workflow_executions,
     workflows,
@@ -323,6 +325,31 @@ class SqlFacts:
             equal={"join_id": join_id, **one},
             between={"round": rounds},
             order=("round", "inbound"),
+        )
+
+    def posted_message(self, run_id: str, message_id: str) -> Sequence[Found]:
+        return self._found(
+            ("posted message", run_id, message_id),
+            posted_messages,
+            equal={"workflow_execution_id": run_id, "message_id": message_id},
+            order=("seq",),
+        )
+
+    def kept_messages(self, run_id: str) -> Sequence[Found]:
+        """In the order in which they came."""
+        table = posted_messages
+        wanted = (table.c.workflow_execution_id == run_id, table.c.taken_by.is_(None))
+        return self._all(
+            ("kept messages", run_id), table, *wanted, order=(table.c.seq,)
+        )
+
+    def message_waits(self, run_id: str, subject: str) -> Sequence[Found]:
+        """Actions that wait for a message, the longest first."""
+        return self._found(
+            ("message waits", run_id, subject),
+            message_waits,
+            equal={"workflow_execution_id": run_id, "subject": subject},
+            order=("seq",),
         )
 
     def document(self, run_id: str, document_id: str) -> Any:

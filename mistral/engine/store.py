@@ -21,7 +21,9 @@ from mistral.db.models import (
     cron_triggers,
     documents,
     join_arrivals,
+    message_waits,
     poison,
+    posted_messages,
     task_executions,
     workflow_executions,
 )
@@ -220,6 +222,7 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
     rows.insert_missing(
         connection, documents, [row for c in found for row in c.documents]
     )
+    _save_mail(connection, found)
     rows.update_many(connection, cron_triggers, [c.trigger for c in found if c.trigger])
     spent = dict(c.spent_trigger for c in found if c.spent_trigger is not None)
     if spent:
@@ -232,6 +235,29 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
     if settled:
         # Those of before this turn; what it offers anew is added afterwards.
         outbox.remove_offers(connection, settled)
+
+
+def _save_mail(connection: Connection, found: list[Changes]) -> None:
+    """Messages, and who waits for one; actions are stored before."""
+    rows.insert_many(
+        connection, posted_messages, [row for c in found for row in c.new_messages]
+    )
+    rows.update_many(
+        connection, posted_messages, [row for c in found for row in c.taken_messages]
+    )
+    rows.insert_many(
+        connection, message_waits, [row for c in found for row in c.new_waits]
+    )
+    ended = [id for c in found for id in c.ended_waits]
+    if ended:
+        rows.delete_ids(connection, message_waits, ended)
+    table = posted_messages.c
+    for run_id, last in (c.forgotten_messages for c in found if c.forgotten_messages):
+        connection.execute(
+            delete(posted_messages)
+            .where(table.workflow_execution_id == run_id)
+            .where(table.taken_by.is_not(None), table.seq <= last)
+        )
 
 
 def _stamped(row: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -175,6 +175,8 @@ def _body(case: Case, things: Things) -> Any:
         return texts[kind].format(name)
     if "members" in case.route.path:
         return {"member_id": "blue"} if new else {"status": "accepted"}
+    if case.route.path == "{id}/messages":
+        return {"name": "paid"}
     return {
         "environments": {"name": name},
         "executions": {"workflow_id": things.workflow} if new else {"state": "PAUSED"},

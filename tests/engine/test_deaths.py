@@ -24,6 +24,7 @@ from mistral.messages import (
     CallAction,
     Event,
     PauseWorkflow,
+    PostMessage,
     RerunTask,
     ResumeWorkflow,
     StartWorkflow,
@@ -39,9 +40,9 @@ child:
     twice: {action: std.test_dict size=1 key_prefix='k' val='v', publish: {double: <% $.n * 2 %>}}
 
 w:
-  output: {items: <% $.items %>, doubles: <% $.doubles %>, late: <% $.late %>}
+  output: {items: <% $.items %>, doubles: <% $.doubles %>, late: <% $.late %>, heard: <% $.heard %>}
   tasks:
-    begin: {action: std.echo output='go', on-success: [fan, children, flaky, late]}
+    begin: {action: std.echo output='go', on-success: [fan, children, flaky, late, hears]}
     fan:
       with-items: i in <% range(3) %>
       concurrency: 2
@@ -55,11 +56,15 @@ w:
       on-success: meet
     flaky: {action: std.fail, retry: {count: 1, delay: 1}, on-error: meet}
     late: {action: std.noop, wait-before: 1, wait-after: 1, publish: {late: yes}, on-success: meet}
+    hears:
+      action: std.wait_for name="m" timeout=1000
+      publish: {heard: <% task().result %>}
+      on-success: meet
     meet: {join: all, action: std.noop, on-success: fails}
     fails: {action: std.fail}
 """  # noqa: E501
 
-OUTPUT = ("items", "doubles", "late")
+OUTPUT = ("items", "doubles", "late", "heard")
 ENDS = ("SUCCESS", "ERROR")
 SECONDS = 3.0
 """That time goes on by: leases last longer."""
@@ -154,6 +159,9 @@ class World(House):
             return cls(context=CALLER.to_dict(), **values)  # type: ignore[no-any-return]
 
         self.told(request(StartWorkflow, workflow_name="w"))
+        for number in ("first", "second"):
+            mail = {"message_id": number, "name": "m", "payload": number}
+            self.told(request(PostMessage, **mail))
         self.told(request(PauseWorkflow))
         self.told(request(ResumeWorkflow))
         first = self.lives(run_id)
@@ -171,6 +179,7 @@ class World(House):
             "output": {name: last["output"][name] for name in OUTPUT},
             "tasks": self._tasks(run_id),
             "actions": len(self.ran),
+            "messages": self._messages(run_id),
         }
 
     def finish_answers(self, run_id: str) -> None:
@@ -181,6 +190,10 @@ class World(House):
             self.clock.advance(SECONDS)
             self.lives(run_id)
         raise AssertionError("something is left")
+
+    def _messages(self, run_id: str) -> list[tuple[str, bool]]:
+        found = self.rows(models.posted_messages, workflow_execution_id=run_id)
+        return sorted((row["message_id"], bool(row["taken_by"])) for row in found)
 
     def _tasks(self, run_id: str) -> list[tuple[str, str]]:
         found = self.rows(models.task_executions, workflow_execution_id=run_id)

@@ -33,6 +33,7 @@ family: {tasks: {a: {workflow: child}}}
 child: {tasks: {t: {action: std.sleep seconds=1}}}
 over: {tasks: {t: {action: std.noop}}}
 quiet: {tasks: {t: {action: std.sleep seconds=1}}}
+hears: {tasks: {t: {action: std.wait_for name="m"}}}
 """
 
 LONG_AGO = timedelta(days=1)
@@ -50,6 +51,9 @@ class Ward(Service):
         self.family = self.start("family")
         self.over = self.start("over")
         self.quiet = self.start("quiet")
+        self.hears = self.start("hears")
+        path = f"/v2/executions/{self.hears}/messages"
+        assert self.api.post(path, {"name": "other"}).status == 201
         trigger = {"name": "x", "workflow_name": "over", "pattern": "*/5 * * * *"}
         assert self.api.post("/v2/cron_triggers", trigger).status == 201
         [self.trigger] = house.rows(models.cron_triggers)
@@ -208,6 +212,19 @@ def _task_stops(ward: Ward) -> None:
     ward.counts(models.task_executions, items, open=0, done=3)
 
 
+def _waits_for_nothing(ward: Ward) -> None:
+    ward.do(delete(models.message_waits))
+
+
+def _mail_remains(ward: Ward) -> None:
+    ward.remove_alone(models.workflow_executions, ward.hears)
+
+
+def _wait_remains(ward: Ward) -> None:
+    action = ward.action(ward.hears, "t")
+    ward.remove_alone(models.action_executions, action["id"])
+
+
 def _not_offered(ward: Ward) -> None:
     action = ward.action(ward.quiet, "t")
     none = {"started_by": None, "executor_id": None}
@@ -293,6 +310,7 @@ WAYS: tuple[tuple[str, Break], ...] = (
     ("task-stuck", _task_stops),
     ("document-missing", _values_go),
     ("action-not-offered", _not_offered),
+    ("action-not-awaited", _waits_for_nothing),
     ("action-without-executor", _executor_unknown),
     ("action-of-silent-executor", _executor_silent),
     ("promise-without-owner", _offer_of_nothing),
@@ -310,12 +328,17 @@ WAYS: tuple[tuple[str, Break], ...] = (
     ("task-without-run", _header_goes),
     ("action-without-run", _header_goes),
     ("document-without-run", _header_goes),
+    ("message-without-run", _mail_remains),
+    ("wait-without-action", _wait_remains),
     ("action-without-task", _task_goes),
     ("arrival-without-join", _join_goes),
 )
 
 
-REMOVALS = (_task_goes, _join_goes, _parent_goes, _header_goes, _maintenance_goes)
+REMOVALS = (
+    _task_goes, _join_goes, _parent_goes, _header_goes, _mail_remains, _wait_remains,
+    _maintenance_goes,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -365,6 +388,7 @@ def test_every_database_is_understood(on_server: Ward) -> None:
         found |= checks(on_server)
     # An earlier damage hides these here.
     hidden = {"action-not-offered", "action-of-silent-executor", "document-without-run"}
+    hidden |= {"wait-without-action"}
     assert found == {check for check, _ in WAYS} - hidden
 
 

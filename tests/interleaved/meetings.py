@@ -12,6 +12,7 @@ from mistral.messages import (
     DeleteAction,
     DeleteWorkflow,
     PauseWorkflow,
+    PostMessage,
     RerunTask,
     ResumeWorkflow,
     SkipTask,
@@ -107,6 +108,23 @@ SETTINGS: Mapping[str, Setting] = {
             "pauses": acts.asks(PauseWorkflow, "meets"),
             "cancels": acts.asks(StopWorkflow, "meets", state="CANCELLED"),
             "deletes": acts.asks(DeleteWorkflow, "meets", force=True),
+        },
+        twice=True,
+    ),
+    "a task waits for a message": Setting(
+        states.waits_for_messages,
+        {
+            "posts one": acts.asks(
+                PostMessage, "hears", message_id="1", name="m", payload=1
+            ),
+            "posts another": acts.asks(
+                PostMessage, "hears", message_id="2", name="m", payload=2
+            ),
+            "lets another task wait": acts.ends(),
+            "ends the wait": acts.hears("Woke"),
+            "pauses": acts.asks(PauseWorkflow, "hears"),
+            "cancels": acts.asks(StopWorkflow, "hears", state="CANCELLED"),
+            "deletes": acts.asks(DeleteWorkflow, "hears", force=True),
         },
         twice=True,
     ),

@@ -91,6 +91,10 @@ def twins_run(world: World) -> None:
     world.calls.sort(key=lambda call: call.run_id)
 
 
+def waits_for_messages(world: World) -> None:
+    settled(world, "hears")
+
+
 def branches_run(world: World) -> None:
     settled(world, "meets")
 

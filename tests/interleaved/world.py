@@ -39,6 +39,11 @@ items:
 safe: {tasks: {t: {action: std.sleep seconds=1, safe-rerun: true}}}
 once: {tasks: {t: {action: std.sleep seconds=1}}}
 timed: {tasks: {t: {action: std.sleep seconds=1, timeout: 5}}}
+hears:
+  tasks:
+    a: {action: std.sleep seconds=1, on-success: c}
+    b: {action: std.wait_for name="m" timeout=10}
+    c: {action: std.wait_for name="m" timeout=10}
 again: {tasks: {t: {action: std.sleep seconds=1, retry: {count: 1, delay: 5}}}}
 """
 
@@ -224,6 +229,7 @@ class World(House):
                     run["state"],
                     tuple(sorted((t["name"], t["state"]) for t in mine)),
                     tuple(sorted((a["task_name"], a["state"]) for a in below)),
+                    self._mail_of(run["id"]),
                 )
             )
         alone = [r for r in self.rows(actions) if r["workflow_execution_id"] is None]
@@ -236,6 +242,13 @@ class World(House):
             tuple(left),
             status,
         )
+
+    def _mail_of(self, run_id: str) -> tuple[int, int]:
+        """Messages that were taken and that are kept; each by one action at most."""
+        mail = self.rows(models.posted_messages, workflow_execution_id=run_id)
+        takers = [row["taken_by"] for row in mail if row["taken_by"]]
+        assert len(takers) == len(set(takers)), "two messages for one action"
+        return len(takers), len(mail) - len(takers)
 
     def leftovers(self) -> list[str]:
         kinds = [row["kind"] for row in self.rows(models.outbox)]

@@ -26,7 +26,7 @@ from mistral.api.types import (
     Shaped,
     Text,
 )
-from mistral.api.v2 import reports
+from mistral.api.v2 import execution_messages, reports
 from mistral.api.v2.execution_changes import CHANGE, change_request, env_of
 from mistral.api.v2.execution_starts import START, start_request, taken
 from mistral.api.v2.runs import (
@@ -50,7 +50,7 @@ from mistral.db.executions import Row
 from mistral.db.listing import MOST
 from mistral.db.maintenance import Status
 from mistral.db.models import task_executions
-from mistral.errors import BadRequest, Conflict, Forbidden, NotFound
+from mistral.errors import BadRequest, Conflict, Forbidden, NotFound, TooMany
 from mistral.messages import (
     DeleteWorkflow,
     State,
@@ -63,6 +63,11 @@ def _cancels(call: Call, status: Status) -> bool:
         return bool(call.document().get("state") == State.CANCELLED)
     except (BadRequest, exc.HTTPError):
         return False
+
+
+def _finishes_work(call: Call, status: Status) -> bool:
+    """What runs still may come to its end."""
+    return status is Status.PAUSING
 
 
 ALL: Final = replace(
@@ -161,6 +166,24 @@ class Executions(Resource):
             "executions:get",
             query=(SEQ, LIMIT),
             answer=Page("history", Shown(Handled)),
+        ),
+        Route(
+            "GET",
+            "{id}/messages",
+            "get_messages",
+            "executions:get",
+            answer=execution_messages.KEPT,
+        ),
+        Route(
+            "POST",
+            "{id}/messages",
+            "post_message",
+            "executions:send_message",
+            201,
+            takes=execution_messages.SEND,
+            answer=execution_messages.SENT,
+            refuses=(Conflict, TooMany),
+            in_maintenance=_finishes_work,
         ),
     )
 
@@ -273,6 +296,17 @@ class Executions(Resource):
             start = start_request(connection, call, sent)
         answer = call.services.bus.call(start)
         return self._again(call, answer["id"])
+
+    def get_messages(self, call: Call, execution_id: str) -> dict[str, Any]:
+        """List the messages that no task of the execution has taken yet (new)."""
+        return execution_messages.kept(call, execution_id)
+
+    def post_message(self, call: Call, execution_id: str) -> Shaped:
+        """Send a message to the task of an execution that waits for it (new).
+
+        Where none does, the execution keeps the message until a task will.
+        """
+        return execution_messages.send(call, execution_id)
 
     def put(self, call: Call, execution_id: str) -> Shaped:
         """Pause, resume, end or cancel an execution, or change description or env."""

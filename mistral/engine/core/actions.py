@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from mistral.engine.core import adhoc
+from mistral.engine.core import adhoc, mail
 from mistral.engine.core.data import Case, check_size, merged
 from mistral.engine.core.ports import Descriptor
 from mistral.engine.core.run import Action, Run, Task, TaskFault, move
@@ -163,6 +163,8 @@ def open_action(
         check_size(case, call.input, "ActionExecution", "input")
     except WorkflowFault as error:
         raise error.retold(TaskFault) from error
+    is_wait = call.descriptor.name == mail.WAIT_FOR
+    message = mail.wanted(call.base_input) if is_wait else None
     target = spec.target
     if target is not None:
         with _scheduling(item):
@@ -195,6 +197,9 @@ def open_action(
     )
     run.actions[action.id] = action
     run.transitions.append(["action", action.id, action.name, None, action.state])
+    if message is not None:
+        _await_message(case, action, message)
+        return action
     if not (target or timeout) and _inline(case, action, call):
         return action
     _offer(case, action, call, target, timeout)
@@ -231,6 +236,16 @@ def _inline(case: Case, action: Action, call: Prepared) -> bool:
     with handling(action):
         accept(case, action, *outcome)
     return True
+
+
+def _await_message(case: Case, action: Action, message: mail.Wanted) -> None:
+    """Take what has come already, or wait: no executor has anything to do with it."""
+    found = None if case.ending else mail.take(case, message.subject, action)
+    if found is None:
+        mail.wait(case, action, message)
+        return
+    with handling(action):
+        accept(case, action, State.SUCCESS, found["payload"])
 
 
 @contextmanager
@@ -347,6 +362,9 @@ def _settle(case: Case, action: Action, state: str, result: Any) -> None:
     action.accepted = not action.immediate
     action.call = None
     case.run.settled_offers.append(action.id)
+    if action.awaits is not None:
+        action.awaits = None
+        mail.end_wait(case, action.id)
 
 
 def abandon(case: Case, action: Action) -> None:
@@ -385,6 +403,11 @@ def run_alone(case: Case, event: Any) -> Action:
     run.project_id = event.context.get("project_id")
     run.security = security_of(event.context)
     call = prepare(case, event.name, dict(event.input), event.namespace)
+    if call.descriptor.name == mail.WAIT_FOR:
+        raise WorkflowFault(
+            f"{mail.WAIT_FOR} waits for a message to its workflow execution: it cannot"
+            " be run outside of one."
+        )
     check_size(case, call.input, "ActionExecution", "input")
     action = Action(
         id=event.action_id,

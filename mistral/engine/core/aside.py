@@ -58,6 +58,9 @@ def _timer(case: Case, event: Woke, reason: str) -> None:
     if event.key == "continue":
         _rest(case, reason)
         return
+    if event.key == "message":
+        _result(case, event, reason)
+        return
     task = results.task_of(case, event.task_id)
     if task is not None and timers.is_awaited(case, task, event):
         begun = task.outcome is not None or event.key == "timeout"
@@ -90,7 +93,8 @@ def _page(case: Case, event: MoreItems, reason: str) -> None:
 
 def _result(case: Case, event: Any, reason: str) -> None:
     action = results.action_of(case, event.action_id)
-    if action is None or action.completed or action.attempt != event.attempt:
+    attempt = 1 if isinstance(event, Woke) else event.attempt
+    if action is None or action.completed or action.attempt != attempt:
         return
     actions.give_up(case, action, reason)
     if action.task_execution_id is None:

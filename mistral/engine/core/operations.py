@@ -9,6 +9,7 @@ from mistral.engine.core import (
     items,
     joins,
     lifecycle,
+    mail,
     tasks,
     workflows,
 )
@@ -198,6 +199,7 @@ def reopen(case: Case, rerun: Task | None) -> None:
             task.ready = task.state == State.DELAYED or task.step == "launch"
         with lifecycle.forced(case, task, lifecycle.COMPLETING):
             tasks.limit_again(case, task)
+    mail.limit_again(case)
 
 
 def rerun(case: Case, task: Task, reset: bool, env: Mapping[str, Any] | None) -> None:

@@ -22,6 +22,8 @@ class Rules:
     :param page: items that one turn opens.
     :param steps: tasks that one turn finishes by itself.
     :param notify: publishers of every root run, besides its own.
+    :param kept_messages: that no task has taken yet, of one run;
+        ``kept_message_bytes``: of their payloads' JSON together.
     """
 
     merge_strategy: str = "replace"
@@ -33,6 +35,8 @@ class Rules:
     page: int = 500
     steps: int = 500
     notify: tuple[Mapping[str, Any], ...] = ()
+    kept_messages: int = 1_000
+    kept_message_bytes: int = 1024 * 1024
 
 
 class Descriptor(Protocol):
@@ -113,6 +117,19 @@ class Facts(Protocol):
         inbound: str | None = None,
         *,
         rounds: tuple[int, int] | None = None,
+    ) -> Sequence[Mapping[str, Any]]: ...
+    def posted_message(
+        self, run_id: str, message_id: str
+    ) -> Sequence[Mapping[str, Any]]:
+        """The message with this id of its sender's, taken or not; none or one."""
+        ...
+
+    def kept_messages(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        """Those that no action has taken."""
+        ...
+
+    def message_waits(
+        self, run_id: str, subject: str
     ) -> Sequence[Mapping[str, Any]]: ...
     def document(self, run_id: str, document_id: str) -> Any: ...
     def holds(self, run_id: str, document_id: str) -> bool:

@@ -55,7 +55,7 @@ def finished(case: Case, event: ActionFinished) -> None:
     if event.unmade and action.task_execution_id is not None:
         _withdraw(case, action, action.task_execution_id, event.result)
         return
-    _settle(case, action, event.state, event.result, fault=event.fault)
+    settle(case, action, event.state, event.result, fault=event.fault)
 
 
 def _withdraw(case: Case, action: Action, task_id: str, reason: str) -> None:
@@ -79,7 +79,7 @@ def is_void(action: Action, task: Task) -> bool:
     return action.epoch != task.tries or task.step == "launch"
 
 
-def _settle(
+def settle(
     case: Case, action: Action, state: str, result: Any, *, fault: bool = False
 ) -> None:
     """The outcome of an action, and what it means for its task."""
@@ -135,7 +135,7 @@ def executor_lost(case: Case, event: ExecutorLost) -> None:
         f"Heartbeat wasn't received. [executor={event.executor_id}, "
         f"last sign={event.last_seen}]"
     )
-    _settle(case, action, State.ERROR, text)
+    settle(case, action, State.ERROR, text)
 
 
 def nobody_came(case: Case, event: NobodyCame) -> None:
@@ -144,7 +144,7 @@ def nobody_came(case: Case, event: NobodyCame) -> None:
         return
     if action.attempt == event.attempt:
         text = "Heartbeat wasn't received. [no executor took the action]"
-        _settle(case, action, State.ERROR, text)
+        settle(case, action, State.ERROR, text)
 
 
 def update(case: Case, event: UpdateAction) -> Any:
@@ -171,7 +171,7 @@ def update(case: Case, event: UpdateAction) -> Any:
         raise BadRequest(
             f"Action execution {action.id} is already completed [state={action.state}]"
         )
-    _settle(case, action, event.state, result, fault=event.fault)
+    settle(case, action, event.state, result, fault=event.fault)
     return answer
 
 

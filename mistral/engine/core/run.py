@@ -23,6 +23,10 @@ from mistral.messages import COMPLETED, State
 STATE_INFO_LIMIT: Final = 65_500
 """Characters of ``state_info`` that are kept (ENG-021)."""
 
+REMEMBERED_MESSAGES: Final = 2_000
+"""So many of the newest messages and waits are counted back: of older messages that
+were taken the ids are forgotten, and a repeat would be a new message."""
+
 
 class TaskFault(WorkflowFault):
     """Fails one task in the ordinary way: retry and ``on-error`` apply
@@ -200,6 +204,7 @@ class Action(Row):
     safe_rerun: bool
     immediate: bool
     call: dict[str, Any] | None
+    awaits: dict[str, Any] | None
     outputs: Sequence[Any]
 
     kind = "action"
@@ -217,6 +222,8 @@ class Action(Row):
         "immediate": False,
         # The offer as it is made again when the executor is lost.
         "call": None,
+        # Name and key of the message that it waits for.
+        "awaits": None,
         # ``output`` trees of ad-hoc actions, innermost first.
         "outputs": (),
     }
@@ -266,6 +273,10 @@ class Run(Row):
     ended_by: str | None
     noticed: int
     timed: bool
+    mail_seq: int
+    waits: int
+    kept_messages: int
+    kept_message_bytes: int
     workbook: str | None
     security: dict[str, Any] | None
     triggered_by: dict[str, Any] | None
@@ -306,6 +317,12 @@ class Run(Row):
         "noticed": 0,
         # A timer was set, and may be still to come.
         "timed": False,
+        # Messages that have come, and actions that have begun to wait for one; of
+        # these the ones that do still; of those the ones that nobody has taken.
+        "mail_seq": 0,
+        "waits": 0,
+        "kept_messages": 0,
+        "kept_message_bytes": 0,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
@@ -328,6 +345,12 @@ class Run(Row):
         self.arrivals: dict[str, dict[tuple[int, str], dict[str, Any]]] = {}
         self.documents: dict[str, Document] = {}
         self.settled_offers: list[str] = []
+        # Messages by the id that their senders gave; see ``mail``.
+        self.posted: dict[str, dict[str, Any]] = {}
+        self.arrived: set[str] = set()
+        self.taken: set[str] = set()
+        self.new_waits: dict[str, dict[str, Any]] = {}
+        self.ended_waits: set[str] = set()
         # Action executions of which nothing is kept.
         self.withdrawn: set[str] = set()
         self.transitions: list[list[Any]] = []
@@ -417,6 +440,12 @@ class Changes:
     documents: list[dict[str, Any]] = field(default_factory=list)
     settled_offers: list[str] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
+    new_messages: list[dict[str, Any]] = field(default_factory=list)
+    taken_messages: list[dict[str, Any]] = field(default_factory=list)
+    new_waits: list[dict[str, Any]] = field(default_factory=list)
+    ended_waits: list[str] = field(default_factory=list)
+    forgotten_messages: tuple[str, int] | None = None
+    """The run, and the number up to which those that were taken are forgotten."""
     trigger: dict[str, Any] | None = None
     spent_trigger: tuple[str, str] | None = None
     """Its id, and that of its last run."""
@@ -428,7 +457,13 @@ def changes(run: Run, now: datetime) -> Changes:
         arrivals=[row for rows in run.arrivals.values() for row in rows.values()],
         settled_offers=run.settled_offers,
         withdrawn=sorted(run.withdrawn),
+        new_messages=[run.posted[id] for id in run.posted if id in run.arrived],
+        taken_messages=_taken(run),
+        new_waits=list(run.new_waits.values()),
+        ended_waits=sorted(run.ended_waits),
     )
+    if run.arrived and run.mail_seq > REMEMBERED_MESSAGES:
+        found.forgotten_messages = (run.id, run.mail_seq - REMEMBERED_MESSAGES)
     for task in run.tasks.values():
         row = task.changes(now)
         if row is not None:
@@ -454,6 +489,14 @@ def changes(run: Run, now: datetime) -> Changes:
         run.version += 1
         found.header = run.changes(now)
     return found
+
+
+def _taken(run: Run) -> list[dict[str, Any]]:
+    """Of the messages that were kept, those that an action has taken now."""
+    return [
+        {"id": row["id"], "payload": None, "taken_by": row["taken_by"]}
+        for row in (run.posted[id] for id in sorted(run.taken - run.arrived))
+    ]
 
 
 def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mistral.engine.core import lifecycle, policies, results, tasks, workflows
+from mistral.engine.core import lifecycle, policies, posting, results, tasks, workflows
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task
 from mistral.messages import MoreItems, State, Woke
@@ -13,6 +13,9 @@ def woke(case: Case, event: Woke) -> None:
     if event.key == "continue":
         if run.state == State.RUNNING:
             workflows.catch_up(case)
+        return
+    if event.key == "message":
+        posting.wait_ended(case, event)
         return
     task = results.task_of(case, event.task_id)
     if task is None or not is_awaited(case, task, event):

@@ -11,6 +11,8 @@ from mistral.db.models import (
     documents,
     history,
     join_arrivals,
+    message_waits,
+    posted_messages,
     task_executions,
     workflow_executions,
 )
@@ -27,6 +29,10 @@ _OWNED: tuple[tuple[str, Table, str, Table, str], ...] = (
      task_executions, "arrivals at a join"),
     ("document-without-run", documents, "workflow_execution_id",
      workflow_executions, "stored values"),
+    ("message-without-run", posted_messages, "workflow_execution_id",
+     workflow_executions, "messages"),
+    ("wait-without-action", message_waits, "id",
+     action_executions, "waits"),
 )  # fmt: skip
 
 

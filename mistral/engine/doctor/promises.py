@@ -13,6 +13,7 @@ from mistral.db.models import (
     cron_triggers,
     event_triggers,
     executors,
+    message_waits,
     poison,
     trusts,
     workflow_executions,
@@ -36,7 +37,8 @@ news of and to executions that were deleted meanwhile come to nothing."""
 
 
 def actions(look: Look) -> Iterator[Violation]:
-    """Each action that is not over was offered, or an executor answers for it."""
+    """Each action that is not over was offered, or an executor answers for it, or
+    messages find it."""
     open_ones = action.state.in_((State.RUNNING, State.PAUSED))
     for page in look.pages(action_executions, "id", open_ones):
         found = page.rows(select(action_executions), action.id)
@@ -52,11 +54,21 @@ def actions(look: Look) -> Iterator[Violation]:
                 query, executors.c.id, [row["executor_id"] for row in found]
             )
         }
+        awaiting = [row["id"] for row in found if row["internals"].get("awaits")]
+        waits = page.known(message_waits.c.id, awaiting)
         for row in found:
             ids = {"action_id": row["id"]}
             if row["workflow_execution_id"]:
                 ids["run_id"] = row["workflow_execution_id"]
             about = f"The action {row['name']} ({row['id']})"
+            if row["internals"].get("awaits"):
+                if row["id"] not in waits:
+                    yield Violation(
+                        "action-not-awaited",
+                        ids,
+                        f"{about} waits for a message, and no message would find it.",
+                    )
+                continue
             if row["started_by"] is None:
                 # One that is held may be answered from outside before it is taken.
                 held = row["state"] == State.PAUSED
