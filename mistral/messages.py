@@ -103,6 +103,11 @@ class StartWorkflow(Request):
     trigger: Mapping[str, Any] | None = None
 
 
+START_TIMES: Final = ("start-at", "start_at", "start-after", "start_after")
+"""Keys of ``params``: at an absolute time, or after a while. With a hyphen as in the
+language, or with an underscore as other parameters have."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PauseWorkflow(Request):
     """:param word: the parent's count of pauses and resumes when it said so; a
@@ -343,6 +348,19 @@ class Woke(Event):
     key: str = ""
     epoch: int = 0
     action_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunWoke(Event):
+    """A timer of a run itself is due.
+
+    :param key: which: ``start``, ``retry``, ``timeout``.
+    :param epoch: how often the run had begun, or had set its time limit, when the
+        timer was set; a run that has moved on ignores it.
+    """
+
+    key: str = ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -191,7 +191,9 @@ class House:
         self.turn()
         return answer.result(timeout=0)
 
-    def start(self, name: str, input: Mapping[str, Any] | None = None) -> str:
+    def start(
+        self, name: str, input: Mapping[str, Any] | None = None, **params: Any
+    ) -> str:
         """Start a workflow; answers the id of the run."""
         id = self.new_id()
         self.ask(
@@ -199,6 +201,7 @@ class House:
                 run_id=id,
                 workflow_name=name,
                 input=input or {},
+                params=params,
                 request_id=self.new_id(),
                 context=CALLER.to_dict(),
             )

@@ -28,6 +28,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -174,13 +175,14 @@ def delete_ids(connection: Connection, table: Table, ids: Collection[str]) -> in
 
 
 def delete_of_kind(
-    connection: Connection, table: Table, key: str, values: Collection[str], kind: str
+    connection: Connection, table: Table, key: str, values: Collection[str], *kinds: str
 ) -> int:
-    """Delete the rows of a kind whose column is one of ``values``; answers how
+    """Delete the rows of these kinds whose column is one of ``values``; answers how
     many were there."""
-    statement = _delete(connection.dialect.name, table, key, of_kind=True)
+    statement = _delete(connection.dialect.name, table, key, len(kinds))
+    named = {f"kind_{place}": kind for place, kind in enumerate(kinds)}
     return sum(
-        direct.change(connection, statement, {"among": chunk, "of_kind": kind})
+        direct.change(connection, statement, {"among": chunk, **named})
         for chunk in _chunks(sorted(values))
     )
 
@@ -252,11 +254,12 @@ def _lock(
 
 
 @cache
-def _delete(dialect: str, table: Table, key: str, of_kind: bool = False) -> Delete:
+def _delete(dialect: str, table: Table, key: str, kinds: int = 0) -> Delete:
     statement = delete(table).where(listed(dialect, table.c[key], "among"))
-    return (
-        statement.where(table.c.kind == bindparam("of_kind")) if of_kind else statement
-    )
+    if not kinds:
+        return statement
+    named = (table.c.kind == bindparam(f"kind_{place}") for place in range(kinds))
+    return statement.where(or_(*named))
 
 
 def _columns(table: Table, names: tuple[str, ...]) -> list[Column[Any]]:

@@ -217,7 +217,13 @@ def report(
     :param errors_only: leave out tasks that are not in ERROR.
     :param statistics_only: count only: load neither actions nor texts.
     """
-    root = {**execution_row, "name": execution_row["workflow_name"]}
+    table = workflow_executions
+    internals = select(table.c.internals).where(table.c.id == execution_row["id"])
+    root = {
+        **execution_row,
+        "name": execution_row["workflow_name"],
+        "internals": connection.scalar(internals) or {},
+    }
     made = Report(root=root)
     level: list[str] = [root["id"]]
     depth = 0

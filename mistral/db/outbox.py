@@ -18,7 +18,8 @@ from mistral.db.models import outbox
 
 OFFER: Final = "CallAction"
 NOTICE: Final = "Notify"
-TIMER: Final = "Woke"
+TIMERS: Final = ("Woke", "RunWoke")
+"""Of tasks, and of runs themselves."""
 
 _FIRST_DELAY: Final = 8.0
 """Seconds; sweeps look a little ahead (``sweeps.AHEAD``). Only what can begin within a
@@ -147,7 +148,7 @@ def remove_offers(connection: Connection, action_ids: Collection[str]) -> int:
 
 def remove_timers(connection: Connection, run_ids: Collection[str]) -> int:
     """Remove the timers of these runs; as ``remove_offers``."""
-    return bulk.delete_of_kind(connection, outbox, "run_id", run_ids, TIMER)
+    return bulk.delete_of_kind(connection, outbox, "run_id", run_ids, *TIMERS)
 
 
 def of_header(connection: Connection, header_id: str) -> list[str]:

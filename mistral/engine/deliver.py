@@ -22,7 +22,7 @@ from mistral.engine.notices import Notices
 from mistral.engine.offers import Offers
 from mistral.engine.store import OWN_TIMERS
 from mistral.errors import Unavailable
-from mistral.messages import Event, decode
+from mistral.messages import Event, Message, decode
 from mistral.service import Service
 
 LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class Deliver(Service):
                 delay = row["due_at"] - now
                 if delay <= OWN_TIMERS and len(self._timers) < MOST_TIMERS:
                     at = read_at + delay.total_seconds()
-                    event = decode(row["payload"])
+                    event = known(row)
                     if isinstance(event, Event):
                         entry = (at, next(self._numbers), event, row["id"])
                         heapq.heappush(self._timers, entry)
@@ -104,11 +104,8 @@ class Deliver(Service):
 
     def hear(self, row: Row) -> Answer | None:
         """Put the event of a row into the intake; None: that was not possible."""
-        try:
-            event = decode(row["payload"])
-        except KeyError:
-            # A newer engine's; that one will take it when the lease ends.
-            LOG.warning("Events of kind %s are unknown here", row["kind"])
+        event = known(row)
+        if event is None:
             return None
         if not isinstance(event, Event):
             LOG.error("An outbox row holds a %s, which is no event", row["kind"])
@@ -173,3 +170,13 @@ class Deliver(Service):
         self.notices.end()
         for thread in self._threads:
             thread.join()
+
+
+def known(row: Row) -> Message | None:
+    """What a row holds; None: a newer engine's, which will take it when the lease
+    ends."""
+    try:
+        return decode(row["payload"])
+    except KeyError:
+        LOG.warning("Events of kind %s are unknown here", row["kind"])
+        return None

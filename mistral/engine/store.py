@@ -183,7 +183,7 @@ def save(connection: Connection, written: Written) -> None:
         row
         for row in written.outbox
         if row["run_id"] not in gone
-        and not (row["kind"] == outbox.TIMER and row["run_id"] in untimed)
+        and not (row["kind"] in outbox.TIMERS and row["run_id"] in untimed)
     ]
     outbox.add(connection, kept)
     written.outbox = kept

@@ -31,6 +31,12 @@ def retry(found: Findings, path: Path, value: Any) -> bool:
     return _retry(found, path, value, _RETRY)
 
 
+def retry_of_run(found: Findings, path: Path, value: Any) -> bool:
+    """``retry`` of a workflow as a whole (decision 0043): without ``continue-on``, as
+    it begins anew after an ERROR alone."""
+    return _retry(found, path, value, WAITS)
+
+
 def _retry(found: Findings, path: Path, value: Any, known: Mapping[str, Shape]) -> bool:
     if isinstance(value, str) and value:
         try:
@@ -118,34 +124,34 @@ def build_policies(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Poli
     overrides the default (Q41)."""
 
     def effective(name: str) -> Any:
-        return _whole(body[name] if name in body else defaults.get(name))
+        return whole(body[name] if name in body else defaults.get(name))
 
     return Policies(
         pause_before=effective("pause-before"),
         wait_before=effective("wait-before"),
         wait_after=effective("wait-after"),
         fail_on=effective("fail-on"),
-        retry=_build_retry(effective("retry")),
+        retry=build_retry(effective("retry")),
         timeout=effective("timeout"),
         concurrency=effective("concurrency"),
     )
 
 
-def _build_retry(value: Any) -> Retry | None:
+def build_retry(value: Any) -> Retry | None:
     if value is None:
         return None
     attributes = _retry_attributes(value)
     return Retry(
-        count=_whole(attributes["count"]),
-        delay=_whole(attributes["delay"]),
+        count=whole(attributes["count"]),
+        delay=whole(attributes["delay"]),
         backoff=attributes.get("backoff", 1),
-        max_delay=_whole(attributes.get("max-delay", 0)),
+        max_delay=whole(attributes.get("max-delay", 0)),
         jitter=attributes.get("jitter", 0),
         break_on=attributes.get("break-on"),
         continue_on=attributes.get("continue-on"),
     )
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """``1.0`` is the integer 1 (§ 2)."""
     return int(value) if isinstance(value, float) else value

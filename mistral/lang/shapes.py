@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 Path = tuple[Any, ...]
 Shape = Callable[["Findings", Path, Any], bool]
@@ -278,7 +278,7 @@ def number_or_expression(found: Findings, path: Path, value: Any) -> bool:
     return _expected(found, path, "a whole number from 0 on or an expression", value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """A finite number; booleans are none."""
     return isinstance(value, int | float) and (
         not isinstance(value, bool) and isfinite(value)

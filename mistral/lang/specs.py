@@ -162,7 +162,8 @@ class TaskSpec:
 @dataclass(frozen=True, slots=True)
 class WorkflowSpec:
     """One workflow. ``vars``, ``output`` and ``output_on_error`` are mappings
-    of expression trees, or None where the text has no such property."""
+    of expression trees, or None where the text has no such property. ``timeout`` and
+    ``retry`` are of the run as a whole (decision 0043)."""
 
     name: str
     type: Literal["direct", "reverse"] = "direct"
@@ -173,6 +174,8 @@ class WorkflowSpec:
     output_on_error: Mapping[str, Any] | None = None
     description: Any = None
     tags: tuple[str, ...] = ()
+    timeout: Any = None
+    retry: Retry | None = None
     body: Mapping[str, Any] = field(default_factory=_nothing, compare=False)
     derived: dict[str, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False

@@ -82,9 +82,15 @@ _PROPERTIES: Final[Mapping[str, Shape]] = {
     "vars": shapes.mapping,
     "output": shapes.mapping,
     "output-on-error": shapes.mapping,
+    "timeout": shapes.number_or_expression,
+    "retry": policies.retry_of_run,
     "task-defaults": _entries,
     "tasks": _entries,
 }
+
+
+_OF_RUN: Final[tuple[str, ...]] = ("timeout", "retry")
+"""Policies of the run as a whole (decision 0043)."""
 
 
 def check_workflow(
@@ -104,6 +110,8 @@ def check_workflow(
         return None
     sound = shapes.fields(found, path, value, _PROPERTIES, closed=False)
     _check_data(expressions, path, sound)
+    of_run = {name: sound[name] for name in _OF_RUN if name in sound}
+    policies.check_policies(expressions, path, of_run)
     kind: Kind = "reverse" if sound.get("type") == "reverse" else "direct"
     defaults = sound.get("task-defaults")
     if defaults is not None:
@@ -316,8 +324,17 @@ def build_workflow(body: Mapping[str, Any]) -> WorkflowSpec:
         output_on_error=_frozen_or_none(body.get("output-on-error")),
         description=body.get("description"),
         tags=tuple(body.get("tags", ())),
+        timeout=policies.whole(_of_run(body, "timeout")),
+        retry=policies.build_retry(_of_run(body, "retry")),
         body=body,
     )
+
+
+def _of_run(body: Mapping[str, Any], name: str) -> Any:
+    """None, too, for what a definition that is older than these properties has by
+    their names: it had no effect."""
+    value = body.get(name)
+    return value if _PROPERTIES[name](Findings(), (), value) else None
 
 
 def _frozen_or_none(mapping: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -62,6 +62,15 @@ w:
       on-success: meet
     meet: {join: all, action: std.noop, on-success: fails}
     fails: {action: std.fail}
+
+stubborn:
+  timeout: 600
+  retry: {count: 1, delay: 1, backoff: 2, jitter: 0.5}
+  tasks:
+    begin: {action: std.echo output='go', on-success: [meet, children]}
+    children: {workflow: child n=1, on-success: meet}
+    slow: {action: std.async_noop}
+    meet: {join: all, action: std.noop, on-success: [fail]}
 """  # noqa: E501
 
 OUTPUT = ("items", "doubles", "late", "heard")
@@ -182,6 +191,34 @@ class World(House):
             "messages": self._messages(run_id),
         }
 
+    def stubborn_life(self) -> dict[str, Any]:
+        """A run that begins later, fails and begins anew, all by itself."""
+        self.ran.clear()
+        run_id, request_id = self.new_id(), self.new_id()
+        event = StartWorkflow(
+            run_id=run_id,
+            request_id=request_id,
+            context=CALLER.to_dict(),
+            workflow_name="stubborn",
+            params={"start-after": 5},
+        )
+        self.told(event)
+        assert (self.header(run_id)["state"], self.tasks(run_id)) == ("IDLE", {})
+        last = self.lives(run_id)
+        self.finish_answers(run_id)
+        assert set(self.ran.values()) == {1}, "each attempt once"
+        assert self.rows(models.outbox) == []
+        assert self.examined() == []
+        heard = [r["body"]["event"] for r in self.rows(models.history, run_id=run_id)]
+        timers = [event["key"] for event in heard if event["kind"] == "RunWoke"]
+        assert sorted(timers) == ["retry", "start"]
+        return {
+            "state": last["state"],
+            "begun": last["internals"]["begun"],
+            "tasks": self._tasks(run_id),
+            "actions": len(self.ran),
+        }
+
     def finish_answers(self, run_id: str) -> None:
         """An engine may die when all is over."""
         for _ in range(100):
@@ -225,3 +262,18 @@ def test_eng_235_an_engine_that_dies_at_any_step_loses_and_repeats_nothing(
         if world.engines > before:
             died[world.steps[place]] += 1
     assert set(died) == set(Step)
+
+
+def test_eng_235_a_run_begins_once_at_its_time_and_once_for_each_attempt(
+    world: World,
+) -> None:
+    """Decision 0043: timers of runs are rows as those of tasks are."""
+    world.dies_at(1_000_000)
+    calm = world.stubborn_life()
+    seen = list(world.steps)
+    assert (calm["state"], calm["begun"]) == ("ERROR", 2)
+    apart = 1 if world.database.is_sqlite else 3
+    for place in range(0, len(seen), apart):
+        world.dies_at(place)
+        assert world.stubborn_life() == calm, f"died at {place}: {world.steps[-1]}"
+    assert world.engines > len(seen) // apart // 2

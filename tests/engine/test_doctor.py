@@ -123,6 +123,11 @@ def _timers_are_gone(ward: Ward) -> None:
     ward.do(delete(models.outbox).where(models.outbox.c.kind == "Woke"))
 
 
+def _start_time_goes(ward: Ward) -> None:
+    id = ward.start("over", params={"start-after": 60})
+    ward.do(delete(models.outbox).where(models.outbox.c.run_id == id))
+
+
 def _run_stops(ward: Ward) -> None:
     action = ward.action(ward.quiet, "t")
     ward.change(models.action_executions, action["id"], state="SUCCESS")
@@ -299,6 +304,7 @@ WAYS: tuple[tuple[str, Break], ...] = (
     ("history-gap", _history_has_a_gap),
     ("history-without-owner", _history_outlives),
     ("run-stuck", _run_stops),
+    ("run-without-timer", _start_time_goes),
     ("timer-of-ended-run", _timer_outlives),
     ("open-task-of-ended-run", _ended_with_a_task),
     ("task-counters", _task_miscounts),

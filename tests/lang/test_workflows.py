@@ -100,6 +100,25 @@ WORKFLOWS = [
         ["V-07"],
     ),
     ("A.9 empty", f"{{task-defaults: {{}}, {TASKS}}}", ["V-06"]),
+    (
+        "0043 run",
+        f"{{timeout: 5, retry: {{count: 1, delay: 1, jitter: 1}}, {TASKS}}}",
+        [],
+    ),
+    (
+        "0043 run by expressions",
+        f"{{timeout: <% $.n %>, retry: count=1 delay=1, {TASKS}}}",
+        [],
+    ),
+    ("0043 run: timeout", f"{{timeout: 5m, {TASKS}}}", ["V-06"]),
+    ("0043 run: no expression", f"{{timeout: <% $. %>, {TASKS}}}", ["V-17"]),
+    ("0043 run: retry", f"{{retry: 5, {TASKS}}}", ["V-06"]),
+    ("0043 run: count", f"{{retry: {{delay: 1}}, {TASKS}}}", ["V-14"]),
+    (
+        "0043 run: continue-on",
+        f"{{retry: {{count: 1, delay: 1, continue-on: <% 1 %>}}, {TASKS}}}",
+        ["V-14"],
+    ),
     ("A.9 retry", f"{{task-defaults: {{retry: count=1}}, {TASKS}}}", ["V-14"] * 2),
     (
         "S-19 ignored in reverse",

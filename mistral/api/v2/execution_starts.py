@@ -14,7 +14,7 @@ from mistral.api.v2.runs import Execution, asked_by
 from mistral.db import executions
 from mistral.db.executions import Row
 from mistral.errors import BadRequest, NotFound
-from mistral.messages import StartWorkflow
+from mistral.messages import START_TIMES, StartWorkflow
 from mistral.publisher_entries import without_operators
 
 LONGEST_ID: Final = 36
@@ -119,12 +119,12 @@ def _without_publishers(params: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def based_on(source: Row, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """A start modelled on an execution: what is missing comes from it, objects
-    are merged key by key (§ 9.1.2, Q-51)."""
+    are merged key by key (§ 9.1.2, Q-51). When it was to start is nothing to it."""
     made = dict(wanted)
     params = {
         name: value
         for name, value in (source["params"] or {}).items()
-        if name not in _INTERNAL_PARAMS
+        if name not in _INTERNAL_PARAMS + START_TIMES
     }
     if made["workflow_id"] is None and made["workflow_name"] is None:
         made["workflow_id"] = source["workflow_id"]

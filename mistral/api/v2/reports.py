@@ -79,7 +79,10 @@ REPORT: Final = Plain(
     ),
     referred={
         "ReportedRun": _entry_schema(
-            Execution, task_executions=_entries("ReportedTask"), index=_INDEX
+            Execution,
+            retry_count={"type": "integer", "minimum": 0},
+            task_executions=_entries("ReportedTask"),
+            index=_INDEX,
         ),
         "ReportedTask": _entry_schema(
             TaskExecution,
@@ -111,10 +114,10 @@ def report_body(made: Report, *, statistics_only: bool) -> dict[str, Any]:
 
 def _tree(made: Report) -> dict[str, Any]:
     # Entries are made flat and then linked: nesting may be deep.
-    root = _entry(made.root)
+    root = _run_entry(made.root)
     runs = {made.root["id"]: root}
     for children in made.executions.values():
-        runs.update((row["id"], _entry(row)) for row in children)
+        runs.update((row["id"], _run_entry(row)) for row in children)
     for run_id, tasks in made.tasks.items():
         runs[run_id]["task_executions"] = [
             {
@@ -145,6 +148,12 @@ def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: row[name] for name in _COMMON}
     found.update((name, _date(row[name])) for name in _DATES)
     return found
+
+
+def _run_entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = _entry(row)
+    begun = row["internals"].get("begun", 0)
+    return {**found, "retry_count": begun - 1} if begun > 1 else found
 
 
 def _task_entry(row: Mapping[str, Any]) -> dict[str, Any]:

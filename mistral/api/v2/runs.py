@@ -73,7 +73,9 @@ class Execution(ResourceType):
         JsonText,
         "`env` (variables, or the name of an environment), `evaluate_env`, `task_name`"
         " (target of a reverse workflow), `namespace` (of sub-workflows and actions), "
-        "`notify` (publishers), and whatever else.",
+        "`notify` (publishers), `priority`, `start-at` (an ISO 8601 time with a zone)"
+        " or `start-after` (seconds, or an ISO 8601 duration) for a start that waits in"
+        " the state IDLE, and whatever else.",
     )
     task_execution_id = nullable(Uuid, "Task whose sub-workflow it is; null of a root.")
     root_execution_id = nullable(Text, "Uppermost execution; null of a root.")

@@ -26,6 +26,7 @@ from mistral.messages import (
     ExecutorLost,
     MoreItems,
     NobodyCame,
+    RunWoke,
     State,
     Tell,
     Woke,
@@ -66,6 +67,11 @@ def _timer(case: Case, event: Woke, reason: str) -> None:
         begun = task.outcome is not None or event.key == "timeout"
         doing = lifecycle.COMPLETING if begun else lifecycle.RUNNING
         _fail(case, task, reason, doing)
+
+
+def _run_timer(case: Case, event: RunWoke, reason: str) -> None:
+    if timers.is_awaited_by_run(case, event):
+        lifecycle.finish(case, State.ERROR, reason, final=True)
 
 
 def _rest(case: Case, reason: str) -> None:
@@ -112,6 +118,7 @@ def _child(case: Case, event: ChildFinished, reason: str) -> None:
 
 WAITED_FOR: Final[Mapping[type[Event], Callable[[Case, Any, str], None]]] = {
     Woke: _timer,
+    RunWoke: _run_timer,
     MoreItems: _page,
     ActionFinished: _result,
     ExecutorLost: _result,

@@ -62,8 +62,9 @@ def started(case: Case, task: Task, event: ChildStarted) -> None:
     """Say what the child could not hear, because it was not there yet."""
     run, child = case.run, event.child_id
     late = task.expired and event.attempt == task.tries
+    late = late or (run.expired and run.completed)
     if run.state == State.CANCELLED or late:
-        text = task.state_info if late else run.state_info
+        text = task.state_info if task.expired else run.state_info
         said: Request = StopWorkflow(run_id=child, state=State.CANCELLED, message=text)
     elif run.paused_by is not None:
         return
@@ -74,6 +75,12 @@ def started(case: Case, task: Task, event: ChildStarted) -> None:
     else:
         return
     case.effects.append(Tell(event=said))
+
+
+def left_behind(event: ChildStarted) -> list[Effect]:
+    """The attempt of the parent that asked for it has failed meanwhile."""
+    said = StopWorkflow(run_id=event.child_id, state=State.CANCELLED)
+    return [Tell(event=said)]
 
 
 def orphaned(event: ChildStarted) -> list[Effect]:

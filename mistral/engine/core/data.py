@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mistral.engine.core.ports import Facts
 from mistral.engine.core.run import Action, Document, Run, Task
@@ -22,6 +22,13 @@ from mistral.lang.specs import TaskSpec
 from mistral.messages import Effect
 
 REF: Final = "$ref"
+
+
+class Failed(NamedTuple):
+    """State of the run before it failed, and who had paused it."""
+
+    state: str
+    paused_by: str | None
 
 
 @dataclass(slots=True)
@@ -37,6 +44,8 @@ class Case:
     outbound: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     # Behind what starts now stands a ``fail`` or ``succeed``: it has to be over first.
     ending: bool = False
+    # How an attempt of the run was that has failed and is to be repeated.
+    failed: Failed | None = None
 
     def evaluate(self, tree: Any, view: View, at: str = "") -> Any:
         """

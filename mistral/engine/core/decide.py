@@ -15,6 +15,7 @@ from typing import Any, Final
 from mistral.engine.core import (
     actions,
     aside,
+    beginnings,
     children,
     cron,
     lifecycle,
@@ -59,6 +60,7 @@ from mistral.messages import (
     RerunTask,
     ResumeWorkflow,
     RunAction,
+    RunWoke,
     SkipTask,
     StartWorkflow,
     State,
@@ -108,6 +110,7 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
     if not isinstance(event, WITHOUT_START):
         lifecycle.keep(case)
     answer = HANDLERS[type(event)](case, event)
+    beginnings.repeat(case)
     return Decision(run, [*case.effects, *notices.of(case)], answer)
 
 
@@ -130,6 +133,7 @@ def set_aside(
         return Decision(run, aside.fire_later(event, now))
     case = Case(run, facts, now)
     aside.missed(case, event, reason)
+    beginnings.repeat(case)
     return Decision(run, [*case.effects, *notices.of(case)])
 
 
@@ -161,6 +165,7 @@ def _start(
         if event.parent is None:
             raise
         return Decision(None, list(starting.failed_start(event, error)))
+    beginnings.repeat(case)
     if event.parent is not None and not case.run.completed:
         children.begin(case, facts.header(event.parent["run_id"]))
     effects = [*case.effects, *notices.of(case)]
@@ -242,6 +247,11 @@ def _delete(case: Case, event: DeleteWorkflow) -> Any:
 
 def _wanted(case: Case, task_id: str) -> Task:
     task = results.task_of(case, task_id)
+    if task is None and case.facts.tasks(case.run.id, ids=[task_id]):
+        raise BadRequest(
+            f"The task execution {task_id} belongs to an attempt of its workflow"
+            " execution that has failed and was followed by another"
+        )
     if task is None:
         raise NotFound(f"Task execution not found [id={task_id}]")
     return task
@@ -277,6 +287,14 @@ def _child(
     return handle
 
 
+def _child_started(case: Case, event: ChildStarted) -> None:
+    task = results.task_of(case, event.task_id)
+    if task is None:
+        case.effects.extend(children.left_behind(event))
+    else:
+        children.started(case, task, event)
+
+
 def _maintenance_changed(case: Case, event: MaintenanceChanged) -> None:
     """Its beginning was heeded before the event was handled (``lifecycle.keep``)."""
     operations.leave_maintenance(case)
@@ -305,9 +323,10 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteAction: results.delete,
     PostMessage: posting.post,
     Woke: timers.woke,
+    RunWoke: timers.run_woke,
     MoreItems: timers.more_items,
     MaintenanceChanged: _maintenance_changed,
-    ChildStarted: _child(children.started),
+    ChildStarted: _child_started,
     ChildFinished: _child(children.finished),
     ChildPaused: _child(children.paused),
     ChildResumed: _child(children.resumed),

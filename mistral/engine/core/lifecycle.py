@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from mistral.engine.core import policies
 from mistral.engine.core.contexts import Held
-from mistral.engine.core.data import Case, check_size
+from mistral.engine.core.data import Case, Failed, check_size
 from mistral.engine.core.meeting import meet
 from mistral.engine.core.ports import Facts
 from mistral.engine.core.run import Move, Task, move
@@ -177,12 +178,15 @@ def finish(
     info: str | None,
     by: Task | None = None,
     result: Any = None,
+    *,
+    final: bool = False,
 ) -> None:
     """End the run: output, state, word to the parent, nothing left open.
 
     :param by: the task whose command it was: its variables are in the output
         although others follow it.
     :param result: what the output says as ``result``; null: the reason.
+    :param final: not to be repeated, whatever ``retry`` of the workflow says.
     """
     run = case.run
     try:
@@ -202,6 +206,8 @@ def finish(
         )
         output = {"result": info}
     was, kept = run.state, run.paused_by is not None
+    if state == State.ERROR and not final:
+        info = _decide_to_repeat(case, info, by)
     move(run, run, state, info)
     run.endings += 1
     run.untimed, run.timed = run.timed, False
@@ -209,7 +215,7 @@ def finish(
     run.accepted = True
     run.ended_by = None if by is None else by.id
     close_open(case)
-    if run.parent:
+    if run.parent and case.failed is None:
         tell_parent(
             case,
             ChildFinished,
@@ -220,6 +226,26 @@ def finish(
             kept=kept,
             ending=run.endings,
         )
+
+
+def _decide_to_repeat(case: Case, info: str | None, by: Task | None) -> str | None:
+    """Note if the attempt that fails is followed by another (``beginnings.repeat``).
+
+    :returns: why it failed; with the fault of ``break-on``, which ends it for good.
+    """
+    run = case.run
+    if not 1 <= run.begun <= policies.repeats_of(run).count:
+        return info
+    break_on = run.spec.retry and run.spec.retry.break_on
+    if break_on:
+        seen = view(case, branch=meet(case, end_tasks(case, by)))
+        try:
+            if case.evaluate(break_on, seen, "retry.break-on"):
+                return info
+        except ExpressionFault as error:
+            return f"{info or ''}\n{message_of(case, error)}".strip()
+    case.failed = Failed(run.state, run.paused_by)
+    return info
 
 
 def say_again(case: Case, info: str | None) -> None:
@@ -287,7 +313,7 @@ def failure(case: Case, failed: list[Task]) -> str:
     """The text of § 1.7; what a sub-workflow says is told once."""
     names = ", ".join(dict.fromkeys(task.name for task in failed))
     lines = [f"Failure caused by error in tasks: {names}\n"]
-    _adopt_actions(case, failed, [State.ERROR])
+    adopt_actions(case, failed, [State.ERROR])
     for task in failed:
         info = (task.state_info or "")[:2000]
         lines.append(f"\n  {task.name} [task_ex_id={task.id}] -> {info}\n")
@@ -337,7 +363,7 @@ def close_open(case: Case) -> None:
             close(case, task)
 
 
-def _adopt_actions(case: Case, tasks: Iterable[Task], states: list[State]) -> None:
+def adopt_actions(case: Case, tasks: Iterable[Task], states: list[State]) -> None:
     """Load actions of these tasks: one look-up for all."""
     ids = [task.id for task in tasks if task.type == "ACTION" and not task.is_new]
     if ids:
@@ -353,7 +379,7 @@ def in_progress(case: Case, tasks: Iterable[Task]) -> set[str]:
     detached, and a result that comes all the same still completes the task.
     """
     awaiting = [task for task in tasks if task.open > 0 and task.state in AWAITING]
-    _adopt_actions(case, awaiting, [State.RUNNING, State.PAUSED])
+    adopt_actions(case, awaiting, [State.RUNNING, State.PAUSED])
     return {
         task.id
         for task in awaiting

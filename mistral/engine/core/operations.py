@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mistral.engine.core import (
+    beginnings,
     items,
     joins,
     lifecycle,
@@ -36,7 +37,13 @@ from mistral.messages import (
 def resume(case: Case, env: Mapping[str, Any] | None, word: int = 0) -> None:
     """:param word: the parent's word that demands it; 0: the run's own."""
     run = case.run
-    if run.state not in (State.PAUSED, State.IDLE):
+    if run.state == State.IDLE:
+        # It does not wait for its time any longer.
+        merge_env(case, env)
+        beginnings.prepare(case)
+        beginnings.begin(case)
+        return
+    if run.state != State.PAUSED:
         return
     kept = run.paused_by is not None
     if kept and case.facts.maintenance:
@@ -70,6 +77,10 @@ def _go_on(case: Case) -> None:
     """Take up everything that a pause, or the end of the run, held back."""
     run = case.run
     if run.state != State.RUNNING:
+        return
+    if run.resting:
+        if run.ready:
+            beginnings.begin_by_itself(case)
         return
     run.behind = False
     run.adopt(case.facts.tasks(run.id, processed=False))
@@ -168,7 +179,7 @@ def stop(case: Case, state: str, message: str | None) -> None:
         for row in lifecycle.open_children(case):
             event = StopWorkflow(run_id=row["id"], state=state, message=message)
             case.effects.append(Tell(event=event))
-    lifecycle.finish(case, state, message)
+    lifecycle.finish(case, state, message, final=True)
 
 
 def reopen(case: Case, rerun: Task | None) -> None:
@@ -183,7 +194,8 @@ def reopen(case: Case, rerun: Task | None) -> None:
     was = run.state
     move(run, run, State.RUNNING)
     run.timed, run.untimed = run.timed or run.untimed, False
-    run.accepted = False
+    run.accepted = run.expired = False
+    beginnings.limit(case)
     if run.parent:
         lifecycle.tell_parent(case, ChildReopened, was=was)
     lifecycle.keep(case)

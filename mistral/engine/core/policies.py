@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from mistral.engine.core.contexts import outbound
 from mistral.engine.core.data import Case
-from mistral.engine.core.run import Task
+from mistral.engine.core.run import Run, Task
 from mistral.engine.core.views import view
 from mistral.errors import WorkflowFault
 from mistral.expressions.faults import wrong_value
@@ -116,6 +116,25 @@ def evaluate(case: Case, task: Task, spec: TaskSpec) -> Before:
         concurrency=number(given.concurrency, "ConcurrencyPolicy", "concurrency"),
         retry=values.repeats(given.retry),
     )
+
+
+def of_run(case: Case) -> tuple[int, list[Any] | None]:
+    """Of the run as a whole: seconds of its ``timeout``, 0 for none, and the values of
+    its ``retry`` for ``repeats_of`` (decision 0043).
+
+    :raises WorkflowFault, ExpressionFault: a value of a wrong type, or one that fails.
+    """
+    spec = case.run.spec
+    if spec.timeout is None and spec.retry is None:
+        return 0, None
+    seen = view(case)
+    values = Values(lambda tree, path: case.evaluate(tree, seen, path))
+    limit = values.seconds(spec.timeout, "TimeoutPolicy", "timeout")
+    return limit, list(astuple(values.repeats(spec.retry))) if spec.retry else None
+
+
+def repeats_of(run: Run) -> Repeats:
+    return Repeats(*run.repeats) if run.repeats else Repeats()
 
 
 def _number(found: Any, tree: Any, policy: str, path: str) -> int:

@@ -277,6 +277,14 @@ class Run(Row):
     waits: int
     kept_messages: int
     kept_message_bytes: int
+    begun: int
+    past: int
+    resting: bool
+    ready: bool
+    repeats: list[Any] | None
+    limit: int
+    limits: int
+    expired: bool
     workbook: str | None
     security: dict[str, Any] | None
     triggered_by: dict[str, Any] | None
@@ -323,6 +331,19 @@ class Run(Row):
         "waits": 0,
         "kept_messages": 0,
         "kept_message_bytes": 0,
+        # How often it has begun: 0 before its time has come, more than 1 by ``retry``.
+        "begun": 0,
+        # The last task of the attempts that have failed before the present one.
+        "past": 0,
+        # Between two attempts; and a timer came meanwhile, while it was paused.
+        "resting": False,
+        "ready": False,
+        # Numbers of ``retry`` and seconds of ``timeout``, as they were evaluated.
+        "repeats": None,
+        "limit": 0,
+        # How often the time limit was set; it has ended the run.
+        "limits": 0,
+        "expired": False,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
@@ -340,6 +361,8 @@ class Run(Row):
         self.untimed = False
         """Its timers are void from now on."""
         self.tasks: Rows[Task] = Rows("name")
+        # Those that were loaded of attempts that have failed.
+        self.past_tasks: list[Task] = []
         self.actions: Rows[Action] = Rows("task_execution_id")
         # New ones by join, then by round and name of the inbound task.
         self.arrivals: dict[str, dict[tuple[int, str], dict[str, Any]]] = {}
@@ -391,14 +414,23 @@ class Run(Row):
         return int.from_bytes(digest) / (2**64 - 1)
 
     def adopt(self, rows: Iterable[Mapping[str, Any]]) -> list[Task]:
-        """Tasks for rows; one that is loaded already wins over its row."""
+        """Tasks for rows; one that is loaded already wins over its row, and those of
+        earlier attempts are left out."""
         found = []
         for row in rows:
+            if row["seq"] <= self.past:
+                continue
             task = self.tasks.get(row["id"])
             if task is None:
                 task = self.tasks[row["id"]] = Task.from_row(row)
             found.append(task)
         return found
+
+    def leave_tasks_behind(self) -> None:
+        """All tasks so far belong to an attempt that has failed."""
+        self.past = self.task_seq
+        self.past_tasks.extend(self.tasks.values())
+        self.tasks = Rows("name")
 
     def adopt_actions(self, rows: Iterable[Mapping[str, Any]]) -> list[Action]:
         found = []
@@ -464,7 +496,7 @@ def changes(run: Run, now: datetime) -> Changes:
     )
     if run.arrived and run.mail_seq > REMEMBERED_MESSAGES:
         found.forgotten_messages = (run.id, run.mail_seq - REMEMBERED_MESSAGES)
-    for task in run.tasks.values():
+    for task in (*run.past_tasks, *run.tasks.values()):
         row = task.changes(now)
         if row is not None:
             (found.new_tasks if task.is_new else found.tasks).append(row)

@@ -6,21 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mistral.engine.core import (
-    actions,
-    lifecycle,
-    tasks,
-    workflows,
-)
-from mistral.engine.core.contexts import Context
-from mistral.engine.core.data import Case, check_size, stored
-from mistral.engine.core.run import move
-from mistral.engine.core.views import env_view, view
-from mistral.engine.core.wording import message_of
+from mistral.engine.core import actions, appointments, beginnings
+from mistral.engine.core.data import Case, check_size
+from mistral.engine.core.views import env_view
 from mistral.errors import (
     BadRequest,
     DefinitionFault,
-    ExpressionFault,
     InvalidInput,
     MistralError,
     NotFound,
@@ -28,7 +19,6 @@ from mistral.errors import (
 )
 from mistral.expressions.evaluate import to_storable
 from mistral.fair_queue import HIGHEST, LOWEST
-from mistral.lang.graph import graph_of
 from mistral.lang.shapes import kind_of
 from mistral.lang.specs import REQUIRED, WorkflowSpec
 from mistral.messages import (
@@ -106,22 +96,13 @@ def start(case: Case, event: StartWorkflow) -> None:
         check_size(case, run.params, "WorkflowExecution", "params")
     except WorkflowFault as error:
         raise BadRequest(error.message) from error
-    if spec.vars:
-        found = _evaluated_vars(case, spec.vars)
-        kept = {name: stored(case, value) for name, value in found.items()}
-        run.context = {**run.context, **kept}
-    move(run, run, State.RUNNING)
-    # A sub-workflow that was asked for before maintenance began.
-    lifecycle.keep(case)
-    if spec.type == "direct":
-        created = [
-            tasks.create(case, name, Context(), None)
-            for name in graph_of(spec).start_tasks
-        ]
-        workflows.begin_all(case, created)
+    beginnings.prepare(case)
+    # What a task gives to a sub-workflow by these names may mean something else (Q20).
+    moment = None if parent is not None else appointments.of(params, case.now)
+    if moment is None:
+        beginnings.begin(case)
     else:
-        workflows.start_ready(case)
-    workflows.advance(case)
+        beginnings.wait_until(case, moment)
 
 
 def _creator(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,13 +141,6 @@ def _definition(case: Case, event: StartWorkflow, project: str) -> Mapping[str, 
             f"Failed to find workflow [name={shown}] [namespace={namespace}]"
         )
     return row
-
-
-def _evaluated_vars(case: Case, variables: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return dict(case.evaluate(dict(variables), view(case), "vars"))
-    except ExpressionFault as error:
-        raise ExpressionFault(message_of(case, error)) from error
 
 
 def _split(

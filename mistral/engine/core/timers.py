@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from mistral.engine.core import lifecycle, policies, posting, results, tasks, workflows
+from mistral.engine.core import (
+    beginnings,
+    lifecycle,
+    policies,
+    posting,
+    results,
+    tasks,
+    workflows,
+)
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Task
-from mistral.messages import MoreItems, State, Woke
+from mistral.messages import MoreItems, RunWoke, State, Woke
 
 
 def woke(case: Case, event: Woke) -> None:
@@ -39,6 +47,35 @@ def woke(case: Case, event: Woke) -> None:
         else:
             tasks.release(case, task)
     workflows.advance(case)
+
+
+def run_woke(case: Case, event: RunWoke) -> None:
+    """A timer of the run itself: its time has come, to begin, again, or to end."""
+    run = case.run
+    if not is_awaited_by_run(case, event):
+        return
+    if event.key == "timeout":
+        beginnings.expire(case)
+    elif event.key == "start":
+        later = lifecycle.postponed(case.facts, event, case.now)
+        if later is not None:
+            case.effects.extend(later)
+        else:
+            beginnings.begin_by_itself(case)
+    elif run.state == State.PAUSED:
+        run.ready = True
+    else:
+        beginnings.begin_by_itself(case)
+
+
+def is_awaited_by_run(case: Case, event: RunWoke) -> bool:
+    """Whether the run waits for this timer still, and not for another."""
+    run = case.run
+    if event.key == "timeout":
+        return event.epoch == run.limits and not run.completed
+    if event.key == "start":
+        return run.state == State.IDLE and event.epoch == run.begun
+    return run.resting and event.epoch == run.begun and not run.completed
 
 
 def is_awaited(case: Case, task: Task, event: Woke) -> bool:

@@ -54,7 +54,8 @@ def advance(case: Case) -> None:
         with lifecycle.forced(case, task, lifecycle.deciding(task)):
             _route(case, task)
     run.todo = []
-    if run.state == State.RUNNING and run.open == 0 and not run.behind:
+    idle = run.behind or run.resting
+    if run.state == State.RUNNING and run.open == 0 and not idle:
         if case.facts.has_time():
             _conclude(case)
         else:

@@ -31,7 +31,7 @@ LONGEST_LEASE = max(OWN_TIMERS + LEASE, maintenance.LEASE) + GRACE
 SILENT = timedelta(minutes=10)
 """Any engine that looks for lost executors has found one by then."""
 
-OWN = (outbox.OFFER, outbox.NOTICE, outbox.TIMER, MoreItems.__name__)
+OWN = (outbox.OFFER, outbox.NOTICE, *outbox.TIMERS, MoreItems.__name__)
 """Rows that go with their header; the others may outlive it until they are due:
 news of and to executions that were deleted meanwhile come to nothing."""
 

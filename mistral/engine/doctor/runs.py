@@ -27,13 +27,14 @@ def runs(look: Look) -> Iterator[Violation]:
     """All rules that a header takes part in, one page of headers after the other."""
     for page in look.pages(workflow_executions):
         columns = (run.id, run.state, run.spec_id, run.workflow_name, run.internals)
-        query = select(*columns, run.task_execution_id, run.updated_at)
+        query = select(*columns, run.task_execution_id, run.updated_at, run.state_info)
         found = [Run(**row) for row in page.rows(query, run.id)]
         yield from _specs(page, found)
         yield from _parents(page, found)
         yield from _counters(page, found)
         yield from _histories(page, found)
         yield from _stuck(page, [r for r in found if r.state == State.RUNNING])
+        yield from _unbegun(page, [r for r in found if r.state == State.IDLE])
         yield from _ended(page, [r for r in found if r.completed])
 
 
@@ -147,10 +148,22 @@ def _stuck(page: Page, found: list[Run]) -> Iterator[Violation]:
             )
 
 
+def _unbegun(page: Page, found: list[Run]) -> Iterator[Violation]:
+    promised = page.promised(r.id for r in found)
+    for r in found:
+        if r.id not in promised:
+            yield Violation(
+                "run-without-timer",
+                {"run_id": r.id},
+                f"The execution {r.id} of {r.workflow_name} is to begin at its time"
+                f" ({r.state_info}), and no timer is set for that: it never does.",
+            )
+
+
 def _ended(page: Page, found: list[Run]) -> Iterator[Violation]:
     promised = page.promised(r.id for r in found)
     for r in found:
-        timers = [x for x in promised.get(r.id, ()) if x["kind"] == outbox.TIMER]
+        timers = [x for x in promised.get(r.id, ()) if x["kind"] in outbox.TIMERS]
         if timers:
             yield Violation(
                 "timer-of-ended-run",

@@ -135,7 +135,7 @@ def _still(
             continue
         rows = promised.get(header.id, ())
         mine = [row for row in rows if row["payload"].get("task_id") == t.id]
-        timers = [row for row in mine if row["kind"] == outbox.TIMER]
+        timers = [row for row in mine if row["kind"] in outbox.TIMERS]
         ids = {"run_id": header.id, "task_id": t.id}
         if t.completed:
             later = any(_is_continued(row) for row in rows)
@@ -166,7 +166,7 @@ def _still(
 
 
 def _is_continued(row: Row) -> bool:
-    return row["kind"] == outbox.TIMER and row["payload"].get("key") == "continue"
+    return row["kind"] in outbox.TIMERS and row["payload"].get("key") == "continue"
 
 
 def _documents(page: Page, found: Sequence[Task]) -> Iterator[Violation]:
