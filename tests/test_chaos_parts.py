@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from queue import Queue
 
 import pytest
+from chaos.frames import Deliveries, Delivery, Frames
 from chaos.judge import progress
 from chaos.logs import strange
 from chaos.schedule import KINDS, SHARED, schedule
@@ -34,6 +36,48 @@ def test_a_wait_is_that_of_each_run_that_was_open() -> None:
     }
     (wait,) = progress(times, 3.0)
     assert (wait.run_id, wait.seconds, wait.after) == ("open", 1.0, (4.0, "call"))
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    return struct.pack(">BHI", kind, 1, len(payload)) + payload + b"\xce"
+
+
+def _message(body: bytes) -> bytes:
+    method = struct.pack(">HH", 60, 60) + b"\x02c1" + struct.pack(">QB", 7, 0)
+    method += b"\x01x\x03key"
+    header = struct.pack(">HHQH", 60, 0, len(body), 0)
+    half = len(body) // 2
+    return b"".join(
+        (_frame(1, method), _frame(2, header))
+        + (_frame(3, body[:half]), _frame(3, body[half:]))
+    )
+
+
+def test_messages_are_found_among_bytes_however_these_are_cut() -> None:
+    other = _frame(8, b"")
+    stream = b"AMQP\x00\x00\x09\x01" + other + _message(b"all of it") + other
+    for size in (1, 7, 50, len(stream)):
+        frames, deliveries, found = Frames(), Deliveries(), []
+        for at in range(0, len(stream), size):
+            for frame in frames.feed(stream[at : at + size]):
+                found.append(deliveries.sees(frame))
+        [message] = [each for each in found if isinstance(each, Delivery)]
+        assert (message.key, message.tag, message.body) == ("key", 7, b"all of it")
+        raw = [e.raw if isinstance(e, Delivery) else e or b"" for e in found]
+        assert b"".join(raw) == stream, "what is not asked for goes on as it came"
+    assert message.ack() == _frame(1, struct.pack(">HHQB", 60, 80, 7, 0))
+
+
+def test_who_acknowledges_nothing_is_known() -> None:
+    def consume(tag: bytes, bits: int) -> bytes:
+        return _frame(
+            1, struct.pack(">HHH", 60, 20, 0) + b"\x01q" + tag + bytes([bits])
+        )
+
+    deliveries = Deliveries()
+    deliveries.hears(consume(b"\x01a", 0))
+    deliveries.hears(consume(b"\x01b", 2))
+    assert deliveries.unacknowledged == {"b"}
 
 
 HEAD = "2026-11-21 17:00:00.001 42 ERROR"

@@ -27,6 +27,8 @@ moment is sent (``engine/offers.py``), so an offer that nobody has claimed for s
 is lost, or with an executor that is stopped, and others should have it."""
 
 _LONGEST_DELAY: Final = 600.0
+_PATIENT_AFTER: Final = 2
+"""So often the delay stays the same: in an outage offers are lost more than once."""
 
 
 def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -88,7 +90,8 @@ def remove(connection: Connection, ids: Collection[str]) -> int:
 def resend_later(
     connection: Connection, rows: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Note that offers were sent: the next time is in 8 s, then 16 s, … 10 min.
+    """Note that offers were sent: the next time is in 8 s, after some times in 16 s, …
+    10 min.
 
     Gives the lease back; ``lease_owner`` still says who has sent them. Rows that are
     gone (claimed meanwhile) or that a turn is just consuming stay as they are.
@@ -158,7 +161,8 @@ def of_header(connection: Connection, header_id: str) -> list[str]:
 
 
 def _delay(attempts: int) -> float:
-    return min(_FIRST_DELAY * float(2 ** min(attempts, 10)), _LONGEST_DELAY)
+    doubled = min(max(attempts - _PATIENT_AFTER, 0), 10)
+    return min(_FIRST_DELAY * float(2**doubled), _LONGEST_DELAY)
 
 
 _DUE: Final = (

@@ -39,8 +39,9 @@ PATIENCE: Final = 0.2
 CONFLICTS: Final = 3
 """Replays after rows of another turn were in the way, before a batch is cut."""
 
-LONGEST_BACKOFF: Final = 5.0
-"""Seconds between two tries while the database is away."""
+LONGEST_BACKOFF: Final = 1.0
+"""Seconds between two tries while the database is away: one deciding thread costs it
+little, and everything waits for that."""
 
 
 class Stopped(Exception):

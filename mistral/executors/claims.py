@@ -23,6 +23,11 @@ ANSWER_SECONDS: Final = 4.0
 question may be stopped."""
 
 
+LONGER: Final = 1.5
+MOST_PATIENCE: Final = 10.0
+"""By how much longer the answer to each next question is waited for, up to that."""
+
+
 class Asks(Protocol):
     """The part of the bus that is needed here."""
 
@@ -71,6 +76,8 @@ class Claims:
         self._trusted_seconds = trusted_seconds
         # Several questions fit into the time after which this executor is given up.
         self._answer_seconds = min(ANSWER_SECONDS, trusted_seconds / 3)
+        self._patience = 1.0
+        self._longest = trusted_seconds
         self._change = threading.Lock()
         self._waiting: dict[tuple[str, int], Offer] = {}
         self._line: FairQueue[Offer] = FairQueue()
@@ -81,7 +88,7 @@ class Claims:
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than this for an answer from now on."""
-        self._answer_seconds = min(self._answer_seconds, seconds)
+        self._longest = min(self._longest, seconds)
 
     def add(self, calls: Iterable[CallAction]) -> list[Offer]:
         """Take offers in. One that waits already is the same offer."""
@@ -121,10 +128,7 @@ class Claims:
             return 0
         self._reached(Step.CLAIMING)
         asked_at = self._clock.monotonic()
-        answers = self._bus.call(
-            Batch(events=tuple(encode(self._claim(offer)) for offer in offers)),
-            timeout=self._answer_seconds,
-        )
+        answers = self._answers(offers)
         took = self._clock.monotonic() - asked_at
         self._reached(Step.CLAIMED)
         if not isinstance(answers, Sequence) or len(answers) != len(offers):
@@ -138,6 +142,16 @@ class Claims:
                 begun += 1
             self._settle(offer)
         return begun
+
+    def _answers(self, offers: Sequence[Offer]) -> Any:
+        """What the engine says. Engines may be slow as well as gone: whoever asked in
+        vain waits longer for the next answer, as long as it could be used."""
+        wait = min(self._answer_seconds * self._patience, self._longest)
+        self._patience = min(self._patience * LONGER, MOST_PATIENCE)
+        claims = Batch(events=tuple(encode(self._claim(offer)) for offer in offers))
+        answers = self._bus.call(claims, timeout=wait)
+        self._patience = 1.0
+        return answers
 
     def hand_back(self, offer: Offer) -> bool:
         """Give up one offer, unless the engine was asked about it: it may have

@@ -10,7 +10,7 @@ from fakes import FakeClock, RecordingBus
 
 from mistral.errors import Unavailable
 from mistral.executors.claims import Claims
-from mistral.messages import Batch, CallAction, ClaimAction, decode
+from mistral.messages import Batch, CallAction, ClaimAction, Message, decode
 
 
 class Bench:
@@ -112,6 +112,34 @@ def test_a_yes_that_is_too_old_is_asked_for_again() -> None:
     assert bench.ask() == []
     assert not offer.settled.is_set()
     assert bench.ask() == [call("a")]
+
+
+def test_the_next_answer_is_waited_for_longer() -> None:
+    """An engine that is slow must not be asked for ever and never be heard."""
+    bench = Bench()
+    bench.claims.add([call("a")])
+    waits: list[float] = []
+
+    def note(message: Message, *, timeout: float | None = None) -> Any:
+        waits.append(timeout or 0.0)
+        if len(waits) in (8, 9):
+            return [False]
+        raise Unavailable("Timed out")
+
+    bench.bus.call = note  # type: ignore[method-assign,assignment]
+    for _ in range(7):
+        with pytest.raises(Unavailable):
+            bench.ask()
+    bench.ask()
+    assert waits == [4, 6, 9, 13.5, 20.25, 30, 30, 30]
+    bench.claims.add([call("b")])
+    bench.ask()
+    assert waits[-1] == 4
+    bench.claims.hurry(3)
+    bench.claims.add([call("c")])
+    with pytest.raises(Unavailable):
+        bench.ask()
+    assert waits[-1] == 3
 
 
 def test_offers_go_back_unless_the_engine_was_asked() -> None:

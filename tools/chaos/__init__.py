@@ -6,6 +6,7 @@ says.
 ``__main__``         the command: rounds of load, faults and judgement
 ``cluster``          the services as processes, each behind wires of its own
 ``wire``             a TCP proxy that does what networks do
+``frames``           messages among the bytes of a broker
 ``broker``           what can be done to a virtual host
 ``stores``           what can be done to connections of a database
 ``schedule``         which fault happens when, from a seed

@@ -74,10 +74,12 @@ class Broker:
         return dropped
 
     def repeat(self, dice: int, most: int = 40) -> int:
-        """Send the last messages and some older ones once more, in any order."""
+        """Send the last messages and some older ones once more, in any order. Answers
+        how many: at most ``most``."""
         rng = random.Random(dice)
         known = list(self.published)
-        some, older = known[-most // 2 :], known[: -most // 2]
+        newest = (most + 1) // 2
+        some, older = known[-newest:], known[:-newest]
         some += rng.sample(older, min(most - len(some), len(older)))
         rng.shuffle(some)
         with self._connection() as connection:

@@ -45,7 +45,7 @@ class ChaosCluster(Cluster):
         self.wires: dict[tuple[str, str], Wire] = {}
         for name in names:
             self.wires[name, "database"] = wires.wire(PORTS[self.kind])
-            self.wires[name, "broker"] = wires.wire(BROKER_PORT)
+            self.wires[name, "broker"] = wires.wire(BROKER_PORT, messages=True)
 
         def through(name: str) -> tuple[URL, str]:
             near = database.set(port=self.wires[name, "database"].port)

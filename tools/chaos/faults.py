@@ -42,6 +42,10 @@ class _Busy(Exception):
     """Another fault is at the same thing."""
 
 
+class _Nothing(Exception):
+    """There was nothing that the fault could befall."""
+
+
 class Injector:
     """Lets faults happen, several at a time; one at a time to the same thing.
 
@@ -64,6 +68,7 @@ class Injector:
             **{wire: threading.Lock() for wire in cluster.wires},
             "database": threading.Lock(),
             "broker": threading.Lock(),
+            "repeats": threading.Lock(),
         }
         self.happened: list[Happened] = []
 
@@ -87,6 +92,8 @@ class Injector:
             happened.note = self._does(fault.kind)(fault)
         except _Busy as busy:
             happened.skipped = f"{busy} has another fault"
+        except _Nothing as nothing:
+            happened.skipped = str(nothing)
         except Exception as error:
             happened.note = f"the tool failed: {type(error).__name__}: {error}"
         happened.ended = time.time()
@@ -188,7 +195,22 @@ class Injector:
     def _break_commit(self, fault: Fault, when: str) -> str:
         with self._wire(fault) as wire:
             wire.break_commit(when)
-            return "" if wire.broke(fault.seconds) else "nothing was committed"
+            if not wire.broke(fault.seconds):
+                raise _Nothing("nothing was committed")
+        return ""
+
+    def _lose(self, fault: Fault) -> str:
+        return self._befall(fault, -1.0)
+
+    def _late(self, fault: Fault) -> str:
+        late = random.Random(fault.dice).uniform(0.1, 4)
+        return self._befall(fault, late) or f"{late:.1f} s"
+
+    def _befall(self, fault: Fault, late: float) -> str:
+        with self._wire(fault) as wire:
+            if not wire.befall_one(late, fault.seconds):
+                raise _Nothing("no message came")
+        return ""
 
     # -- Everybody's --------------------------------------------------------------
 
@@ -229,6 +251,12 @@ class Injector:
     def _repeat(self, fault: Fault) -> str:
         with self._alone("broker"):
             return f"{self._broker.repeat(fault.dice)} messages"
+
+    def _again(self, fault: Fault) -> str:
+        with self._alone("repeats"):
+            if not self._broker.repeat(fault.dice, 1):
+                raise _Nothing("no message was published")
+        return ""
 
     def _hoard(self, fault: Fault) -> str:
         with self._alone("broker"):

@@ -68,6 +68,12 @@ KINDS: Mapping[str, Kind] = {
     "backends": Kind("the database ends all connections of all processes"),
     "hold-locks": Kind("somebody else locks the headers of open runs", 1, 5),
     "broker-closes": Kind("the broker ends all connections of all processes"),
+    "lose": Kind("the next message to the process is lost", 3, 3, ALL, "broker", 6),
+    "late": Kind(
+        "the next message to the process comes 0.1 to 4 s late; others overtake it",
+        3, 3, ALL, "broker", 6,
+    ),
+    "again": Kind("one message of the last minutes comes again", weight=6),
     "purge": Kind("all messages that wait in queues are gone"),
     "drop": Kind(
         "all messages to engines, or to executors, are gone, with those that were "

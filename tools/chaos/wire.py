@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from chaos.frames import Deliveries, Delivery, Frames
+
 _CHUNK = 1 << 16
 _COMMIT = b"COMMIT"
 
@@ -26,9 +28,12 @@ class Wires:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
-    def wire(self, port: int) -> Wire:
-        """A proxy to this port of this machine."""
-        wire = Wire(self, port)
+    def wire(self, port: int, *, messages: bool = False) -> Wire:
+        """A proxy to this port of this machine.
+
+        :param messages: it is a broker's, whose messages can be lost one by one.
+        """
+        wire = Wire(self, port, messages)
         self._all.append(wire)
         self.run(wire.open())
         return wire
@@ -58,6 +63,7 @@ class _Link:
         self.far = far
         self.deaf = False
         """What the server says is lost from now on."""
+        self.deliveries = Deliveries()
 
     def writers(self) -> list[asyncio.StreamWriter]:
         return [self.near] if self.far is None else [self.near, self.far]
@@ -74,6 +80,15 @@ class _Link:
             writer.close()
 
 
+Falls = Callable[[Delivery], float]
+"""What befalls a message to the process: seconds by which it comes late, while others
+overtake it; less than 0: it is lost, and the broker thinks that it came."""
+
+
+def _passes(_message: Delivery) -> float:
+    return 0.0
+
+
 class Wire:
     """Forwards a port of its own to another one, until it is told otherwise.
 
@@ -83,7 +98,9 @@ class Wire:
     :ivar port: that processes connect to.
     """
 
-    def __init__(self, wires: Wires, to: int) -> None:
+    def __init__(self, wires: Wires, to: int, messages: bool = False) -> None:
+        self._messages = messages
+        self._falls: Falls = _passes
         self._wires = wires
         self._to = to
         self._links: set[_Link] = set()
@@ -156,11 +173,39 @@ class Wire:
         self._do(lambda: setattr(self, "_armed", ""))
         return fired or self._fired.is_set()
 
+    def befall(self, falls: Falls) -> None:
+        """Ask this of each message to the process; called in the thread of all
+        wires."""
+        self._do(lambda: setattr(self, "_falls", falls))
+
+    def befall_one(self, late: float, seconds: float) -> bool:
+        """Lose the next message to the process, or delay it by so many seconds, if one
+        comes in time; whether one came.
+
+        :param late: less than 0: it is lost.
+        """
+        came = threading.Event()
+
+        def falls(_message: Delivery) -> float:
+            self._falls = _passes
+            came.set()
+            return late
+
+        self.befall(falls)
+        came.wait(seconds)
+        self.befall(_passes)
+        return came.is_set()
+
+    def point(self, port: int) -> None:
+        """Where new connections go from now on."""
+        self._do(lambda: setattr(self, "_to", port))
+
     def mend(self) -> None:
         """As if nothing had been; who was made deaf is cut off."""
 
         def now() -> None:
             self._refuses, self._delay, self._armed = False, 0.0, ""
+            self._falls = _passes
             self._flows.set()
             for link in [link for link in self._links if link.deaf]:
                 link.reset()
@@ -197,8 +242,15 @@ class Wire:
     async def _up(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: _Link
     ) -> None:
+        frames = Frames()
         while data := await source.read(_CHUNK):
             await self._under_way()
+            if self._messages:
+                # whole frames only: acknowledgements of ours go in between
+                whole = frames.feed(data)
+                for frame in whole:
+                    link.deliveries.hears(frame)
+                data = b"".join(whole)
             when = self._armed if _COMMIT in data else ""
             if when:
                 self._armed = ""
@@ -216,21 +268,45 @@ class Wire:
     async def _down(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: _Link
     ) -> None:
+        frames = Frames()
         while data := await source.read(_CHUNK):
             await self._under_way()
             if link.deaf:
                 # A commit was answered, or nobody hears it any more.
                 link.reset()
                 return
+            if self._messages:
+                data = b"".join(self._let_through(f, link) for f in frames.feed(data))
             sink.write(data)
             await sink.drain()
         await self._under_way()
         _say_end(sink)
 
+    def _let_through(self, frame: bytes, link: _Link) -> bytes:
+        """What goes on to the process now."""
+        found = link.deliveries.sees(frame)
+        if not isinstance(found, Delivery):
+            return found or b""
+        late = self._falls(found)
+        if not late:
+            return found.raw
+        if late > 0:
+            self._wires.loop.call_later(late, _write, link.near, found.raw)
+        elif found.consumer not in link.deliveries.unacknowledged:
+            assert link.far is not None
+            _write(link.far, found.ack())
+        return b""
+
     async def _under_way(self) -> None:
         if self._delay:
             await asyncio.sleep(self._delay)
         await self._flows.wait()
+
+
+def _write(sink: asyncio.StreamWriter, data: bytes) -> None:
+    with suppress(OSError, RuntimeError):
+        if not sink.is_closing():
+            sink.write(data)
 
 
 def _linger(writer: asyncio.StreamWriter) -> None:
