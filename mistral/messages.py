@@ -378,15 +378,32 @@ class MaintenanceChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CronDue(Event):
-    """A cron trigger is to fire; guarded by the trigger's row.
+class TriggerEvent(Event):
+    """About a cron trigger; guarded by its row."""
+
+    trigger_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CronDue(TriggerEvent):
+    """A cron trigger is to fire.
 
     :param planned: ISO time that it was armed for; a trigger that has moved on
         ignores it.
     """
 
-    trigger_id: str = ""
     planned: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueLook(TriggerEvent):
+    """Whether a firing that waits for the end of another one may start.
+
+    :param again: look later, too, while some wait: nobody tells of a run that is
+        deleted, or was never started.
+    """
+
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    literal,
 )
 
 from mistral.db import tags
@@ -58,6 +59,22 @@ def _below(table: str, **more: Any) -> Column[Any]:
     """The row that this one belongs to, and goes with."""
     name = f"{table.removesuffix('s')}_id"
     return Column(name, Id, ForeignKey(f"{table}.id", ondelete="CASCADE"), **more)
+
+
+def _filled(value: Any) -> dict[str, Any]:
+    """Of a column that came later: rows of before have the value, too."""
+    return {"default": value, "server_default": literal(value)}
+
+
+def _declared() -> list[Column[Any]]:
+    """Of triggers: the workflow or workbook whose text has them, if one has, and what
+    it says of them."""
+    return [
+        # ``workflow`` or ``workbook``.
+        Column("definition_type", String(10)),
+        Column("definition_id", Id),
+        Column("declared", Json),
+    ]
 
 
 def _owned(table: str, *own: Any) -> Table:
@@ -217,9 +234,43 @@ cron_triggers = _owned(
     Column("context", Json, nullable=False),
     # What makes two of a project the same; null where there may be several.
     Column("digest", String(64)),
+    # Whose wall clocks the pattern is about.
+    Column("timezone", String(64), nullable=False, **_filled("UTC")),
+    Column("enabled", Boolean, nullable=False, **_filled(True)),
+    # Words of ``lang.schedules``.
+    Column("overlap", String(20), nullable=False, **_filled("allow")),
+    Column("catch_up", String(10), nullable=False, **_filled("once")),
+    # Seconds that ``catch_up: all`` looks back.
+    Column("catch_up_window", Integer, nullable=False, **_filled(86_400)),
+    # Seconds by which a firing may be put off.
+    Column("jitter", Integer, nullable=False, **_filled(0)),
+    # It has no further time: firings of before may wait, or a definition has it.
+    Column("finished", Boolean, nullable=False, **_filled(False)),
+    *_declared(),
     UniqueConstraint("name", "project_id"),
     UniqueConstraint("digest", "project_id"),
     Index(None, "workflow_id"),
+    Index(None, "definition_id"),
+)
+
+# What came of the times at which a cron trigger was to fire, guarded by its row. The
+# id is that of the execution that was, or would have been, started.
+cron_firings = Table(
+    "cron_firings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _below("cron_triggers", nullable=False),
+    Column("planned_at", Utc, nullable=False),
+    # ``schedule``, ``request`` or ``backfill``.
+    Column("fired_by", String(20), nullable=False),
+    # ``started``, ``queued``, ``skipped``, ``cancelled`` or ``refused``.
+    Column("outcome", String(20), nullable=False),
+    # Why, of the last three.
+    Column("reason", LongText),
+    *_stamps(),
+    Index(None, "cron_trigger_id", "planned_at"),
+    Index(None, "cron_trigger_id", "outcome"),
+    **_OPTIONS,
 )
 
 # What starts a workflow when another service tells of an event.
@@ -234,6 +285,10 @@ event_triggers = _owned(
     Column("event", String(80), nullable=False),
     # Who made it: the identity of what it starts.
     Column("context", Json, nullable=False),
+    # What the input becomes of an event: expressions about it; null: ``workflow_input``
+    # alone.
+    Column("input_mapping", Json),
+    *_declared(),
     UniqueConstraint(
         "exchange",
         "topic",
@@ -243,6 +298,7 @@ event_triggers = _owned(
         name="uq_event_triggers_source",
     ),
     Index(None, "workflow_id"),
+    Index(None, "definition_id"),
 )
 
 # What the service was given to act in the name of who made a trigger.

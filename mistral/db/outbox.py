@@ -20,6 +20,8 @@ OFFER: Final = "CallAction"
 NOTICE: Final = "Notify"
 TIMERS: Final = ("Woke", "RunWoke")
 """Of tasks, and of runs themselves."""
+START: Final = "StartWorkflow"
+FIRING: Final = "CronDue"
 
 _FIRST_DELAY: Final = 8.0
 """Seconds; sweeps look a little ahead (``sweeps.AHEAD``). Only what can begin within a
@@ -152,6 +154,17 @@ def remove_offers(connection: Connection, action_ids: Collection[str]) -> int:
 def remove_timers(connection: Connection, run_ids: Collection[str]) -> int:
     """Remove the timers of these runs; as ``remove_offers``."""
     return bulk.delete_of_kind(connection, outbox, "run_id", run_ids, *TIMERS)
+
+
+def remove_starts(connection: Connection, run_ids: Collection[str]) -> int:
+    """Remove what would start these runs; a turn that is just starting one is waited
+    for."""
+    return bulk.delete_of_kind(connection, outbox, "run_id", run_ids, START)
+
+
+def disarm(connection: Connection, trigger_ids: Collection[str]) -> int:
+    """Remove the next firings of cron triggers, whose rows are locked."""
+    return bulk.delete_of_kind(connection, outbox, "run_id", trigger_ids, FIRING)
 
 
 def of_header(connection: Connection, header_id: str) -> list[str]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
@@ -18,12 +18,28 @@ from sqlalchemy.exc import IntegrityError
 from mistral.db import bulk, outbox, owned, trusts
 from mistral.db.failures import is_duplicate
 from mistral.db.models import cron_triggers
+from mistral.db.models import outbox as outbox_table
 from mistral.db.owned import Author, Place
 from mistral.errors import Conflict, NotFound
-from mistral.messages import CronDue, encode
+from mistral.lang.schedules import WINDOW, Schedule
+from mistral.messages import CronDue, Event, encode
 from mistral.publisher_entries import shown
 
 Row = Mapping[str, Any]
+
+DEFAULTS: Final[Row] = {
+    "timezone": "UTC",
+    "enabled": True,
+    "overlap": "allow",
+    "catch_up": "once",
+    "catch_up_window": WINDOW,
+    "jitter": 0,
+    "finished": False,
+    "definition_type": None,
+    "definition_id": None,
+    "declared": None,
+}
+"""Columns of a trigger of which nothing is said."""
 
 
 def create(
@@ -35,13 +51,14 @@ def create(
     :param values: the columns ``name``, ``scope``, ``pattern``,
         ``workflow_input``, ``workflow_params``, ``first_execution_time``,
         ``next_execution_time``, ``remaining_executions``; ``id`` and ``context``
-        where they are known already.
+        where they are known already, and any of ``DEFAULTS``.
     :raises Conflict: its name is taken, or it has a count and a first time and
         the project has the same under another name.
     :raises NotFound: the workflow was deleted meanwhile.
     """
     row = {
         **owned.fresh(author, Place()),
+        **DEFAULTS,
         "context": author.context.for_later().to_dict(),
         **values,
         "workflow_id": workflow["id"],
@@ -61,25 +78,41 @@ def create(
             " parameters, pattern, count and first time, already exists in this"
             " project."
         ) from None
-    arm(connection, author, row["id"], row["next_execution_time"])
+    if row["enabled"]:
+        arm(connection, author, row, row["next_execution_time"])
     trusts.keep(connection, row["id"])
     return row
 
 
 def arm(
-    connection: Connection, author: Author, trigger_id: str, planned: datetime
+    connection: Connection, author: Author, row: Row, planned: datetime
 ) -> None:
-    """Let a trigger fire at this time; engines arm the times after the first."""
-    due = CronDue(trigger_id=trigger_id, planned=planned.isoformat())
+    """Let a trigger fire at this time; engines arm the times after the first.
+
+    :param row: the trigger's columns.
+    """
+    due = CronDue(trigger_id=row["id"], planned=planned.isoformat())
+    tell(connection, author, due, row["id"], Schedule.of(row).due(planned))
+
+
+def tell(
+    connection: Connection,
+    author: Author,
+    event: Event,
+    header_id: str,
+    due_at: datetime,
+    row_id: str | None = None,
+) -> None:
+    """Let an engine hear an event."""
     row = {
-        "id": author.new_id(),
-        "due_at": planned,
-        "kind": CronDue.__name__,
-        "payload": encode(due),
-        "run_id": trigger_id,
+        "id": row_id or author.new_id(),
+        "due_at": due_at,
+        "kind": type(event).__name__,
+        "payload": encode(event),
+        "run_id": header_id,
         "created_at": author.now,
     }
-    outbox.add(connection, [row])
+    bulk.insert_missing(connection, outbox_table, [row])
 
 
 def remove(connection: Connection, row: Row) -> None:

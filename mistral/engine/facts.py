@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from mistral.actions.signatures import describe_dynamic
-from mistral.db import code_sources, conditions, direct, scope
+from mistral.db import code_sources, conditions, direct, firings, scope
 from mistral.db.columns import may_be_named
 from mistral.db.models import (
     action_executions,
@@ -306,6 +306,12 @@ class SqlFacts:
         key = ("open children", run_id)
         order = (table.c.created_at, table.c.id)
         return self._all(key, table, *wanted, order=order)
+
+    def open_firings(self, trigger_id: str) -> Sequence[Found]:
+        return firings.still_open(self._connection, trigger_id)
+
+    def queued_firings(self, trigger_id: str, limit: int) -> Sequence[Found]:
+        return firings.queued(self._connection, trigger_id, limit)
 
     def arrivals(
         self,

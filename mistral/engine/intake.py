@@ -17,7 +17,7 @@ from typing import Any, Final
 from mistral.clock import Clock
 from mistral.errors import Unavailable
 from mistral.fair_queue import FairQueue, Lane
-from mistral.messages import CronDue, Event
+from mistral.messages import Event, TriggerEvent
 
 TURN: Final = 500
 """Most events of one turn."""
@@ -32,7 +32,7 @@ take turns as one project."""
 
 def key_of(event: Event) -> str:
     """Id of the header: the run, or the stand-alone action or trigger itself."""
-    if isinstance(event, CronDue):
+    if isinstance(event, TriggerEvent):
         return event.trigger_id
     return event.run_id or getattr(event, "action_id", "")
 

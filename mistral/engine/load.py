@@ -29,7 +29,7 @@ from mistral.engine.core.run import Action, Run
 from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
-from mistral.messages import ClaimAction, CronDue, Request
+from mistral.messages import ClaimAction, Request, TriggerEvent
 
 Found = Any
 """A row: a mapping of column → value."""
@@ -90,7 +90,7 @@ def open_runs(
     :param wait: wait for headers that another engine holds.
     """
     runs = {w.key for w in batch if w.event.run_id}
-    due = {w.key for w in batch if isinstance(w.event, CronDue)}
+    due = {w.key for w in batch if isinstance(w.event, TriggerEvent)}
     alone = {w.key for w in batch if not w.event.run_id} - due
     named = {getattr(w.event, "action_id", "") for w in batch if w.event.run_id} - {""}
     skip = not wait

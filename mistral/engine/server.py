@@ -46,6 +46,7 @@ from mistral.messages import (
     Heartbeat,
     Message,
     Notify,
+    QueueLook,
     State,
     decode,
 )
@@ -168,7 +169,7 @@ class EngineServer(Service):
             self.intake,
             self.deliver,
             self.reply_to,
-            passed_over=() if options.cron_triggers else (CronDue.__name__,),
+            passed_over=() if options.cron_triggers else (CronDue.__name__, QueueLook.__name__),
         )
         self.sweeps: list[Loop] = [self.overdue, ExpirySweep(database)]
         if options.lost_after > 0:

@@ -18,6 +18,7 @@ from mistral.db import bulk, direct, outbox, requests, rows, trusts
 from mistral.db import history as history_rows
 from mistral.db.models import (
     action_executions,
+    cron_firings,
     cron_triggers,
     documents,
     join_arrivals,
@@ -66,6 +67,7 @@ class Written:
     history: list[dict[str, Any]] = field(default_factory=list)
     handled: list[dict[str, Any]] = field(default_factory=list)
     poison: list[dict[str, Any]] = field(default_factory=list)
+    refused_firings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def effect_row(
@@ -192,6 +194,7 @@ def save(connection: Connection, written: Written) -> None:
     if written.handled:
         requests.keep(connection, written.handled)
     rows.insert_many(connection, poison, written.poison)
+    rows.update_many(connection, cron_firings, written.refused_firings)
 
 
 def _save_rows(connection: Connection, written: Written, found: list[Changes]) -> None:
@@ -228,6 +231,8 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
     if spent:
         rows.delete_ids(connection, cron_triggers, spent)
         trusts.outlive(connection, spent)
+        outbox.disarm(connection, list(spent))
+    _save_firings(connection, found)
     withdrawn = [id for c in found for id in c.withdrawn]
     if withdrawn:
         rows.delete_ids(connection, action_executions, withdrawn)
@@ -258,6 +263,21 @@ def _save_mail(connection: Connection, found: list[Changes]) -> None:
             .where(table.workflow_execution_id == run_id)
             .where(table.taken_by.is_not(None), table.seq <= last)
         )
+
+
+def _save_firings(connection: Connection, found: list[Changes]) -> None:
+    rows.insert_missing(
+        connection, cron_firings, [row for c in found for row in c.firings]
+    )
+    rows.update_many(
+        connection, cron_firings, [row for c in found for row in c.noted_firings]
+    )
+    dropped = [id for c in found for id in c.dropped_firings]
+    if dropped:
+        rows.delete_ids(connection, cron_firings, dropped)
+    not_begun = [id for c in found for id in c.withdrawn_starts]
+    if not_begun:
+        outbox.remove_starts(connection, not_begun)
 
 
 def _stamped(row: dict[str, Any], now: datetime) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, select, update
 
 from mistral.clock import Clock
-from mistral.db import outbox, requests
+from mistral.db import firings, outbox, requests
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.db.models import outbox as outbox_table
@@ -301,7 +301,8 @@ class UnclaimedSweep(Loop):
 
 
 class ExpirySweep(Loop):
-    """Answers are kept for an hour; a repeat comes earlier or never."""
+    """Answers are kept for an hour; a repeat comes earlier or never. Of firings of cron
+    triggers the last ones are kept."""
 
     def __init__(self, database: Database, interval: float = 300.0) -> None:
         super().__init__("engine-expiry", interval)
@@ -312,7 +313,10 @@ class ExpirySweep(Loop):
             before = self._database.now(connection) - ANSWERS_KEPT
             return requests.expire(connection, before)
 
-        return {"answers": self._database.replay(expire)}
+        return {
+            "answers": self._database.replay(expire),
+            "firings": self._database.replay(firings.forget),
+        }
 
 
 def settle(intake: Intake, events: Sequence[Any]) -> None:

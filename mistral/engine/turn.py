@@ -41,6 +41,7 @@ from mistral.messages import (
     Effect,
     Event,
     PauseWorkflow,
+    QueueLook,
     Request,
     ResumeWorkflow,
     StartWorkflow,
@@ -337,6 +338,7 @@ class Turn:
             if event.answered:
                 if isinstance(event, StartWorkflow) and event.trigger:
                     _say_refused(event, event.trigger, error)
+                    _note_refused(event, event.trigger, error, tried, outcome.written)
                 outcome.errors.append((waiting, error))
             else:
                 LOG.info("A %s was dropped: %s", type(event).__name__, error.code)
@@ -412,6 +414,22 @@ def _is_stored(run: Run) -> bool:
 def _comes_again(event: Any, effects: Sequence[Effect]) -> bool:
     """Whether it was put off: it has no answer yet."""
     return any(isinstance(e, Tell) and e.event is event for e in effects)
+
+
+def _note_refused(
+    event: StartWorkflow,
+    trigger: Mapping[str, Any],
+    error: MistralError,
+    tried: _Tried,
+    written: Written,
+) -> None:
+    """A firing of a cron trigger came to nothing: those that wait go on."""
+    if trigger["type"] != "cron_trigger":
+        return
+    said = {"outcome": "refused", "reason": error.message, "updated_at": written.now}
+    written.refused_firings.append({"id": event.run_id} | said)
+    if trigger.get("awaited"):
+        tried.effects.append(Tell(event=QueueLook(trigger_id=trigger["id"])))
 
 
 def _say_refused(

@@ -199,7 +199,8 @@ def test_a_stale_firing_is_dropped(service: Service) -> None:
     made = create(service)
     with house.database.begin() as connection:
         author = Author(Context(), house.clock.now(), house.new_id)
-        triggers.arm(connection, author, made["id"], datetime(2020, 1, 2, 3, 4, 30))
+        [row] = house.rows(models.cron_triggers)
+        triggers.arm(connection, author, row, datetime(2020, 1, 2, 3, 4, 30))
     to_time(house, "2020-01-02 03:04:50")
     assert starts(house) == []
     to_time(house, "2020-01-02 03:05:10")

@@ -20,7 +20,6 @@ from mistral.messages import (
     COMPLETED,
     ActionFinished,
     ChildFinished,
-    CronDue,
     Effect,
     Event,
     ExecutorLost,
@@ -29,6 +28,7 @@ from mistral.messages import (
     RunWoke,
     State,
     Tell,
+    TriggerEvent,
     Woke,
 )
 
@@ -45,7 +45,7 @@ def missed(case: Case, event: Event, reason: str) -> None:
         WAITED_FOR[type(event)](case, event, reason)
 
 
-def fire_later(event: CronDue, now: datetime) -> list[Effect]:
+def fire_later(event: TriggerEvent, now: datetime) -> list[Effect]:
     """A trigger without a next time would never fire again."""
     return [Tell(event=event, due_at=now + AGAIN)]
 

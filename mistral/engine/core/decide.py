@@ -56,6 +56,7 @@ from mistral.messages import (
     NobodyCame,
     PauseWorkflow,
     PostMessage,
+    QueueLook,
     Request,
     RerunTask,
     ResumeWorkflow,
@@ -65,6 +66,7 @@ from mistral.messages import (
     StartWorkflow,
     State,
     StopWorkflow,
+    TriggerEvent,
     UpdateAction,
     UpdateWorkflow,
     Woke,
@@ -95,11 +97,8 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
         return _start(run, event, facts, now)
     if isinstance(event, RunAction):
         return _run_action(run, event, facts, now)
-    if isinstance(event, CronDue):
-        if run is None or run.trigger is None:
-            return Decision(None)
-        later = lifecycle.postponed(facts, event, now)
-        return Decision(run, later or cron.fire(run.trigger, event, now))
+    if isinstance(event, TriggerEvent):
+        return _of_trigger(run, event, facts, now)
     if run is None or (run.standalone and not run.actions):
         if isinstance(event, Request):
             raise NotFound(f"Execution not found [id={_key(event)}]")
@@ -129,12 +128,26 @@ def set_aside(
         return Decision(None, list(starting.failed_start(event, Bug(reason))))
     if run is None or (run.standalone and not run.actions and run.trigger is None):
         return Decision(run)
-    if isinstance(event, CronDue):
+    if isinstance(event, TriggerEvent):
         return Decision(run, aside.fire_later(event, now))
     case = Case(run, facts, now)
     aside.missed(case, event, reason)
     beginnings.repeat(case)
     return Decision(run, [*case.effects, *notices.of(case)])
+
+
+def _of_trigger(
+    run: Run | None, event: TriggerEvent, facts: Facts, now: datetime
+) -> Decision:
+    if run is None or run.trigger is None:
+        return Decision(None)
+    later = lifecycle.postponed(facts, event, now)
+    if later is not None:
+        return Decision(run, later)
+    if isinstance(event, CronDue):
+        return Decision(run, cron.fire(run.trigger, event, facts, now))
+    assert isinstance(event, QueueLook)
+    return Decision(run, cron.look(run.trigger, event, facts, now))
 
 
 def _key(event: Event) -> str:

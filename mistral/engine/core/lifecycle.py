@@ -29,6 +29,7 @@ from mistral.messages import (
     Effect,
     Event,
     PauseWorkflow,
+    QueueLook,
     State,
     Tell,
 )
@@ -215,6 +216,9 @@ def finish(
     run.accepted = True
     run.ended_by = None if by is None else by.id
     close_open(case)
+    link = run.triggered_by or {}
+    if link.get("awaited"):
+        case.effects.append(Tell(event=QueueLook(trigger_id=link["id"])))
     if run.parent and case.failed is None:
         tell_parent(
             case,

@@ -109,6 +109,17 @@ class Facts(Protocol):
         task_ids: Iterable[str] | None = None,
         states: Iterable[str] | None = None,
     ) -> Sequence[Mapping[str, Any]]: ...
+    def open_firings(self, trigger_id: str) -> Sequence[Mapping[str, Any]]:
+        """Started firings whose run has not ended, oldest first: ``id`` and the
+        ``state`` of the run, None where it has not begun."""
+        ...
+
+    def queued_firings(
+        self, trigger_id: str, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Firings that wait, oldest first."""
+        ...
+
     def children(self, task_ids: Iterable[str]) -> Sequence[Mapping[str, Any]]: ...
     def open_children(self, run_id: str) -> Sequence[Mapping[str, Any]]: ...
     def arrivals(

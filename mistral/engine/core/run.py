@@ -481,6 +481,10 @@ class Changes:
     trigger: dict[str, Any] | None = None
     spent_trigger: tuple[str, str] | None = None
     """Its id, and that of its last run."""
+    firings: list[dict[str, Any]] = field(default_factory=list)
+    noted_firings: list[dict[str, Any]] = field(default_factory=list)
+    dropped_firings: list[str] = field(default_factory=list)
+    withdrawn_starts: list[str] = field(default_factory=list)
 
 
 def changes(run: Run, now: datetime) -> Changes:
@@ -513,6 +517,10 @@ def changes(run: Run, now: datetime) -> Changes:
             found.spent_trigger = (run.trigger.id, run.trigger.last_run_id)
         else:
             found.trigger = run.trigger.changes(now)
+            found.firings = run.trigger.firings
+            found.noted_firings = run.trigger.noted
+            found.dropped_firings = run.trigger.dropped
+        found.withdrawn_starts = run.trigger.withdrawn
     if run.standalone:
         return found
     if run.is_new:

@@ -194,6 +194,7 @@ def _twice(page: Page) -> Iterator[Violation]:
 def triggers(look: Look) -> Iterator[Violation]:
     for page in look.pages(cron_triggers):
         query = select(trigger.id, trigger.name, trigger.next_execution_time)
+        query = query.where(trigger.enabled, ~trigger.finished)
         due = {
             (row["run_id"], row["payload"]["planned"])
             for row in page.rows(select(outbox_table), row_of.run_id)
