@@ -48,6 +48,7 @@ _METHODS: Final[Mapping[str, str]] = {
     "get": "GET",
     "list": "GET",
     "update": "PUT",
+    "operate": "POST",
     "publicize": "POST",
     "list:all_projects": "GET",
     "send_message": "POST",
@@ -81,7 +82,8 @@ _TABLE: Final = (
     _Rules("action_executions", _CRUD),
     _Rules(
         "cron_triggers",
-        ("create", "delete", "get", "list", "publicize", "list:all_projects"),
+        ("create", "delete", "get", "list", "operate", "publicize")
+        + ("list:all_projects",),
         "{identifier}",
     ),
     _Rules("event_triggers", (*_CRUD, "publicize", "list:all_projects")),
@@ -107,6 +109,7 @@ def _documented(rules: _Rules, verb: str, *, roles: bool) -> DocumentedRuleDefau
     what = rules.resource.replace("_", " ")
     meaning = {
         "publicize": f"Make {what} public, when they are made or changed.",
+        "operate": f"Pause, resume, run and back-fill {what}.",
         "list:all_projects": f"Ask for {what} of all projects.",
         "send_message": f"Send messages to {what}.",
     }.get(verb, f"{verb.capitalize()} {what}.")

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from mistral import errors
-from mistral.cli import calls
+from mistral.cli import calls, schedules
 from mistral.cli.output import FORMATS, Output
 from mistral.cli.rest import DEFAULT_URL, Service, decoded
 from mistral.cli.texts import KINDS, read_definition, read_values
@@ -354,6 +354,67 @@ def maintenance(session: Session, what: str) -> None:
         session.output.say(found["status"])
     else:
         session.output.data(found)
+
+
+@command()
+@click.argument("trigger", required=False)
+@click.option(
+    "-n",
+    "--next",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many firings.",
+)
+@click.option("--results", is_flag=True, help="What came of the last firings.")
+@click.option("--pause", is_flag=True, help="Fire no more until it is resumed.")
+@click.option("--resume", is_flag=True, help="Fire again, from now on.")
+@click.option("--run", "run_now", is_flag=True, help="Fire now, too.")
+@click.option(
+    "--backfill",
+    "start",
+    metavar="TIME",
+    help="Fire for the times since 'YYYY-MM-DD HH:MM' (UTC).",
+)
+@click.option("--until", metavar="TIME", help="With --backfill: and before this.")
+def schedule(
+    session: Session,
+    trigger: str | None,
+    count: int,
+    results: bool,
+    pause: bool,
+    resume: bool,
+    run_now: bool,
+    start: str | None,
+    until: str | None,
+) -> None:
+    """When cron triggers fire next, and why; or do something with one TRIGGER."""
+    wanted = {
+        "results": results,
+        "pause": pause,
+        "resume": resume,
+        "run": run_now,
+        "backfill": start is not None,
+    }
+    asked = [name for name, is_wanted in wanted.items() if is_wanted]
+    if len(asked) > 1:
+        raise errors.BadRequest(f"--{asked[0]} and --{asked[1]} exclude each other")
+    if until is not None and asked != ["backfill"]:
+        raise errors.BadRequest("--until is for --backfill")
+    if asked and trigger is None:
+        raise errors.BadRequest(f"--{asked[0]} needs the name or id of a TRIGGER")
+    service, output = session.service, session.output
+    if trigger is None:
+        schedules.show_all(service, output)
+    elif not asked:
+        schedules.show_next(service, output, trigger, count)
+    elif results:
+        schedules.show_results(service, output, trigger, count)
+    elif start is not None:
+        schedules.fill_back(service, output, trigger, start, until)
+    else:
+        schedules.do(service, output, trigger, asked[0])
 
 
 def _verdict(

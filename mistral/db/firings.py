@@ -21,6 +21,9 @@ Row = Mapping[str, Any]
 KEPT: Final = 100
 """Firings of one trigger that are remembered."""
 
+MADE: Final = ("started", "queued")
+"""Outcomes by which there is a run, or will be."""
+
 _TRIGGERS_A_PASS: Final = 100
 
 _firing, _run = cron_firings.c, workflow_executions.c
@@ -61,10 +64,10 @@ def latest(connection: Connection, trigger_id: str, limit: int) -> Sequence[Row]
     return connection.execute(query).mappings().all()
 
 
-def known(connection: Connection, ids: Sequence[str]) -> set[str]:
-    """Those of these that there are."""
-    found = bulk.fetch(connection, cron_firings, "id", ids, columns=("id",))
-    return {row["id"] for row in found}
+def known(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Of those of these that there are, the outcome."""
+    found = bulk.fetch(connection, cron_firings, "id", ids, columns=("id", "outcome"))
+    return {row["id"]: row["outcome"] for row in found}
 
 
 def forget(connection: Connection) -> int:

@@ -194,6 +194,19 @@ def to_change(
     return found
 
 
+def refuse_declared(table: Table, row: Row) -> None:
+    """A trigger that a definition has changes and goes with it alone.
+
+    :raises Conflict: one has it.
+    """
+    if row["definition_id"] is not None:
+        kind = row["definition_type"]
+        raise Conflict(
+            f"The {NOUNS[table]} '{_title(row)}' is defined by the {kind}"
+            f" {row['definition_id']}: change the text of the {kind}."
+        )
+
+
 def _title(row: Row) -> str:
     return str(row["name"] or row["id"])
 

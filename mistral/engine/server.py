@@ -54,6 +54,9 @@ from mistral.service import Loop, Service, together
 
 LOG = logging.getLogger(__name__)
 
+OF_TRIGGERS: Final = (CronDue.__name__, QueueLook.__name__)
+"""Rows that engines hear which fire cron triggers."""
+
 RESULTS_AT_ONCE: Final = 64
 """Messages with results that wait for commits at the same time."""
 
@@ -169,7 +172,7 @@ class EngineServer(Service):
             self.intake,
             self.deliver,
             self.reply_to,
-            passed_over=() if options.cron_triggers else (CronDue.__name__, QueueLook.__name__),
+            passed_over=() if options.cron_triggers else OF_TRIGGERS,
         )
         self.sweeps: list[Loop] = [self.overdue, ExpirySweep(database)]
         if options.lost_after > 0:

@@ -83,6 +83,14 @@ def test_m80_created_and_shown(ready: Any) -> None:
         "next_execution_time": "2099-01-02 03:04:00",
         "created_at": "2020-01-02 03:04:05",
         "updated_at": None,
+        "timezone": "UTC",
+        "enabled": True,
+        "overlap": "allow",
+        "catch_up": "once",
+        "catch_up_window": 86400,
+        "jitter": 0,
+        "definition_type": None,
+        "definition_id": None,
     }
     assert {**made, "updated_at": None} == expected
     assert ready.get("/v2/cron_triggers/full").json == expected

@@ -177,6 +177,8 @@ def _body(case: Case, things: Things) -> Any:
         return {"member_id": "blue"} if new else {"status": "accepted"}
     if case.route.path == "{id}/messages":
         return {"name": "paid"}
+    if case.route.path == "{identifier}/backfill":
+        return {"start": "2020-01-01 00:00"}
     return {
         "environments": {"name": name},
         "executions": {"workflow_id": things.workflow} if new else {"state": "PAUSED"},

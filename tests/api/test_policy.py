@@ -41,7 +41,7 @@ EVERYBODYS = {
     )),
     *(f"tasks:{verb}" for verb in ("get", "list", "update")),
     *(f"cron_triggers:{verb}" for verb in ("create", "delete", "get", "list")),
-    "services:list", "executions:send_message",
+    "services:list", "executions:send_message", "cron_triggers:operate",
 }  # fmt: skip
 
 

@@ -196,7 +196,7 @@ def test_a_firing_that_is_told_already_happens_without_the_trigger(
 def test_a_stale_firing_is_dropped(service: Service) -> None:
     """A row for another time than the trigger's next one changes nothing."""
     house = service.house
-    made = create(service)
+    create(service)
     with house.database.begin() as connection:
         author = Author(Context(), house.clock.now(), house.new_id)
         [row] = house.rows(models.cron_triggers)

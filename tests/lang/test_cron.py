@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cronsim import CronSim
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mistral.errors import BadRequest
 from mistral.lang.cron import check_pattern, next_match
+from mistral.lang.zones import find_zone
 
 NOW = datetime(2026, 1, 15, 10, 17, 23, 500_000)  # a Thursday
 
@@ -150,3 +151,108 @@ def test_any_text_is_a_pattern_or_refused(text: str) -> None:
         return
     following = next_match(text, NOW)
     assert following is None or following > NOW
+
+
+# -- Time zones (decision 0039) -----------------------------------------------
+
+YEAR = datetime(2026, 1, 1), datetime(2027, 1, 1)
+ZONES = ("Europe/Berlin", "America/New_York")
+
+
+def _firings(pattern: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    found, moment = [], next_match(pattern, start, find_zone(zone))
+    while moment is not None and moment < end:
+        found.append(moment)
+        moment = next_match(pattern, moment, find_zone(zone))
+    return found
+
+
+def _simulated(
+    pattern: str, zone: str, start: datetime, end: datetime
+) -> list[datetime]:
+    local = start.replace(tzinfo=UTC).astimezone(find_zone(zone))
+    moments = (each.astimezone(UTC) for each in CronSim(pattern, local))
+    plain = (each.replace(tzinfo=None) for each in moments)
+    return list(itertools.takewhile(lambda each: each < end, plain))
+
+
+@pytest.mark.parametrize("zone", [*ZONES, "Africa/Casablanca"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "30 2 * * *",
+        "0,30 2 * * *",
+        "0 2,3 * * *",
+        "45 1-3 * * *",
+        "15 1 * * *",
+        "30 1 * * SUN",
+        "10-20/5 1-3 * * *",
+        "0 */2 * * *",
+        "59 23 L * *",
+    ],
+)
+def test_a_year_in_a_zone_is_that_of_another_library(zone: str, pattern: str) -> None:
+    assert _firings(pattern, zone, *YEAR) == _simulated(pattern, zone, *YEAR)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("pattern", ["*/15 * * * *", "* 2 * * *", "0 * * * *"])
+@pytest.mark.parametrize("month", [3, 10])
+def test_repeated_times_go_on_through_changes(
+    zone: str, pattern: str, month: int
+) -> None:
+    span = datetime(2026, month, 1), datetime(2026, month + 1, 8)
+    assert _firings(pattern, zone, *span) == _simulated(pattern, zone, *span)
+
+
+@given(
+    st.tuples(_field(0, 59), _field(0, 23)),
+    st.sampled_from(ZONES),
+    st.sampled_from([datetime(2026, 3, 29), datetime(2026, 10, 25)])
+    | st.sampled_from([datetime(2026, 3, 8), datetime(2026, 11, 1)]),
+)
+def test_any_times_of_days_with_changes(
+    fields: tuple[str, str], zone: str, start: datetime
+) -> None:
+    pattern = f"{' '.join(fields)} * * *"
+    span = start, start + timedelta(hours=10)
+    assert _firings(pattern, zone, *span) == _simulated(pattern, zone, *span)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "start", "expected"),
+    [
+        # put forward, 02:00 to 03:00 on 29 March
+        ("30 2 * * *", "2026-03-28 12:00", ["2026-03-29 01:00", "2026-03-30 00:30"]),
+        ("0,30 2 * * *", "2026-03-28 12:00", ["2026-03-29 01:00", "2026-03-30 00:00"]),
+        ("30 2 * * * 15", "2026-03-28 12:00", ["2026-03-29 01:00", "2026-03-30 00:30"]),
+        ("*/30 2 * * *", "2026-03-28 12:00", ["2026-03-30 00:00", "2026-03-30 00:30"]),
+        # put back, 03:00 to 02:00 on 25 October
+        ("30 2 * * *", "2026-10-24 12:00", ["2026-10-25 00:30", "2026-10-26 01:30"]),
+        ("30 2 * * *", "2026-10-25 00:45", ["2026-10-26 01:30"]),
+        ("*/30 2 * * *", "2026-10-25 00:15", ["2026-10-25 00:30", "2026-10-25 01:00"]),
+        ("@hourly", "2026-10-25 00:15", ["2026-10-25 01:00", "2026-10-25 02:00"]),
+        ("@daily", "2026-10-24 12:00", ["2026-10-24 22:00", "2026-10-25 23:00"]),
+    ],
+)
+def test_changes_of_clocks_in_berlin(
+    pattern: str, start: str, expected: list[str]
+) -> None:
+    end = datetime.fromisoformat(start) + timedelta(days=9)
+    found = _firings(pattern, "Europe/Berlin", datetime.fromisoformat(start), end)
+    assert [str(each)[:16] for each in found[: len(expected)]] == expected
+
+
+def test_clocks_that_change_by_half_an_hour() -> None:
+    """The other library leaves out 02:00 when it comes a second time."""
+    span = datetime(2026, 4, 4, 12), datetime(2026, 4, 4, 18)
+    found = _firings("0 */2 * * *", "Australia/Lord_Howe", *span)
+    assert [str(each)[11:16] for each in found] == ["13:00", "15:30", "17:30"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Berlin", "Europe/", "/etc/localtime", "../UTC", "posixrules", "é"]
+)
+def test_what_is_no_zone(name: str) -> None:
+    with pytest.raises(BadRequest, match="Expected a time zone of the IANA database"):
+        find_zone(name)

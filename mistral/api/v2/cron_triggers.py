@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from mistral.api import triggers, uploads
 from mistral.api.auth import params_as_kept
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned, delete_route, show_route
-from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.rest import Answer, Call, Route
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
     Attribute,
+    Boolean,
     Date,
-    DateType,
+    EnumType,
     JsonSchema,
     JsonText,
     ResourceType,
@@ -28,26 +29,29 @@ from mistral.api.types import (
     StrictTextType,
     Text,
     Uuid,
+    WordType,
     nullable,
 )
+from mistral.api.v2.cron_firings import Firings, MinuteType, firing_routes
 from mistral.db import triggers as rows
 from mistral.db.listing import MOST, Kind, Listing
 from mistral.db.models import cron_triggers
 from mistral.db.owned import Author
 from mistral.errors import BadRequest, Conflict, NotFound
-from mistral.lang import cron
+from mistral.lang import cron, schedules, zones
 
 Row = Mapping[str, Any]
 
 LONGEST_NAME: Final = 200
-FIRST_FORMAT: Final = "%Y-%m-%d %H:%M"
 AHEAD: Final = timedelta(seconds=60)
 """How far in the future a first time lies at least."""
 
 _DIGITS: Final = re.compile("[0-9]{1,10}")
 
-ONCE: Final = "0 0 30 2 0"
-"""Pattern that a trigger with a first time only is shown with; it fires once."""
+POLICIES: Final = (
+    "timezone", "enabled", "overlap", "catch_up", "catch_up_window", "jitter",
+)  # fmt: skip
+"""What older clients neither send nor look at (decision 0039)."""
 
 LISTING: Final = Listing(
     cron_triggers,
@@ -61,36 +65,17 @@ LISTING: Final = Listing(
         "first_execution_time": Kind.DATE,
         "next_execution_time": Kind.DATE,
         "remaining_executions": Kind.COUNT,
+        "timezone": Kind.TEXT,
+        "overlap": Kind.TEXT,
+        "catch_up": Kind.TEXT,
+        "definition_type": Kind.TEXT,
+        "definition_id": Kind.UUID,
         "scope": Kind.TEXT,
         "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
     },
 )
-
-
-class FirstTimeType(DateType):
-    """A moment that is sent to the minute."""
-
-    name = "first-time"
-
-    @staticmethod
-    def frombasetype(value: Any) -> datetime | None:
-        """
-        :raises ValueError: not ``YYYY-MM-DD HH:MM``.
-        """
-        if value is None:
-            return None
-        try:
-            moment = datetime.strptime(value, FIRST_FORMAT)
-        except (TypeError, ValueError):
-            moment = None
-        if moment is None or moment.strftime(FIRST_FORMAT) != value:
-            raise ValueError("Expected a time in UTC as YYYY-MM-DD HH:MM.")
-        return moment
-
-    def request_schema(self) -> JsonSchema:
-        return {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$"}
 
 
 class CountType(wtypes.UserType):  # type: ignore[misc]
@@ -117,11 +102,41 @@ class CountType(wtypes.UserType):  # type: ignore[misc]
         return None if value is None else cls.validate(value)
 
     def answer_schema(self) -> JsonSchema:
-        return {"type": "integer", "minimum": 1, "maximum": MOST}
+        return {"type": "integer", "minimum": 0, "maximum": MOST}
 
     def request_schema(self) -> JsonSchema:
+        number = {"type": "integer", "minimum": 1, "maximum": MOST}
         digits = {"type": "string", "pattern": "^0*[1-9][0-9]{0,9}$"}
-        return {"anyOf": [self.answer_schema(), digits]}
+        return {"anyOf": [number, digits]}
+
+
+class SecondsType(wtypes.UserType):  # type: ignore[misc]
+    """Whole seconds within bounds."""
+
+    basetype = wtypes.text
+    name = "seconds"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least, self._most = least, most
+
+    def validate(self, value: Any) -> int:
+        """
+        :raises ValueError: no whole number, or beyond the bounds.
+        """
+        if isinstance(value, int) and not isinstance(value, bool):
+            if self._least <= value <= self._most:
+                return value
+        raise ValueError(
+            f"Expected a whole number of seconds from {self._least} to {self._most}."
+        )
+
+    def frombasetype(self, value: Any) -> int | None:
+        return None if value is None else self.validate(value)
+
+    def request_schema(self) -> JsonSchema:
+        return {"type": "integer", "minimum": self._least, "maximum": self._most}
+
+    answer_schema = request_schema
 
 
 class CronTrigger(ResourceType):
@@ -140,15 +155,45 @@ class CronTrigger(ResourceType):
     )
     remaining_executions = nullable(CountType(), "Null: without end.")
     first_execution_time = nullable(
-        FirstTimeType(),
+        MinuteType(),
         "In requests `YYYY-MM-DD HH:MM` (UTC), at least a minute ahead.",
     )
-    next_execution_time = Date
+    next_execution_time = nullable(
+        Date, "Planned time; null: it has no further one, and a definition keeps it."
+    )
     created_at = Date
     updated_at = nullable(Date)
+    timezone = Attribute(
+        StrictTextType(zones.LONGEST),
+        "Whose wall clocks the pattern is about: a name of the IANA database.",
+    )
+    enabled = Attribute(Boolean, "False: it is paused.")
+    overlap = Attribute(
+        EnumType(*schedules.OVERLAP),
+        "What becomes of a firing while an execution of the trigger has not ended.",
+    )
+    catch_up = Attribute(
+        EnumType(*schedules.CATCH_UP),
+        "What becomes of times at which no engine was there: one firing for all of "
+        "them, none, or each.",
+    )
+    catch_up_window = Attribute(
+        SecondsType(1, schedules.LONGEST_WINDOW),
+        "Seconds that `all` looks back.",
+    )
+    jitter = Attribute(
+        SecondsType(0, schedules.LONGEST_JITTER),
+        "Seconds by which each firing may be put off, never beyond the next one.",
+    )
+    definition_type = nullable(
+        WordType("workflow", "workbook"),
+        "What defines the trigger, if a text does: it changes with that alone.",
+    )
+    definition_id = nullable(Uuid, "UUID of that.")
 
 
 SHOWN: Final = Shown(CronTrigger, selectable=True)
+SHOWN_ONE: Final = Shown(CronTrigger)
 
 TRIGGERS: Final = ListOf(
     "cron_triggers",
@@ -158,8 +203,20 @@ TRIGGERS: Final = ListOf(
     everywhere="cron_triggers:list:all_projects",
 )
 
+
+def _values(row: Row) -> Row:
+    shown = dict(triggers.shown_values(row))
+    if shown.pop("finished", False):
+        shown["next_execution_time"] = None
+    return shown
+
+
+def _columns(names: Collection[str]) -> Collection[str]:
+    return {*names, "finished"} if "next_execution_time" in names else names
+
+
 OWNED: Final = Owned(
-    cron_triggers, TRIGGERS, values=triggers.shown_values, remove=rows.remove
+    cron_triggers, TRIGGERS, values=_values, columns=_columns, remove=rows.remove_apart
 )
 
 CREATE: Final = Sent(
@@ -175,6 +232,7 @@ CREATE: Final = Sent(
         "pattern",
         "remaining_executions",
         "first_execution_time",
+        *POLICIES,
     ),
     required=("name",),
     needs=(
@@ -186,7 +244,7 @@ CREATE: Final = Sent(
 )
 
 
-class CronTriggers(Resource):
+class CronTriggers(Firings):
     starts_actions = True
     routes = (
         list_route(TRIGGERS, "cron_triggers:list"),
@@ -203,7 +261,9 @@ class CronTriggers(Resource):
         ),
         show_route(TRIGGERS, "cron_triggers:get", "{identifier}"),
         delete_route("cron_triggers:delete", "{identifier}"),
+        *firing_routes(SHOWN_ONE),
     )
+    owned = OWNED
 
     def get_all(self, call: Call) -> dict[str, Any]:
         """List cron triggers."""
@@ -227,10 +287,11 @@ class CronTriggers(Resource):
             ),
         }
         uploads.may_publish(call, "cron_triggers", values["scope"])
+        policies = policies_of(sent)
 
         def check(connection: Connection) -> tuple[Author, Row, dict[str, Any]]:
             author = uploads.author_of(call, connection)
-            times = _times(sent, author.now)
+            times = times_of(sent, author.now, policies["timezone"])
             identifier = sent.get("workflow_id") or sent.get("workflow_name")
             if not identifier:
                 raise BadRequest("Expected 'workflow_id' or 'workflow_name'.")
@@ -241,7 +302,7 @@ class CronTriggers(Resource):
         database = call.services.database
         with triggers.owned(call, check) as own, database.begin() as connection:
             author, workflow, times = check(connection)
-            columns = {**values, **times, **own}
+            columns = {**values, **policies, **times, **own}
             row = rows.create(connection, author, workflow, columns)
         return OWNED.created(row)
 
@@ -250,9 +311,21 @@ class CronTriggers(Resource):
         OWNED.delete(call, identifier)
 
 
-def _times(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def policies_of(sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of ``POLICIES``; null is as good as nothing.
+
+    :raises BadRequest: there is no such time zone.
+    """
+    given = {name: sent[name] for name in POLICIES if sent.get(name) is not None}
+    found = {name: rows.DEFAULTS[name] for name in POLICIES} | given
+    zones.find_zone(found["timezone"])
+    return found
+
+
+def times_of(sent: Mapping[str, Any], now: datetime, timezone: str) -> dict[str, Any]:
     """When and how often: pattern, first and next time, count.
 
+    :param timezone: that there is.
     :raises BadRequest: they name no time, or one that is too near.
     """
     pattern = sent.get("pattern") or None
@@ -266,10 +339,10 @@ def _times(sent: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         raise BadRequest("Pattern must be provided if count is superior to 1.")
     following = first
     if pattern is None:
-        pattern, count = ONCE, 1
+        pattern, count = schedules.ONCE, 1
     else:
         cron.check_pattern(pattern)
-        following = first or cron.next_match(pattern, now)
+        following = first or cron.next_match(pattern, now, zones.find_zone(timezone))
         if following is None:
             raise BadRequest(
                 f"The specified pattern is not valid: {pattern} (it matches no time)"

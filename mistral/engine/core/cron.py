@@ -173,7 +173,10 @@ def _following(
     """The next planned time: in the past only where all of them are made up for."""
     if trigger.catch_up == "all":
         return schedule.following(max(planned, _oldest(trigger, now)))
-    return schedule.following(max(planned, now))
+    following = schedule.following(planned)
+    if following is None or schedule.due(following) > now:
+        return following
+    return schedule.following(now)
 
 
 # -- Overlapping runs ---------------------------------------------------------
