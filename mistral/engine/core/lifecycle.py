@@ -217,7 +217,7 @@ def finish(
     run.ended_by = None if by is None else by.id
     close_open(case)
     link = run.triggered_by or {}
-    if link.get("awaited"):
+    if link.get("awaited") and case.failed is None:
         case.effects.append(Tell(event=QueueLook(trigger_id=link["id"])))
     if run.parent and case.failed is None:
         tell_parent(
