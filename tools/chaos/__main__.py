@@ -61,6 +61,13 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         help="kinds, with commas between; a kind behind a minus sign is left out",
     )
     parser.add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        metavar="KIND=N",
+        help="how often a kind happens, compared with the others",
+    )
+    parser.add_argument(
         "--gap", type=float, default=2.0, help="seconds between two faults, on average"
     )
     parser.add_argument("--open", type=int, default=40, help="executions under way")
@@ -89,6 +96,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     given = {name: getattr(found, name.replace("-", "_")) for name in SHARED}
     found.commands = {name: word for name, word in given.items() if word}
     found.kinds = _kinds(parser, found.faults, found.commands)
+    found.weights = _weights(parser, found.weight)
     return found
 
 
@@ -102,6 +110,16 @@ def _kinds(
             parser.error(f"--faults: {word!r} is none of {', '.join(able)}")
     chosen = [word for word in words if not word.startswith("-")] or able
     return [name for name in chosen if f"-{name}" not in words]
+
+
+def _weights(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, int]:
+    found = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        if name not in KINDS or not number.isdecimal():
+            parser.error(f"--weight: {word!r} is no KIND=N")
+        found[name] = int(number)
+    return found
 
 
 class Field:
@@ -127,7 +145,8 @@ class Field:
         users = Users(self.cluster, self._ledger, seed, asked.open)
         before = len(self._ledger.calls)
         injector = Injector(self.cluster, self._store, self._broker, asked.commands)
-        faults = schedule(seed, seconds, self.cluster.names, asked.kinds, asked.gap)
+        names = self.cluster.names
+        faults = schedule(seed, seconds, names, asked.kinds, asked.gap, asked.weights)
         with users.busy():
             time.sleep(WARM_SECONDS)
             injector.play(faults)
@@ -150,7 +169,8 @@ def campaign(asked: argparse.Namespace, directory: Path) -> report.Campaign:
     shown = ("topology", "seconds", "round", "seed", "gap", "open", "apis", "engines",
              "executors")  # fmt: skip
     found = report.Campaign({**{name: getattr(asked, name) for name in shown},
-                             "faults": ",".join(asked.kinds)})  # fmt: skip
+                             "faults": ",".join(asked.kinds),
+                             "weights": asked.weights})  # fmt: skip
     counts = {name: getattr(asked, name) for name in ("apis", "engines", "executors")}
     with running(asked.topology, directory, **counts) as cluster, ExitStack() as stack:
         field = Field(stack, cluster, asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from system.processes import role_of
 
@@ -123,19 +124,21 @@ def schedule(
     names: Sequence[str],
     kinds: Collection[str],
     gap: float,
+    weights: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Fault]:
     """Faults of one round, in time order.
 
     :param names: of all processes.
+    :param weights: of kinds, in place of their own.
     :param gap: seconds between two faults, on average.
     """
     rng = random.Random(seed)
     order = [name for name in KINDS if name in kinds]
-    weights = [KINDS[name].weight for name in order]
+    shares = [weights.get(name, KINDS[name].weight) for name in order]
     found = []
     at = rng.expovariate(1 / gap)
     while at < seconds:
-        name = rng.choices(order, weights)[0]
+        name = rng.choices(order, shares)[0]
         kind = KINDS[name]
         if name == "drop":
             victim = rng.choice(kind.roles)
