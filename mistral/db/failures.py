@@ -15,13 +15,16 @@ from mistral.errors import Unavailable, mark_outage
 from mistral.redaction import vouch
 
 # Serialization failures, deadlocks, lock time-outs; connections that are gone,
-# refused or too many; a server that starts, stops or has become a standby.
+# refused or too many; a server that starts, stops or has become a standby; one whose
+# disk or memory is full, which operators mend while nothing is lost.
 _RETRYABLE_SQLSTATES: Final = frozenset(
-    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "25006")
+    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006")
+    + ("53000", "53100", "53200", "53300", "53400")
 )
 _RETRYABLE_MYSQL: Final = frozenset(
     (1020, 1205, 1213)
     + (1040, 1042, 1047, 1053, 1077, 1129, 1158, 1159, 1160, 1161, 1184, 1203)
+    + (1021, 1037, 1041, 1114, 1226)
     + (1290, 1792, 1836, 1927, 3101, 4031)
     + (2002, 2003, 2006, 2013, 2014, 2055)
 )
@@ -30,8 +33,8 @@ _CONFLICT_SQLSTATES: Final = frozenset(("40001", "40P01", "55P03"))
 _CONFLICT_MYSQL: Final = frozenset((1020, 1205, 1213))
 # Access denied, no database, no table, no column: what operators have to mend.
 _PLAIN_MYSQL: Final = frozenset((1044, 1045, 1049, 1054, 1130, 1142, 1146, 1698))
-# SQLITE_BUSY and SQLITE_LOCKED; extended codes carry them in the low byte.
-_RETRYABLE_SQLITE: Final = frozenset((5, 6))
+# SQLITE_BUSY, SQLITE_LOCKED and SQLITE_FULL; extended codes carry them in the low byte.
+_RETRYABLE_SQLITE: Final = frozenset((5, 6, 13))
 
 
 def is_conflict(error: BaseException) -> bool:

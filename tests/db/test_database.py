@@ -18,7 +18,7 @@ from mistral.db import rows
 from mistral.db.database import REPLAYS, Database, too_old
 from mistral.db.failures import is_duplicate
 from mistral.db.models import executors, workflow_executions, workflows
-from mistral.errors import ServiceError, Unavailable
+from mistral.errors import ServiceError, Unavailable, is_outage
 
 NOON = datetime(2020, 1, 2, 12)
 SERVERS = [
@@ -251,6 +251,80 @@ def test_a_lost_connection_is_tried_again(
     assert database.is_retryable(caught.value)
     with database.begin() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+FULL = {
+    "postgresql": "DO $$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$",
+    "mariadb": "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021",
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_disk_that_is_full_is_an_outage(
+    kind: str, open_database: Callable[..., Database]
+) -> None:
+    """What cannot be stored now is stored when there is room; it is nobody's poison."""
+    database = open_database(kind)
+    with pytest.raises(DBAPIError) as caught, database.begin() as connection:
+        connection.exec_driver_sql(FULL[kind])
+    assert database.is_retryable(caught.value)
+    assert is_outage(caught.value)
+
+
+def test_a_file_that_may_not_grow_is_an_outage(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'full.db'}")
+    database.create_or_upgrade()
+    with database.begin() as connection:
+        used = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {used}")
+        with pytest.raises(DBAPIError) as caught:
+            connection.execute(
+                insert(executors),
+                [
+                    {"id": str(n), "host": "h" * 200, "started_at": NOON,
+                     "last_seen": NOON}
+                    for n in range(500)
+                ],
+            )  # fmt: skip
+    assert database.is_retryable(caught.value)
+    database.dispose()
+
+
+ROLES = {
+    "postgresql": (["CREATE ROLE {name} LOGIN CONNECTION LIMIT 1"], "DROP ROLE {name}"),
+    "mariadb": (
+        [
+            "CREATE USER {name} WITH MAX_USER_CONNECTIONS 1",
+            "GRANT SELECT ON *.* TO {name}",
+        ],
+        "DROP USER {name}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_without_a_connection_left_is_tried_again(
+    kind: str, open_database: Callable[..., Database]
+) -> None:
+    database = open_database(kind)
+    name = f"role_{database.url.database}"
+    make, drop = ROLES[kind]
+    with database.begin() as connection:
+        for statement in make:
+            connection.exec_driver_sql(statement.format(name=name))
+    mine = Database(database.url.set(username=name, password=None), pool_size=1)
+    try:
+        with mine.read():
+            with pytest.raises(DBAPIError) as caught, mine.read():
+                raise AssertionError("There was one left.")
+            assert mine.is_retryable(caught.value)
+            assert is_outage(caught.value)
+        with mine.read() as connection:
+            assert connection.scalar(text("SELECT 1")) == 1
+    finally:
+        mine.dispose()
+        with database.begin() as connection:
+            connection.exec_driver_sql(drop.format(name=name))
 
 
 @pytest.mark.parametrize("kind", SERVERS)
