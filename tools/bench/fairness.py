@@ -27,16 +27,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import ending
 import jwt
 import requests
+import stores
 from client import ENDS, PATIENCE, Wrong
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric import rsa
+from loud import burning, starting
+from sqlalchemy import create_engine, func, select
 from stack import TOPOLOGIES, Servers, Target
+
+from mistral.db.models import history
 
 BUSY = (429, 503)
 ISSUER = "https://issuer.example.org"
@@ -100,10 +107,30 @@ class Issuer:
         server.shutdown()
 
 
+@dataclass(frozen=True)
+class Small:
+    """A small execution as its client saw it; seconds since the epoch.
+
+    :param posted: when its start was asked for.
+    :param started: when that was answered.
+    :param ended: when its end was known.
+    """
+
+    id: str
+    posted: float
+    started: float
+    ended: float
+
+    @property
+    def total(self) -> float:
+        return self.ended - self.posted
+
+
 class Project:
     """Calls in the name of a project, from any thread."""
 
     def __init__(self, url: str, token: str) -> None:
+        self.token = token
         self._url = url
         self._headers = {"X-Auth-Token": token}
         self._local = threading.local()
@@ -144,16 +171,61 @@ class Project:
                 return
         raise Wrong(f"{id} has not ended")
 
-    def small(self) -> float:
-        begun = time.perf_counter()
-        self.wait(self.started("one"))
-        return time.perf_counter() - begun
+    def small(self) -> Small:
+        begun, at = time.perf_counter(), time.time()
+        id = self.started("one")
+        answered = time.perf_counter()
+        self.wait(id)
+        return Small(id, at, at + answered - begun, at + time.perf_counter() - begun)
+
+
+def p95(seconds: list[float]) -> float:
+    return sorted(seconds)[int(0.95 * (len(seconds) - 1))]
 
 
 def shown(seconds: list[float]) -> str:
-    last = sorted(seconds)[int(0.95 * (len(seconds) - 1))]
     middle = statistics.median(seconds)
-    return f"p50 {middle:.3f}  p95 {last:.3f}  ({len(seconds)} executions)"
+    return f"p50 {middle:.3f}  p95 {p95(seconds):.3f}  ({len(seconds)} executions)"
+
+
+def stages(url: str, found: list[Small]) -> Iterator[str]:
+    """Where the time of small executions went, by the history of their turns."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(
+                history.c.run_id, history.c.kind, history.c.at, history.c.turn_id
+            ).where(history.c.run_id.in_([small.id for small in found]))
+        ).all()
+        turns = dict(
+            connection.execute(
+                select(history.c.turn_id, func.count())
+                .where(history.c.turn_id.in_({row.turn_id for row in rows}))
+                .group_by(history.c.turn_id)
+            ).all()
+        )
+    engine.dispose()
+    at: dict[tuple[str, str], float] = {}
+    for row in rows:
+        at[row.run_id, row.kind] = row.at.replace(tzinfo=UTC).timestamp()
+    parts: dict[str, list[float]] = {}
+    for small in found:
+        past, last = small.posted, "POST"
+        for name, now in (
+            ("start", at.get((small.id, "StartWorkflow"))),
+            ("claim", at.get((small.id, "ClaimAction"))),
+            ("result", at.get((small.id, "ActionFinished"))),
+            ("known", small.ended),
+        ):
+            if now is None:
+                continue
+            parts.setdefault(f"{last} to {name}", []).append(now - past)
+            past, last = now, name
+        parts.setdefault("POST answered", []).append(small.started - small.posted)
+    for name, seconds in parts.items():
+        yield f"{name:17} {shown(seconds)}"
+    sizes = sorted(turns.values())
+    yield f"events in its turns: p50 {sizes[len(sizes) // 2]}, most {sizes[-1]}"
 
 
 def burst(projects: list[Project]) -> None:
@@ -179,55 +251,77 @@ def burst(projects: list[Project]) -> None:
     print(f"burst    answers {dict(answers)} in {answered:.1f} s, ended {ended:.1f} s")
 
 
-def during(work: Callable[[threading.Event], None], measure: Callable[[], Any]) -> Any:
-    """What is measured while the work goes on."""
-    over = threading.Event()
-    thread = threading.Thread(target=work, args=(over,))
-    thread.start()
-    try:
-        return measure()
-    finally:
-        over.set()
-        thread.join()
-
-
 def large(projects: list[Project], items: int) -> None:
     first = projects[0]
-    print("large    before ", shown([first.small() for _ in range(50)]))
+    print("large    before ", shown([first.small().total for _ in range(50)]))
     id = first.started("large", n=items)
     begun = time.perf_counter()
     seconds: list[float] = []
     state = "RUNNING"
     while state == "RUNNING":
-        seconds.append(first.small())
+        seconds.append(first.small().total)
         state = first.ask("GET", f"executions/{id}?fields=id,state").json()["state"]
     took = time.perf_counter() - begun
     print("         during ", shown(seconds), f"of {took:.0f} s; {state}")
 
 
-def flood(projects: list[Project], each: int) -> None:
+def paced(projects: list[Project], each: int, pace: float) -> list[Small]:
+    """Small executions of all projects, in each one after the other, at most one in
+    ``pace`` seconds: as many beside a flood as before it."""
+
+    def one(number: int) -> list[Small]:
+        found = []
+        at = time.perf_counter() + pace * number / len(projects)
+        for _ in range(each):
+            time.sleep(max(0.0, at - time.perf_counter()))
+            at = max(at, time.perf_counter()) + pace
+            found.append(projects[number].small())
+        return found
+
+    with ThreadPoolExecutor(len(projects)) as pool:
+        return [each for one in pool.map(one, range(len(projects))) for each in one]
+
+
+def flood(
+    target: Target, projects: list[Project], each: int, pace: float, clients: int
+) -> None:
     loud, *quiet = projects
 
-    def measure() -> list[float]:
-        with ThreadPoolExecutor(len(quiet)) as pool:
-            found = pool.map(lambda one: [one.small() for _ in range(each)], quiet)
-            return [seconds for one in found for seconds in one]
+    def spent(what: Callable[[], list[Small]]) -> list[Small]:
+        begun, cpu = time.perf_counter(), target.cpu()
+        found = what()
+        took = time.perf_counter() - begun
+        shares = {k: v - cpu[k] for k, v in target.cpu().items()}
+        cores = ", ".join(f"{k} {v / took:.2f}" for k, v in shares.items())
+        print("         cores ", cores, f"load {os.getloadavg()[0]:.1f}")
+        return found
 
-    def work(over: threading.Event) -> None:
-        def without_end(_: int) -> int:
-            count = 0
-            while not over.is_set():
-                loud.started("one")
-                count += 1
-            return count
+    def measure() -> list[Small]:
+        return paced(quiet, each, pace)
 
-        with ThreadPoolExecutor(50) as pool:
-            print(
-                "         started by the tenth:", sum(pool.map(without_end, range(50)))
-            )
+    before = spent(measure)
+    show("flood    before ", target, before)
+    with starting(target.url, loud.token, "one", clients) as heard:
+        time.sleep(2.0)
+        during = spent(measure)
+    print("         started by the tenth:", heard)
+    show("         during ", target, during)
+    left = [s.total for s in before], [s.total for s in during]
+    print(f"         p95 {p95(left[1]) / p95(left[0]):.2f} times")
 
-    print("flood    before ", shown(measure()))
-    print("         during ", shown(during(work, measure)))
+
+def burner(target: Target, projects: list[Project], each: int, pace: float) -> None:
+    """What as much computing outside of the service does to the others."""
+    for number in (1, 2, 4):
+        with burning(number):
+            show(f"burners {number}", target, paced(projects[1:], each, pace))
+
+
+def show(what: str, target: Target, found: list[Small]) -> None:
+    print(what, shown([small.total for small in found]))
+    if not isinstance(target.store, stores.Sqlite) and target.store is not None:
+        for line in stages(target.store.url, found):
+            print("             ", line)
 
 
 def main() -> None:
@@ -240,6 +334,11 @@ def main() -> None:
     parser.add_argument("--mariadb", default="mysql+pymysql://root@127.0.0.1/")
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--each", type=int, default=20, help="per project in a flood")
+    parser.add_argument(
+        "--pace", type=float, default=1.0, help="seconds between two of a project"
+    )
+    parser.add_argument("--clients", type=int, default=50, help="of the flood")
+    parser.add_argument("--only", choices=("burst", "large", "flood", "burners"))
     given = parser.parse_args()
     issuer = Issuer()
     with ExitStack() as stack:
@@ -259,9 +358,15 @@ def main() -> None:
             if answer.status_code != 201:
                 raise SystemExit(answer.text)
             project.small()
-        burst(projects)
-        large(projects, given.items)
-        flood(projects, given.each)
+        only = given.only
+        if only in (None, "burst"):
+            burst(projects)
+        if only in (None, "large"):
+            large(projects, given.items)
+        if only in (None, "flood"):
+            flood(target, projects, given.each, given.pace, given.clients)
+        if only in (None, "burners"):
+            burner(target, projects, given.each, given.pace)
         print("memory  ", {k: round(v) for k, v in target.peaks().items()}, "MB")
 
 
