@@ -8,8 +8,8 @@ in a row, then it has a turn: nothing starves.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -18,6 +18,11 @@ PATIENCE: Final = 8
 LOWEST: Final = -10
 HIGHEST: Final = 10
 """Priorities of executions; who says nothing has 0."""
+
+LATELY: Final = 5.0
+"""Seconds for which it counts what a project had to do."""
+
+LOOK_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 
@@ -82,6 +87,18 @@ class FairQueue(Generic[T]):
         if project.size:
             self._projects[name] = project
         return item
+
+    def projects(self) -> Iterator[str]:
+        """Whose items wait, in the order of their turns."""
+        return iter(self._projects)
+
+    def take_of(self, name: str) -> T:
+        """The next one of this project, out of turn.
+
+        :raises KeyError: nothing of it waits.
+        """
+        self._projects.move_to_end(name, last=False)
+        return self.take()
 
     def discard(self, key: Hashable) -> None:
         """It waits no more, if it did."""
@@ -166,3 +183,50 @@ class _Project(Generic[T]):
         if not self._levels[priority]:
             del self._levels[priority]
             self._passed.pop(priority, None)
+
+
+class Traffic:
+    """Who had how much to do lately; not safe for threads.
+
+    Where one project has most of it the others wait for what it has in hand: then less
+    is taken in hand at once. Among projects that are alike nobody gains by that.
+
+    :param seconds: how long something counts, about.
+    """
+
+    def __init__(self, seconds: float = LATELY) -> None:
+        self._seconds = seconds
+        self._since = -seconds
+        self._now: Counter[str] = Counter()
+        self._before: Counter[str] = Counter()
+        self._loud: str | None = None
+        self._looked_at = -seconds
+
+    def saw(self, project: str, now: float, count: int = 1) -> None:
+        """It had something to do; nobody's (an empty id) does not count.
+
+        :param now: monotonic seconds.
+        """
+        self._roll(now)
+        if project:
+            self._now[project] += count
+
+    def loud(self, now: float) -> str | None:
+        """The one of several projects that had more than half; None: there is none.
+        That is looked at ten times a second: there may be many projects."""
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            self._roll(now)
+            both = self._now + self._before
+            [(project, count)] = both.most_common(1) or [("", 0)]
+            alone = len(both) < 2
+            self._loud = None if alone or 2 * count <= both.total() else project
+        return self._loud
+
+    def _roll(self, now: float) -> None:
+        if now - self._since < self._seconds:
+            return
+        recent = now - self._since < 2 * self._seconds
+        self._before = self._now if recent else Counter()
+        self._now = Counter()
+        self._since = now

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mistral.fair_queue import PATIENCE, FairQueue, Lane
+from mistral.fair_queue import LATELY, LOOK_SECONDS, PATIENCE, FairQueue, Lane, Traffic
 
 
 def queue_of(*waiting: tuple[str, str, int]) -> FairQueue[str]:
@@ -77,6 +77,42 @@ def test_nothing_to_take() -> None:
         with pytest.raises(IndexError):
             operation()
     queue.discard("unknown")
+
+
+def test_a_project_can_be_served_out_of_turn() -> None:
+    queue = queue_of(("a", "e", 0), ("b", "e", 0), ("b", "f", 5), ("c", "e", 0))
+    assert list(queue.projects()) == ["a", "b", "c"]
+    assert queue.take_of("b") == "b/f#0"
+    assert all_of(queue) == ["a/e#0", "c/e#0", "b/e#0"]
+    with pytest.raises(KeyError):
+        queue.take_of("b")
+
+
+def test_loud_is_who_has_more_than_half_beside_others() -> None:
+    traffic, now = Traffic(), 1000.0
+    assert traffic.loud(now) is None
+    for project, count, loud in (
+        ("a", 3, None),
+        ("b", 3, None),
+        ("", 100, None),
+        ("a", 1, "a"),
+        ("c", 1, None),
+        ("b", 6, "b"),
+    ):
+        now += LOOK_SECONDS
+        traffic.saw(project, now, count)
+        assert traffic.loud(now) == loud
+
+
+def test_what_was_long_ago_counts_no_more() -> None:
+    traffic = Traffic()
+    traffic.saw("loud", 0.0, 100)
+    traffic.saw("quiet", 0.0)
+    assert traffic.loud(0.0) == "loud"
+    traffic.saw("quiet", LATELY, 2)
+    assert traffic.loud(LATELY) == "loud"
+    traffic.saw("quiet", 2 * LATELY, 2)
+    assert traffic.loud(2 * LATELY) is None
 
 
 lanes = st.builds(

@@ -3,7 +3,7 @@
 An API process has one interpreter: what many threads do at once, each of them does
 slowly. So only ``PLACES`` requests are worked on, at most ``EACH`` of one project, and
 the others wait outside, where projects take turns. What a flood of requests of one
-project slows down is that project.
+project slows down is that project: it has ``EACH_LOUD`` then.
 
 Who waits for an engine or for the end of an execution takes no place.
 """
@@ -16,10 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from mistral.clock import Clock, SystemClock
 from mistral.errors import TooMany
+from mistral.fair_queue import Traffic
 
 PLACES: Final = 16
 EACH: Final = 8
+EACH_LOUD: Final = 2
+"""Places of a project from which most requests come, while others have some, too: these
+do not wait for what a flood has in hand."""
 
 OUTSIDE: Final = 48
 """Requests of one project that may wait: each keeps one of the server's threads."""
@@ -31,14 +36,21 @@ class Gate:
     :param places: requests that are worked on at the same time.
     :param each: of these, most of one project.
     :param outside: requests of one project that may wait for a place.
+    :param clock: its monotonic side.
     """
 
     def __init__(
-        self, places: int = PLACES, each: int = EACH, outside: int = OUTSIDE
+        self,
+        places: int = PLACES,
+        each: int = EACH,
+        outside: int = OUTSIDE,
+        clock: Clock | None = None,
     ) -> None:
         self._free = places
         self._each = each
         self._outside = outside
+        self._clock = clock or SystemClock()
+        self._traffic = Traffic()
         self._lock = threading.Lock()
         self._inside: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
@@ -50,6 +62,8 @@ class Gate:
 
         :raises TooMany: too many of them wait.
         """
+        with self._lock:
+            self._traffic.saw(project, self._clock.monotonic())
         self._enter(project, self._outside)
         self._mine.project = project
         try:
@@ -59,10 +73,13 @@ class Gate:
             self._leave(project)
 
     @contextmanager
-    def left(self) -> Iterator[None]:
-        """This thread waits for something else meanwhile."""
+    def left(self, *, loud: bool = True) -> Iterator[None]:
+        """This thread waits for something else meanwhile.
+
+        :param loud: a project that floods the others leaves its place, too.
+        """
         project = getattr(self._mine, "project", None)
-        if project is None:
+        if project is None or not (loud or self._is_quiet(project)):
             yield
             return
         self._leave(project)
@@ -78,7 +95,7 @@ class Gate:
 
     def _enter(self, project: str, most: int | None = None) -> None:
         with self._lock:
-            if self._free and self._inside[project] < self._each:
+            if self._free and self._inside[project] < self._most(project):
                 self._take(project)
                 return
             line = self._waiting.setdefault(project, deque())
@@ -97,8 +114,16 @@ class Gate:
             for waiting in list(self._waiting):
                 if not self._free:
                     return
-                if self._inside[waiting] < self._each:
+                if self._inside[waiting] < self._most(waiting):
                     self._let_in(waiting)
+
+    def _is_quiet(self, project: str) -> bool:
+        with self._lock:
+            return self._traffic.loud(self._clock.monotonic()) != project
+
+    def _most(self, project: str) -> int:
+        loud = self._traffic.loud(self._clock.monotonic()) == project
+        return min(self._each, EACH_LOUD) if loud else self._each
 
     def _take(self, project: str) -> None:
         self._free -= 1
@@ -130,5 +155,5 @@ class PatientBus:
 
     def call(self, message: Any, **how: Any) -> Any:
         """As ``bus.Bus.call``."""
-        with self._gate.left():
+        with self._gate.left(loud=False):
             return self._bus.call(message, **how)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from mistral.clock import Clock
 from mistral.errors import Unavailable
 from mistral.fair_queue import FairQueue, Lane
-from mistral.messages import Event, TriggerEvent
+from mistral.messages import Event, RunAction, StartWorkflow, TriggerEvent
 
 TURN: Final = 500
 """Most events of one turn."""
@@ -28,6 +28,12 @@ PER_RUN: Final = 64
 MOST_KNOWN: Final = 50_000
 """Headers of which an engine remembers whose they are; the others, the same for all,
 take turns as one project."""
+
+BEGINNINGS: Final = (StartWorkflow, RunAction)
+GOES_ON: Final = 0
+BEGINS: Final = -1
+"""Within a project what goes on comes before what is asked to begin: otherwise a flood
+of requests would keep the claims and results waiting of what it has begun."""
 
 
 def key_of(event: Event) -> str:
@@ -62,6 +68,7 @@ class Waiting:
     """An event and who waits for its end.
 
     :param row_id: the outbox row that is consumed with it, if it has one.
+    :param project: whose turn it had; empty: that was not known.
     :param answer: done after the commit, with the answer or the error.
     :param skips: turns that found its header locked by another engine.
     :param since: monotonic seconds of the first such turn.
@@ -69,6 +76,7 @@ class Waiting:
 
     event: Event
     row_id: str | None = None
+    project: str = ""
     answer: Answer = field(default_factory=Answer)
     skips: int = 0
     since: float = 0.0
@@ -111,7 +119,7 @@ class Intake:
             key = waiting.key
             if key not in self._runs:
                 self._runs[key] = deque()
-                self._line.add(key, key, self._lane(key, event))
+                self._line.add(key, key, self._lane(key, waiting))
             self._runs[key].append(waiting)
             self._size += 1
             self._change.notify()
@@ -129,10 +137,13 @@ class Intake:
             while len(self._projects) > MOST_KNOWN:
                 self._projects.popitem(last=False)
 
-    def _lane(self, key: str, event: Event) -> Lane:
+    def _lane(self, key: str, first: Waiting) -> Lane:
+        """:param first: what waits longest for this header."""
+        event = first.event
         context = getattr(event, "context", None) or {}
         project = context.get("project_id") or self._projects.get(key, "")
-        return Lane(project, key)
+        begins = first.row_id is None and isinstance(event, BEGINNINGS)
+        return Lane(project, key, BEGINS if begins else GOES_ON)
 
     def put_back(self, events: Iterable[Waiting], *, first: bool = True) -> None:
         """What a turn did not decide, before all that came later for its headers.
@@ -145,7 +156,7 @@ class Intake:
         with self._change:
             for key, found in runs.items():
                 self._runs.setdefault(key, deque()).extendleft(reversed(found))
-                lane = self._lane(key, found[0].event)
+                lane = self._lane(key, found[0])
                 if first:
                     self._line.add_first(key, key, lane)
                 else:
@@ -168,14 +179,16 @@ class Intake:
             while len(self._line) and len(taken) < most:
                 key = self._line.take()
                 queue = self._runs[key]
-                count = min(len(queue), per_run, most - len(taken))
-                taken.extend(queue.popleft() for _ in range(count))
+                project = self._lane(key, queue[0]).project
+                for _ in range(min(len(queue), per_run, most - len(taken))):
+                    taken.append(queue.popleft())
+                    taken[-1].project = project
                 if queue:
                     left.append(key)
                 else:
                     del self._runs[key]
             for key in left:
-                lane = self._lane(key, self._runs[key][0].event)
+                lane = self._lane(key, self._runs[key][0])
                 self._line.add(key, key, lane)
             self._size -= len(taken)
         return taken

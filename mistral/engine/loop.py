@@ -23,6 +23,7 @@ from mistral.engine.claimers import Claimers
 from mistral.engine.deliver import Deliver
 from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake, Waiting
+from mistral.engine.pace import Pace
 from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.turn import Outcome, Turn
 from mistral.errors import Unavailable
@@ -83,6 +84,7 @@ class EngineLoop(Service):
         self._deliver = deliver
         self._sources = sources
         self._clock = clock
+        self._pace = Pace(clock)
         self._tries = Turn(
             database,
             sources,
@@ -90,6 +92,7 @@ class EngineLoop(Service):
             owner=deliver.owner,
             reply_to=reply_to,
             claimers=self._claimers,
+            pace=self._pace,
             trace_log=self._trace,
             reached=reached,
         )
@@ -101,10 +104,13 @@ class EngineLoop(Service):
 
         :param timeout: seconds to wait for the first event; None: for ever.
         """
-        taken = self._intake.take(timeout=self._apart.until_due(timeout))
+        taken = self._intake.take(
+            self._pace.most(), timeout=self._apart.until_due(timeout)
+        )
         batch = self._apart.join(taken)
         if not batch:
             return {}
+        begun = self._clock.monotonic()
         self._reached(Step.TAKEN)
         stuck = {w.key for w in batch if self._is_stuck(w)}
         waits = self._apart.may_wait()
@@ -112,6 +118,7 @@ class EngineLoop(Service):
         for key in sorted(stuck) if waits else ():
             mine = [w for w in batch if w.key == key]
             self._turn(mine, wait=self._apart.may_wait())
+        self._pace.took(batch, begun)
         return {"events": len(batch)}
 
     def _is_stuck(self, waiting: Waiting) -> bool:

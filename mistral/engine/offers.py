@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -22,7 +23,7 @@ from mistral.db.database import Database
 from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.store import LEASE
 from mistral.errors import MistralError
-from mistral.fair_queue import FairQueue
+from mistral.fair_queue import FairQueue, Traffic
 from mistral.messages import Batch, Message, lane_of
 
 LOG = logging.getLogger(__name__)
@@ -33,8 +34,19 @@ NARROWEST: Final = 64
 WIDEST: Final = 512
 """Offers of one group of executors that are sent and not claimed."""
 
+NARROWEST_FLOODED: Final = 16
+WIDEST_FLOODED: Final = 64
+"""The same where one project floods the others: what is sent ahead is in their way."""
+
 AHEAD_SECONDS: Final = 1.0
 """So much work is sent ahead, by the rate at which offers were claimed lately."""
+
+AHEAD_FLOODED: Final = 0.25
+"""The same where one project floods the others."""
+
+ALWAYS: Final = 4
+"""Offers of each project that are sent however many others are out: executors take
+them before most of what is there already, so they do not wait for room."""
 
 MEASURED_SECONDS: Final = 0.5
 """Between two measurements of that rate."""
@@ -76,33 +88,63 @@ class _Window:
     """
 
     def __init__(self, since: float) -> None:
-        self.size = WIDEST
         self.out = 0
+        self._rate: float | None = None
+        self._traffic = Traffic()
+        self._of: Counter[str] = Counter()
         self._claimed = 0
         self._since = since
 
-    def room(self, waiting: int) -> int:
+    def saw(self, project: str, now: float) -> None:
+        """It has an offer for this group."""
+        self._traffic.saw(project, now)
+
+    def size(self, now: float) -> int:
+        """How many may be out."""
+        flooded = self._traffic.loud(now) is not None
+        widest = WIDEST_FLOODED if flooded else WIDEST
+        if self._rate is None:
+            return widest
+        narrowest = NARROWEST_FLOODED if flooded else NARROWEST
+        ahead = AHEAD_FLOODED if flooded else AHEAD_SECONDS
+        return min(widest, max(narrowest, int(self._rate * ahead)))
+
+    def room(self, waiting: int, now: float) -> int:
         """How many of those that wait may go out now. Once the window was full they go
         by halves: large messages cost less."""
-        free = self.size - self.out
-        return free if free >= min(waiting, self.size // 2) else 0
+        size = self.size(now)
+        free = size - self.out
+        return max(0, free) if free >= min(waiting, size // 2) else 0
 
-    def sent(self, now: float) -> None:
+    def next_of(self, line: FairQueue[Any], more: Counter[str]) -> str | None:
+        """A project that may send although there is no room; None: no more.
+
+        :param more: offers by project that are about to go out.
+        """
+        for project in line.projects():
+            if self._of[project] + more[project] < ALWAYS:
+                return project
+        return None
+
+    def sent(self, project: str, now: float) -> None:
         """One more is out."""
         if not self.out:
             # What was idle is no measure.
             self._claimed, self._since = 0, now
         self.out += 1
+        self._of[project] += 1
 
-    def left(self, now: float) -> None:
+    def left(self, project: str, now: float) -> None:
         """One of them is claimed, or counts no more."""
         self.out -= 1
+        self._of[project] -= 1
+        if not self._of[project]:
+            del self._of[project]
         self._claimed += 1
         took = now - self._since
         if took < MEASURED_SECONDS:
             return
-        wanted = int(self._claimed / took * AHEAD_SECONDS)
-        self.size = min(WIDEST, max(NARROWEST, wanted))
+        self._rate = self._claimed / took
         self._claimed, self._since = 0, now
 
 
@@ -126,7 +168,7 @@ class Offers:
         self._change = threading.Condition()
         self._lines: dict[str | None, FairQueue[tuple[Row, float]]] = {}
         self._count = 0
-        self._out: dict[str, str | None] = {}
+        self._out: dict[str, tuple[str | None, str]] = {}
         self._windows: dict[str | None, _Window] = {}
         self._looked_at = clock.monotonic()
         self._look_after = LOOK_SECONDS
@@ -135,13 +177,16 @@ class Offers:
 
     def add(self, rows: Iterable[Row]) -> None:
         """Let offers wait whose rows this process has just leased."""
-        until = self._clock.monotonic() + LEASE.total_seconds()
+        now = self._clock.monotonic()
+        until = now + LEASE.total_seconds()
         with self._change:
             for row in rows:
                 self._leave(row["action_id"])
                 line = self._lines.setdefault(row["target"], FairQueue())
                 before = len(line)
-                line.add(row["action_id"], (row, until), lane_of(row["payload"]))
+                lane = lane_of(row["payload"])
+                line.add(row["action_id"], (row, until), lane)
+                self._window(row["target"]).saw(lane.project, now)
                 self._count += len(line) - before
                 if self._count > MOST_WAITING:
                     max(self._lines.values(), key=len).drop_last()
@@ -159,9 +204,9 @@ class Offers:
     def _leave(self, action_id: str) -> None:
         if action_id not in self._out:
             return
-        target = self._out.pop(action_id)
+        target, project = self._out.pop(action_id)
         window = self._windows[target]
-        window.left(self._clock.monotonic())
+        window.left(project, self._clock.monotonic())
         if not window.out and target not in self._lines and target is not None:
             # Names of groups are the authors': without end, perhaps.
             del self._windows[target]
@@ -192,14 +237,23 @@ class Offers:
 
     def _next(self, target: str | None) -> list[Row]:
         line, now = self._lines[target], self._clock.monotonic()
-        room = self._window(target).room(len(line))
+        window = self._window(target)
+        room = window.room(len(line), now)
         found: list[Row] = []
-        while len(line) and len(found) < room:
-            row, until = line.take()
+        more: Counter[str] = Counter()
+        while len(line):
+            if len(found) < room:
+                row, until = line.take()
+            else:
+                project = window.next_of(line, more)
+                if project is None:
+                    break
+                row, until = line.take_of(project)
             self._count -= 1
             # Somebody else has it by now, or will.
             if until > now:
                 found.append(row)
+                more[lane_of(row["payload"]).project] += 1
         if not len(line):
             del self._lines[target]
         return found
@@ -229,15 +283,16 @@ class Offers:
         with self._change:
             for row in rows:
                 self._leave(row["action_id"])
-                self._out[row["action_id"]] = target
-                self._window(target).sent(self._clock.monotonic())
+                project = lane_of(row["payload"]).project
+                self._out[row["action_id"]] = target, project
+                self._window(target).sent(project, self._clock.monotonic())
 
     def _look(self) -> None:
         """Of what the window is full of, what do others know?"""
         now = self._clock.monotonic()
         with self._change:
             full = any(
-                not self._window(target).room(len(line))
+                not self._window(target).room(len(line), now)
                 for target, line in self._lines.items()
             )
             if not full or now - self._looked_at < self._look_after:

@@ -30,6 +30,7 @@ from mistral.engine.core.run import Run
 from mistral.engine.facts import Sources, SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.engine.load import Loaded, open_runs
+from mistral.engine.pace import Pace
 from mistral.engine.steps import Reached, Step, unwatched
 from mistral.engine.store import Written, effect_row, history_row, save
 from mistral.errors import AuthorError, Bug, CallerError, MistralError, Unavailable
@@ -51,10 +52,6 @@ from mistral.messages import (
 )
 
 LOG = logging.getLogger(__name__)
-
-LONGEST_TURN: Final = 1.0
-"""Seconds of deciding after which a turn takes no further event: the commit is due,
-and runs whose expressions are slow must not keep the others waiting."""
 
 KIN: Final = (
     PauseWorkflow,
@@ -100,6 +97,7 @@ class Turn:
     :param owner: id of this engine process, for leases.
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
+    :param pace: how long a try may decide.
     :param trace_log: logger of changes of states, see ``trace``.
     :param reached: hears of each step of a try.
     """
@@ -113,6 +111,7 @@ class Turn:
         owner: str,
         reply_to: str,
         claimers: Claimers,
+        pace: Pace,
         trace_log: logging.Logger,
         reached: Reached = unwatched,
     ) -> None:
@@ -122,6 +121,7 @@ class Turn:
         self._owner = owner
         self._reply_to = reply_to
         self._claimers = claimers
+        self._pace = pace
         self._trace = trace_log
         self._reached = reached
 
@@ -157,7 +157,7 @@ class Turn:
                 outcome.answers.append((waiting, None))
             else:
                 events.setdefault(waiting.key, []).append(waiting)
-        until = self._clock.monotonic() + LONGEST_TURN
+        until = self._clock.monotonic() + self._pace.deciding()
         for key, mine in events.items():
             if outcome.cut or self._clock.monotonic() > until:
                 outcome.late.extend(mine)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from mistral.clock import Clock
 from mistral.errors import Unavailable
 from mistral.executors.steps import Reached, Step, unwatched
-from mistral.fair_queue import FairQueue
+from mistral.fair_queue import FairQueue, Traffic
 from mistral.messages import Batch, CallAction, ClaimAction, Message, encode
 
 ANSWER_SECONDS: Final = 4.0
@@ -26,6 +26,14 @@ question may be stopped."""
 LONGER: Final = 1.5
 MOST_PATIENCE: Final = 10.0
 """By how much longer the answer to each next question is waited for, up to that."""
+
+MOST_ASKED: Final = 64
+"""Offers per question; more would keep other executors from their share."""
+
+FEWEST_ASKED: Final = 8
+QUICK: Final = 0.1
+"""Seconds. Whoever comes while a question is on its way waits for its answer: where one
+project floods the others questions that take longer are about fewer offers."""
 
 
 class Asks(Protocol):
@@ -82,6 +90,8 @@ class Claims:
         self._waiting: dict[tuple[str, int], Offer] = {}
         self._line: FairQueue[Offer] = FairQueue()
         self._asked: dict[tuple[str, int], Offer] = {}
+        self._traffic = Traffic()
+        self._most_asked = FEWEST_ASKED
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -93,8 +103,10 @@ class Claims:
     def add(self, calls: Iterable[CallAction]) -> list[Offer]:
         """Take offers in. One that waits already is the same offer."""
         offers = []
+        now = self._clock.monotonic()
         with self._change:
             for call in calls:
+                self._traffic.saw(call.lane.project, now)
                 offer = Offer(call, self._new_token())
                 known = self._waiting.setdefault(offer.key, offer)
                 if known is offer:
@@ -119,6 +131,9 @@ class Claims:
         :raises MistralError: no usable answer; the offers wait on.
         """
         with self._change:
+            if self._traffic.loud(self._clock.monotonic()) is not None:
+                limit = min(limit, self._most_asked)
+            limit = min(limit, MOST_ASKED)
             offers = list(self._asked.values())[:limit]
             while len(offers) < limit and len(self._line):
                 offer = self._line.take()
@@ -130,6 +145,7 @@ class Claims:
         asked_at = self._clock.monotonic()
         answers = self._answers(offers)
         took = self._clock.monotonic() - asked_at
+        self._measured(took, len(offers))
         self._reached(Step.CLAIMED)
         if not isinstance(answers, Sequence) or len(answers) != len(offers):
             raise Unavailable("The engine did not answer each claim")
@@ -183,6 +199,12 @@ class Claims:
                 offer.handed_back = True
                 offer.settled.set()
         return len(offers)
+
+    def _measured(self, took: float, asked: int) -> None:
+        if took > QUICK:
+            self._most_asked = max(FEWEST_ASKED, self._most_asked // 2)
+        elif asked >= self._most_asked:
+            self._most_asked = min(MOST_ASKED, 2 * self._most_asked)
 
     def _claim(self, offer: Offer) -> ClaimAction:
         return ClaimAction(

@@ -44,10 +44,7 @@ from mistral.service import Counts, Loop, Service, together
 
 LOG = logging.getLogger(__name__)
 
-CLAIMS_AT_ONCE: Final = 64
-"""Offers per question; more would keep other executors from their share."""
-
-MESSAGES_AT_ONCE: Final = 16
+MESSAGES_AT_ONCE: Final = 32
 """Messages with offers that wait here. Each keeps a thread, and may bring dozens of
 offers: 16 keep the largest pool busy, and what more there is stays with the broker,
 where others can take it."""
@@ -220,7 +217,7 @@ class ExecutorServer(Service):
         :returns: how many may run.
         :raises MistralError: no usable answer; nothing was begun.
         """
-        free = min(self._workers.free(), self._held.room(), CLAIMS_AT_ONCE)
+        free = min(self._workers.free(), self._held.room())
         idle = not self._workers.running()
         begun = self._claims.ask(free, self._begin) if free > 0 else 0
         if begun and idle:

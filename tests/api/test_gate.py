@@ -8,9 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fakes import FakeClock
 
-from mistral.api.gate import Gate, PatientBus
+from mistral.api.gate import EACH_LOUD, Gate, PatientBus
 from mistral.errors import TooMany
+from mistral.fair_queue import LOOK_SECONDS
 
 SECONDS = 60
 
@@ -118,6 +120,54 @@ def test_so_many_of_a_project_wait_and_no_more() -> None:
     for guest in waiting:
         guest.enters()
         guest.ends()
+
+
+def crowd(gate: Gate, clock: FakeClock) -> None:
+    """Most requests come from *loud* now, and one from *quiet*."""
+    for project in ("loud", "quiet", "loud", "loud"):
+        with gate.place(project):
+            pass
+    clock.advance(LOOK_SECONDS)
+
+
+def test_a_flood_has_few_places_while_others_ask() -> None:
+    clock = FakeClock()
+    gate = Gate(places=8, each=4, clock=clock)
+    crowd(gate, clock)
+    loud = [Guest(gate, "loud") for _ in range(EACH_LOUD)]
+    assert all(guest.enters() for guest in loud)
+    [late] = queued(gate, "loud", 1)
+    quiet = [Guest(gate, "quiet") for _ in range(4)]
+    assert all(guest.enters() for guest in quiet)
+    assert not late.inside.is_set()
+    for guest in (*loud, late, *quiet):
+        guest.ends()
+
+
+def test_a_flood_keeps_its_place_while_it_waits_for_an_engine() -> None:
+    clock = FakeClock()
+    gate = Gate(places=2, each=EACH_LOUD, clock=clock)
+    crowd(gate, clock)
+    inside: list[int] = []
+
+    class Engine:
+        refusal = None
+
+        def call(self, message: str) -> None:
+            loud = [Guest(gate, "loud") for _ in range(EACH_LOUD - 1)]
+            assert all(guest.enters() for guest in loud)
+            [late] = queued(gate, "loud", 1)
+            inside.append(late.inside.is_set())
+            for guest in (*loud, late):
+                guest.ends()
+
+    with gate.place("loud"):
+        PatientBus(Engine(), gate).call("m")
+        with gate.left():
+            other = Guest(gate, "loud")
+            assert other.enters(), "who waits for an end keeps nobody out"
+            other.ends()
+    assert inside == [False]
 
 
 def test_a_place_is_free_again_whatever_happens() -> None:

@@ -25,8 +25,8 @@ from sqlalchemy import event
 
 from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
+from mistral.executors.claims import MOST_ASKED
 from mistral.executors.held import CHUNK
-from mistral.executors.server import CLAIMS_AT_ONCE
 from mistral.messages import (
     CallAction,
     ClaimAction,
@@ -148,7 +148,7 @@ class Counter:
         for call in calls:
             house.put(house.runner.run(call))
         # A question and its answer; results go one way.
-        self.spent.messages += 2 * math.ceil(len(calls) / CLAIMS_AT_ONCE)
+        self.spent.messages += 2 * math.ceil(len(calls) / MOST_ASKED)
         self.spent.messages += math.ceil(len(calls) / CHUNK)
         return bool(calls) or len(house.engine.intake) > 0
 

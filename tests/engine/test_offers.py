@@ -9,7 +9,14 @@ from house import CALLER, House
 from sqlalchemy import event, update
 
 from mistral.db import models
-from mistral.engine.offers import LONGEST_LOOK, LOOK_SECONDS, NARROWEST, WIDEST
+from mistral.engine.offers import (
+    ALWAYS,
+    LONGEST_LOOK,
+    LOOK_SECONDS,
+    NARROWEST,
+    WIDEST,
+    WIDEST_FLOODED,
+)
 from mistral.errors import BadRequest
 from mistral.messages import CallAction, StartWorkflow
 
@@ -132,6 +139,20 @@ def test_who_comes_after_a_flood_is_soon_there(house: House) -> None:
         house.claim(call)
     first = order(house)[:5]
     assert set(late) < set(first)
+
+
+def test_who_comes_after_a_flood_needs_no_room(house: House) -> None:
+    fill(house)
+    runs = [start(house, "one", "quiet") for _ in range(ALWAYS + 2)]
+    assert order(house) == runs[:ALWAYS]
+    assert order(house) == []
+
+
+def test_beside_others_a_flood_sends_less_ahead(house: House) -> None:
+    start(house, "one", "quiet")
+    start(house, "many", "flood", input={"n": 2 * WIDEST_FLOODED})
+    house.clock.advance(1.0)
+    assert len(send(house)) == WIDEST_FLOODED
 
 
 def test_executions_go_by_priority(house: House) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeClock, RecordingBus
 
 from mistral.errors import Unavailable
-from mistral.executors.claims import Claims
+from mistral.executors.claims import FEWEST_ASKED, MOST_ASKED, QUICK, Claims
 from mistral.messages import Batch, CallAction, ClaimAction, Message, decode
 
 
@@ -153,6 +153,44 @@ def test_offers_go_back_unless_the_engine_was_asked() -> None:
     assert unasked.handed_back
     assert bench.claims.hand_back_all() == 1
     assert asked.handed_back
+
+
+def offers(project: str, count: int) -> list[CallAction]:
+    return [
+        CallAction(
+            run_id="r", action_id=f"{project}{n}", security={"project_id": project}
+        )
+        for n in range(count)
+    ]
+
+
+def test_beside_others_a_flood_asks_as_much_as_is_answered_quickly() -> None:
+    bench = Bench()
+    seconds = iter([0.01, 0.01, 0.01, 0.01, 2 * QUICK, 2 * QUICK, 0.01])
+
+    def answer(message: Batch) -> list[bool]:
+        bench.clock.advance(next(seconds))
+        return [True] * len(message.events)
+
+    bench.bus.serve(bench.bus.engine_topic, answer)  # type: ignore[arg-type]
+    bench.claims.add([*offers("loud", 300), *offers("quiet", 1)])
+    sizes = [len(bench.ask(limit=100)) for _ in range(7)]
+    most = [FEWEST_ASKED * 2**n for n in range(4)]
+    assert most[-1] == MOST_ASKED
+    assert sizes == [*most, MOST_ASKED, MOST_ASKED // 2, MOST_ASKED // 4]
+    assert "quiet0" in {c.action_id for c in bench.asked()[0]}
+
+
+def test_a_project_alone_asks_much_however_long_it_takes() -> None:
+    bench = Bench()
+
+    def answer(message: Batch) -> list[bool]:
+        bench.clock.advance(2 * QUICK)
+        return [True] * len(message.events)
+
+    bench.bus.serve(bench.bus.engine_topic, answer)  # type: ignore[arg-type]
+    bench.claims.add(offers("alone", 200))
+    assert [len(bench.ask(limit=100)) for _ in range(3)] == [MOST_ASKED] * 3
 
 
 def test_nothing_waits_nothing_is_asked() -> None:
