@@ -17,6 +17,7 @@ from mistral.actions.registry import Registry
 from mistral.api.app import Services, make_app
 from mistral.config import Settings
 from mistral.errors import BadRequest
+from mistral.expressions.evaluate import Evaluator
 from mistral.messages import (
     ActionTurnedAsync,
     CallAction,
@@ -25,6 +26,8 @@ from mistral.messages import (
     decode,
     encode,
 )
+from mistral.triggers.converter import Converter
+from mistral.triggers.intake import EventIntake
 
 
 @dataclass
@@ -169,6 +172,9 @@ class Service:
             settings=settings,
             clock=self.house.clock,
             new_id=self.house.new_id,
+            events=lambda: EventIntake(
+                self.house.database, Converter(Evaluator()), authenticated=False
+            ),
         )
         self.api = Client(make_app(services), services)
 

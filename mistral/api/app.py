@@ -32,7 +32,9 @@ from mistral.api.v2.code_sources import CodeSources
 from mistral.api.v2.cron_triggers import CronTriggers
 from mistral.api.v2.dynamic_actions import DynamicActions
 from mistral.api.v2.environments import Environments
+from mistral.api.v2.event_sources import EventSources
 from mistral.api.v2.event_triggers import EventTriggers
+from mistral.api.v2.events import Events
 from mistral.api.v2.executions import Executions
 from mistral.api.v2.root import Root
 from mistral.api.v2.tasks import Tasks
@@ -90,6 +92,7 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
             if "If-None-Match" in request.headers
             else None,
             target=dict if resource.public else partial(target_of, request),
+            headers=request.headers,
         )
 
 
@@ -113,6 +116,8 @@ def collections() -> dict[str, Resource]:
         "action_executions": ActionExecutions(),
         "cron_triggers": CronTriggers(),
         "event_triggers": EventTriggers(),
+        "event_sources": EventSources(),
+        "events": Events(),
     }
 
 

@@ -26,7 +26,15 @@ from mistral.api.listing import LIMIT, MARKER
 from mistral.api.parameters import Filter, Parameter, Words
 from mistral.api.policy import OPEN
 from mistral.api.rest import Resource, Route, always
-from mistral.api.shapes import Components, Sent, Shape, Shown, Together, Upload
+from mistral.api.shapes import (
+    AnyJson,
+    Components,
+    Sent,
+    Shape,
+    Shown,
+    Together,
+    Upload,
+)
 from mistral.api.types import JsonSchema
 
 OPENAPI: Final = "3.1.0"
@@ -54,6 +62,7 @@ _PATH: Final[Mapping[str, str]] = {
     "namespace": "Namespace of the object.",
     "project": "Id of the project that the workflow is shared with.",
     "action_id": "Id of the action execution.",
+    "source": "Id of the event source, or its token.",
 }
 
 _SECURITY: Final[Mapping[str, str]] = {
@@ -292,9 +301,9 @@ class _Writer:
             found["x-operators"] = list(parameter.operators)
         return found
 
-    def _body(self, takes: Sent | Upload) -> JsonSchema:
+    def _body(self, takes: Sent | AnyJson | Upload) -> JsonSchema:
         api = self._settings.api
-        typed = isinstance(takes, Sent)
+        typed = not isinstance(takes, Upload)
         most = api.max_json_body_bytes if typed else api.max_body_bytes
         about: JsonSchema = {}
         if takes.example is not None:
@@ -305,7 +314,7 @@ class _Writer:
             # Whatever the type says, the body is read as a text.
             content["*/*"] = about
         return {
-            "required": typed or not takes.optional,
+            "required": isinstance(takes, Sent) or not takes.optional,
             "description": f"At most {most} bytes.",
             "content": content,
         }

@@ -33,7 +33,7 @@ from wsme.rest.json import fromjson
 from mistral.api.parameters import Parameter
 from mistral.api.policy import Policies
 from mistral.api.services import Services
-from mistral.api.shapes import Sent, Shape, Upload
+from mistral.api.shapes import AnyJson, Sent, Shape, Upload
 from mistral.api.types import read_json
 from mistral.context import Context
 from mistral.db import maintenance
@@ -82,7 +82,7 @@ class Call:
     ``accept``: WebOb's, of the answer. ``authenticated``: there are projects to
     tell apart; ``named_projects``: their ids need not be UUIDs. ``takes``: what the
     body should hold, as the route says. ``target``: reads the headers of another
-    cloud.
+    cloud. ``headers``: by name, whatever its case.
     """
 
     services: Services
@@ -99,9 +99,10 @@ class Call:
     named_projects: bool = False
     if_match: Any = None
     if_none_match: Any = None
-    takes: Sent | Upload | None = None
+    takes: Sent | AnyJson | Upload | None = None
     resource: Mapping[str, Any] | None = None
     target: Callable[[], Mapping[str, Any]] = dict
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def require(self, rule: str) -> None:
         """:raises Forbidden: the caller may not do what the rule protects."""
@@ -138,20 +139,41 @@ class Call:
             raise exc.HTTPUnsupportedMediaType(
                 f"Media type {self.media_type} not supported; send application/json."
             )
+        self._check_length()
+        if not self.body.strip():
+            raise BadRequest("Missing argument: the body is empty.")
+        value = self._read()
+        if not isinstance(value, dict):
+            raise BadRequest("Expected a JSON object.")
+        return value
+
+    def _read(self) -> Any:
+        try:
+            return read_json(self.text())
+        except ValueError as error:
+            raise BadRequest(f"The body is not valid JSON: {error}.") from None
+
+    def value(self) -> Any:
+        """The JSON value that an application sends; no body is null.
+
+        :raises BadRequest: malformed.
+        :raises webob.exc.HTTPUnsupportedMediaType: it is declared as not JSON.
+        :raises webob.exc.HTTPRequestEntityTooLarge: it is too long.
+        """
+        self._check_length()
+        if not self.body.strip():
+            return None
+        is_json = self.media_type.endswith("+json") or self.media_type in JSON_TYPES
+        if not is_json:
+            raise exc.HTTPUnsupportedMediaType("Only JSON is taken here.")
+        return self._read()
+
+    def _check_length(self) -> None:
         most = self.services.settings.api.max_json_body_bytes
         if len(self.body) > most:
             raise exc.HTTPRequestEntityTooLarge(
                 f"The body is longer than {most} bytes."
             )
-        if not self.body.strip():
-            raise BadRequest("Missing argument: the body is empty.")
-        try:
-            value = read_json(self.text())
-        except ValueError as error:
-            raise BadRequest(f"The body is not valid JSON: {error}.") from None
-        if not isinstance(value, dict):
-            raise BadRequest("Expected a JSON object.")
-        return value
 
     def sent(self) -> dict[str, Any]:
         """What the body holds of the resource that the route takes; attributes
@@ -255,7 +277,7 @@ class Route:
     rule: str
     status: int = 200
     query: tuple[Parameter, ...] = ()
-    takes: Sent | Upload | None = None
+    takes: Sent | AnyJson | Upload | None = None
     answer: Shape | None = None
     also: tuple[str, ...] = ()
     others: Mapping[int, Shape] = field(default_factory=dict)

@@ -87,6 +87,7 @@ _TABLE: Final = (
         "{identifier}",
     ),
     _Rules("event_triggers", (*_CRUD, "publicize", "list:all_projects")),
+    _Rules("event_sources", ("create", "delete", "get", "list")),
     _Rules("members", _CRUD, "{project_id}", path="/v2/workflows/{id}/members"),
     _Rules("services", ("list",)),
     # maintenance stops the executions of all projects.

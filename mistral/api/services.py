@@ -19,6 +19,8 @@ class Services:
     :param bus: ``bus.Bus``; every change of an execution goes through it.
     :param registry: ``actions.registry.Registry``; descriptors, never classes.
     :param settings: ``config.Settings``.
+    :param events: gives the ``triggers.intake.EventIntake``, which is made when the
+        first event comes; None: this process takes no events.
     :param endings: ``waiting.Endings``; None: the application makes its own.
     :param gate: how many requests are worked on at the same time.
     :param new_id: makes ids of rows and requests (UUID text).
@@ -36,4 +38,5 @@ class Services:
     keyring: Any = None
     delegation: Any = None
     endings: Any = None
+    events: Callable[[], Any] | None = None
     gate: Gate = field(default_factory=Gate)

@@ -271,6 +271,24 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyJson:
+    """Any JSON value, of whatever an application has to say.
+
+    :param meaning: what becomes of it.
+    :param optional: no body is null.
+    """
+
+    meaning: str
+    example: Any = None
+    optional: bool = False
+
+    media_types = (JSON,)
+
+    def schema(self, components: Components) -> JsonSchema:
+        return {"description": self.meaning}
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """The text of a raw endpoint, whatever its media type says (§ 1.2).
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import waitress  # type: ignore[import-untyped]
@@ -17,6 +18,7 @@ from mistral.api.services import Services
 from mistral.api.waiting import Endings
 from mistral.bus import Bus
 from mistral.clock import Clock
+from mistral.cmd.event_role import make_event_intake
 from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
 from mistral.cmd.secrets import make_keyring, make_trusts
@@ -127,6 +129,7 @@ def make_api(settings: Settings, database: Database, bus: Bus, clock: Clock) -> 
             keyring=make_keyring(settings),
             delegation=make_trusts(settings),
             endings=endings,
+            events=cache(lambda: make_event_intake(settings, database, clock)),
         )
     )
     return Api(in_front_of(app, settings), endings.close)

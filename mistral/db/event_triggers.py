@@ -1,4 +1,5 @@
-"""Event triggers: rows, and the outbox rows by which they start workflows.
+"""Event triggers: rows, and the outbox rows by which they start workflows or send
+messages to executions.
 
 A firing is an outbox row whose id, and the id of the execution that it starts,
 follow from the trigger and from the notification: heard twice, it is the same
@@ -9,23 +10,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid5
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from mistral.db import bulk, definitions, maintenance, owned, trusts
+from mistral.db import (
+    bulk,
+    definitions,
+    heard_events,
+    maintenance,
+    messages,
+    owned,
+    trusts,
+)
 from mistral.db.models import event_triggers, outbox, workflows
 from mistral.db.owned import Author, Place
 from mistral.errors import BadRequest, Conflict, NotFound
-from mistral.messages import StartWorkflow, encode
+from mistral.messages import PostMessage, StartWorkflow, encode, subject_of
 
 Row = Mapping[str, Any]
 
 Source = tuple[str, str]
 """Exchange and topic."""
+
+HTTP: Final = "http"
+"""The exchange of events that come over HTTP; the topic is the name of their source.
+No event engine listens there."""
+
+MOST_TOLD: Final = 10_000
+"""Executions that one event can reach."""
 
 
 # -- What users do ------------------------------------------------------------
@@ -51,7 +68,7 @@ def create(
 
     :param values: the columns ``name``, ``scope``, ``workflow_id``,
         ``workflow_input``, ``workflow_params``, ``exchange``, ``topic``, ``event``;
-        ``id`` and ``context`` where they are known already.
+        ``id``, ``context`` and ``message`` where they are known already.
     :param most: sources that all triggers together may listen to.
     :raises Conflict: the project has one for this event and workflow.
     :raises BadRequest: it would be one source too many.
@@ -71,9 +88,14 @@ def _check_room(connection: Connection, row: Row, most: int) -> None:
     known = select(table.id).where(
         table.exchange == row["exchange"], table.topic == row["topic"]
     )
-    if connection.execute(known.limit(1)).first() is not None:
+    if row["exchange"] == HTTP or connection.execute(known.limit(1)).first():
         return
-    sources = select(table.exchange, table.topic).distinct().limit(most)
+    sources = (
+        select(table.exchange, table.topic)
+        .where(table.exchange != HTTP)
+        .distinct()
+        .limit(most)
+    )
     if len(connection.execute(sources).all()) < most:
         return
     raise BadRequest(
@@ -122,6 +144,7 @@ def watched(connection: Connection) -> dict[Source, set[str]]:
     table = event_triggers.c
     query = (
         select(table.exchange, table.topic, table.event)
+        .where(table.exchange != HTTP)
         .group_by(table.exchange, table.topic, table.event)
         .order_by(func.min(table.created_at), table.exchange, table.topic, table.event)
     )
@@ -144,27 +167,53 @@ def of_event(
     return connection.execute(query).mappings().all()
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a trigger tells executions, made of an event.
+
+    :param execution_id: whom; None: all of its workflow in which a task waits for it.
+    """
+
+    name: str
+    key: str | None
+    payload: Any
+    execution_id: str | None
+
+
 def fire(
     connection: Connection,
     triggers: Iterable[Row],
+    source: tuple[str, ...],
     notification_id: str,
     event_params: Mapping[str, Any],
+    told: Mapping[str, Told],
     now: datetime,
 ) -> int:
-    """Let these triggers start their workflows; whoever of the engines finds the
-    rows first does it.
+    """Let these triggers start their workflows, or send their messages; whoever of
+    the engines finds the rows first does it.
 
-    The only place through which an event trigger starts anything.
+    The only place through which an event trigger does anything.
 
+    :param source: who gave the notification its id.
     :param event_params: for ``params.event_params`` (ENG-226).
+    :param told: messages, by trigger.
     :returns: how many fired: none during maintenance (ENG-225), when the event
-        is dropped.
+        is dropped, and none when it has come before.
     """
     if maintenance.share(connection) is not maintenance.Status.RUNNING:
         return 0
-    rows = [_firing(row, notification_id, event_params, now) for row in triggers]
+    if not heard_events.is_new(connection, source, notification_id, now):
+        return 0
+    rows: list[dict[str, Any]] = []
+    fired = 0
+    for row in triggers:
+        if row["message"] is None:
+            rows.append(_firing(row, notification_id, event_params, now))
+        elif row["id"] in told:
+            rows += _messages(connection, row, notification_id, told[row["id"]], now)
+        fired += 1
     bulk.insert_missing(connection, outbox, rows)
-    return len(rows)
+    return fired
 
 
 def execution_id(trigger_id: str, notification_id: str) -> str:
@@ -172,11 +221,59 @@ def execution_id(trigger_id: str, notification_id: str) -> str:
     return str(uuid5(UUID(trigger_id), notification_id))
 
 
+def _messages(
+    connection: Connection,
+    row: Row,
+    notification_id: str,
+    told: Told,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Rows that carry the message of one firing to the executions that it is for."""
+    if told.execution_id is None:
+        subject = subject_of(told.name, told.key)
+        ids = messages.waiting(
+            connection, row["project_id"], row["workflow_id"], subject, MOST_TOLD
+        )
+    else:
+        ids = messages.addressed(
+            connection, row["project_id"], row["workflow_id"], told.execution_id
+        )
+    return [_message(row, run_id, notification_id, told, now) for run_id in ids]
+
+
+def _message(
+    row: Row, run_id: str, notification_id: str, told: Told, now: datetime
+) -> dict[str, Any]:
+    row_id = execution_id(row["id"], f"{run_id} {notification_id}")
+    message = PostMessage(
+        run_id=run_id,
+        request_id=row_id,
+        message_id=row_id,
+        name=told.name,
+        key=told.key,
+        payload=told.payload,
+        trigger=_link(row),
+        context=row["context"],
+    )
+    return {
+        "id": row_id,
+        "due_at": now,
+        "kind": PostMessage.__name__,
+        "payload": encode(message),
+        "run_id": run_id,
+        "created_at": now,
+    }
+
+
+def _link(row: Row) -> dict[str, Any]:
+    return {"type": "event_trigger", "id": row["id"], "name": row["name"]}
+
+
 def _firing(
     row: Row, notification_id: str, event_params: Mapping[str, Any], now: datetime
 ) -> dict[str, Any]:
     run_id = execution_id(row["id"], notification_id)
-    link = {"type": "event_trigger", "id": row["id"], "name": row["name"]}
+    link = _link(row)
     text = f"Workflow execution created by event trigger '({row['id']})'."
     start = StartWorkflow(
         run_id=run_id,

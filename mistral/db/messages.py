@@ -48,3 +48,16 @@ def waiting(
         .limit(most)
     )
     return list(connection.scalars(query))
+
+
+def addressed(
+    connection: Connection, project_id: str, workflow_id: str, execution_id: str
+) -> list[str]:
+    """The execution, if it is one of this project and workflow."""
+    run = workflow_executions.c
+    query = select(run.id).where(
+        run.id == execution_id,
+        run.project_id == project_id,
+        run.workflow_id == workflow_id,
+    )
+    return list(connection.scalars(query))

@@ -285,6 +285,8 @@ event_triggers = _owned(
     Column("event", String(80), nullable=False),
     # Who made it: the identity of what it starts.
     Column("context", Json, nullable=False),
+    # What to tell executions of the workflow, instead of starting it.
+    Column("message", Json),
     # What the input becomes of an event: expressions about it; null: ``workflow_input``
     # alone.
     Column("input_mapping", Json),
@@ -299,6 +301,32 @@ event_triggers = _owned(
     ),
     Index(None, "workflow_id"),
     Index(None, "definition_id"),
+)
+
+# Who may send events over HTTP, for the triggers of a project.
+event_sources = _owned(
+    "event_sources",
+    Column("name", String(80), nullable=False),
+    # "hmac" or "token".
+    Column("kind", String(10), nullable=False),
+    # The key of signatures, sealed where there is a keyring; of a token nothing.
+    Column("secret", LongText),
+    # SHA-256 of a token.
+    Column("digest", String(64)),
+    Column("signature_header", String(80)),
+    UniqueConstraint("name", "project_id"),
+    UniqueConstraint("digest"),
+)
+
+# Events that triggers have fired for, so that one that comes again is known.
+heard_events = Table(
+    "heard_events",
+    metadata,
+    # SHA-256 of where it came from, and of its id there.
+    Column("id", String(64), primary_key=True),
+    Column("at", Utc, nullable=False),
+    Index(None, "at"),
+    **_OPTIONS,
 )
 
 # What the service was given to act in the name of who made a trigger.

@@ -26,6 +26,7 @@ from mistral.db.models import (
     cron_triggers,
     dynamic_actions,
     environments,
+    event_sources,
     event_triggers,
     workbooks,
     workflows,
@@ -46,6 +47,7 @@ NOUNS: Final[Mapping[Table, str]] = {
     dynamic_actions: "dynamic action",
     cron_triggers: "cron trigger",
     event_triggers: "event trigger",
+    event_sources: "event source",
 }
 """What messages call a row."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, select, update
 
 from mistral.clock import Clock
-from mistral.db import firings, outbox, requests
+from mistral.db import firings, heard_events, outbox, requests
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.db.models import outbox as outbox_table
@@ -302,19 +302,22 @@ class UnclaimedSweep(Loop):
 
 class ExpirySweep(Loop):
     """Answers are kept for an hour; a repeat comes earlier or never. Of firings of cron
-    triggers the last ones are kept."""
+    triggers the last ones are kept, and events that triggers fired for for days."""
 
     def __init__(self, database: Database, interval: float = 300.0) -> None:
         super().__init__("engine-expiry", interval)
         self._database = database
 
     def run_once(self) -> Counts:
-        def expire(connection: Connection) -> int:
-            before = self._database.now(connection) - ANSWERS_KEPT
-            return requests.expire(connection, before)
+        def expire(connection: Connection) -> Counts:
+            now = self._database.now(connection)
+            return {
+                "answers": requests.expire(connection, now - ANSWERS_KEPT),
+                "events": heard_events.expire(connection, now),
+            }
 
         return {
-            "answers": self._database.replay(expire),
+            **self._database.replay(expire),
             "firings": self._database.replay(firings.forget),
         }
 

@@ -42,6 +42,7 @@ from mistral.messages import (
     Effect,
     Event,
     PauseWorkflow,
+    PostMessage,
     QueueLook,
     Request,
     ResumeWorkflow,
@@ -336,6 +337,8 @@ class Turn:
         if not _is_poison(event, error):
             assert isinstance(error, MistralError)
             if event.answered:
+                if isinstance(event, PostMessage) and event.trigger:
+                    _say_untaken(event, event.trigger, error)
                 if isinstance(event, StartWorkflow) and event.trigger:
                     _say_refused(event, event.trigger, error)
                     _note_refused(event, event.trigger, error, tried, outcome.written)
@@ -440,5 +443,16 @@ def _say_refused(
         event.workflow_name or event.workflow_id,
         trigger["type"].replace("_", " "),
         trigger["id"],
+        error.message,
+    )
+
+
+def _say_untaken(
+    event: PostMessage, trigger: Mapping[str, Any], error: MistralError
+) -> None:
+    LOG.warning(
+        "The message of event trigger %s was not taken by execution %s: %s",
+        trigger["id"],
+        event.run_id,
         error.message,
     )

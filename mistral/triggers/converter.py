@@ -150,16 +150,22 @@ class Converter:
             "timestamp": event.timestamp,
         }
 
+    def evaluated(
+        self, tree: Mapping[str, Any], event: Notification, params: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """What a trigger itself says of the event.
+
+        :param params: what ``convert`` has made of it; expressions see it as
+            ``params``.
+        :raises ExpressionFault: an expression fails.
+        """
+        view = View({**_seen(event), "params": dict(params)})
+        allowance = Allowance(EXPRESSION_SECONDS)
+        found: Mapping[str, Any] = self._evaluator.evaluate(dict(tree), view, allowance)
+        return found
+
     def _evaluated(self, definition: Definition, event: Notification) -> dict[str, Any]:
-        view = View(
-            {
-                "event_type": event.event_type,
-                "payload": event.payload,
-                "publisher": event.publisher,
-                "timestamp": event.timestamp,
-                "context": dict(event.context),
-            }
-        )
+        view = View(_seen(event))
         allowance = Allowance(EXPRESSION_SECONDS)
         found = {}
         for name, value in definition.properties.items():
@@ -174,6 +180,17 @@ class Converter:
                 )
                 found[name] = None
         return found
+
+
+def _seen(event: Notification) -> dict[str, Any]:
+    """What expressions see of an event."""
+    return {
+        "event_type": event.event_type,
+        "payload": event.payload,
+        "publisher": event.publisher,
+        "timestamp": event.timestamp,
+        "context": dict(event.context),
+    }
 
 
 def _user(context: Mapping[str, Any]) -> str:

@@ -17,16 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection
-
 from mistral.bus import Notification
 from mistral.db import event_triggers
 from mistral.db.database import Database
 from mistral.db.event_triggers import Source
-from mistral.errors import BadRequest, Unavailable
+from mistral.errors import BadRequest
 from mistral.service import Counts, Loop, together
 from mistral.triggers.converter import Converter
-from mistral.triggers.matcher import called
+from mistral.triggers.intake import EventIntake
 
 LOG = logging.getLogger(__name__)
 
@@ -70,7 +68,9 @@ class EventEngine(Loop):
         super().__init__("event-engine", LOOK_SECONDS)
         self._database = database
         self._bus = bus
-        self._converter = converter
+        self._events = EventIntake(
+            database, converter, authenticated=options.authenticated
+        )
         self._options = options
         self._watched: Mapping[Source, set[str]] = {}
         self._listening: dict[Source, Any] = {}
@@ -138,28 +138,8 @@ class EventEngine(Loop):
         types = self._watched.get((event.exchange, event.topic), ())
         if event.event_type not in types:
             return
-        params = self._converter.convert(event)
-        try:
-            fired = self._database.replay(
-                lambda connection: self._fire(connection, event, params)
-            )
-        except Exception as error:
-            if self._database.is_retryable(error):
-                raise Unavailable("The database is away.", retry_after=2.0) from error
-            raise
+        fired = self._events.take(event)
         LOG.debug("Event %s fired %d triggers", event.event_type, fired)
-
-    def _fire(
-        self, connection: Connection, event: Notification, params: Mapping[str, Any]
-    ) -> int:
-        triggers = event_triggers.of_event(
-            connection, event.exchange, event.topic, event.event_type
-        )
-        mine = called(triggers, event, authenticated=self._options.authenticated)
-        if not mine:
-            return 0
-        now = self._database.now(connection)
-        return event_triggers.fire(connection, mine, event.id, params, now)
 
     # -- Life -----------------------------------------------------------------
 

@@ -64,6 +64,7 @@ def test_a_trigger_is_created_shown_and_deleted(api: Any, ids: dict[str, str]) -
         "workflow_id": ids["greet"],
         "workflow_input": '{"who": "Ada"}',
         "workflow_params": '{"env": {"a": 1}}',
+        "message": None,
         "exchange": "nova",
         "topic": "notifications",
         "event": "compute.instance.create.end",

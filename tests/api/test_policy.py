@@ -42,6 +42,7 @@ EVERYBODYS = {
     *(f"tasks:{verb}" for verb in ("get", "list", "update")),
     *(f"cron_triggers:{verb}" for verb in ("create", "delete", "get", "list")),
     "services:list", "executions:send_message", "cron_triggers:operate",
+    *(f"event_sources:{verb}" for verb in ("create", "delete", "get", "list")),
 }  # fmt: skip
 
 

@@ -415,10 +415,10 @@ def test_acknowledged_only_when_it_is_in_the_database(tmp_path: Path) -> None:
                 work(connection)
                 raise OperationalError("", {}, Exception(), connection_invalidated=True)
 
-    world.engine._database = Away()  # type: ignore[assignment]
+    world.engine._events._database = Away()  # type: ignore[assignment]
     with pytest.raises(Unavailable):
         world.tell()
-    world.engine._database = database
+    world.engine._events._database = database
     assert world.runs() == [], "nothing of it was committed"
     world.tell()
     assert len(world.runs()) == 1

@@ -141,11 +141,11 @@ def test_events_are_kept_while_the_database_is_away(stage: Stage) -> None:
             asked.set()
             raise Unavailable("away", retry_after=0.01)
 
-    engine._database = Away()
+    engine._events._database = Away()
     stage.tell(1)
     assert asked.wait(SECONDS)
     assert stage.asked() == []
-    engine._database = database
+    engine._events._database = database
     stage.reaches([1])
 
 

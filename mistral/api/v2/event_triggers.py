@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,17 +32,29 @@ from mistral.db import event_triggers as rows
 from mistral.db import owned
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import event_triggers
-from mistral.errors import BadRequest, Conflict, NotFound
+from mistral.errors import BadRequest, Conflict, ExpressionFault, NotFound
+from mistral.expressions.evaluate import check
 
 LONGEST_SOURCE: Final = 80
 SOURCE: Final = ("exchange", "topic", "event")
 """What a trigger listens to; it never changes."""
 
-CHANGED: Final = ("name", "workflow_id", "workflow_input", "workflow_params", "scope")
+CHANGED: Final = (
+    "name",
+    "workflow_id",
+    "workflow_input",
+    "workflow_params",
+    "message",
+    "scope",
+)
+MESSAGE: Final = frozenset({"name", "key", "payload", "execution_id"})
+"""What a message of a trigger is made of."""
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "name": "",
     "workflow_input": {},
     "workflow_params": {},
+    "message": None,
     "scope": "private",
 }
 
@@ -81,6 +93,12 @@ class EventTrigger(ResourceType):
     )
     event = Attribute(
         StrictTextType(LONGEST_SOURCE), "Type of the notification; never changes."
+    )
+    message = nullable(
+        JsonText,
+        "Instead of starting the workflow: a message to its executions, with `name`, "
+        "`key`, `payload` and `execution_id`, in which expressions see the event. "
+        "Without `execution_id`: to those in which a task waits for it.",
     )
     scope = Attribute(Scope, "`public`: events of every project count.")
 
@@ -154,6 +172,7 @@ class EventTriggers(Resource):
     def post(self, call: Call) -> Shaped:
         """Create an event trigger."""
         values = {**DEFAULTS, **_given(call)}
+        _check_message(call, values.get("message"))
         for name in ("workflow_id", *SOURCE):
             if not values.get(name):
                 raise BadRequest(f"Expected '{name}', which is mandatory.")
@@ -183,7 +202,8 @@ class EventTriggers(Resource):
             row = owned.to_change(
                 connection, event_triggers, row, call.context, author.unchanged
             )
-            if {"workflow_id", "workflow_input"} & set(values):
+            _check_message(call, values.get("message"))
+            if {"workflow_id", "workflow_input", "message"} & set(values):
                 wanted = {**row, **values}
                 _check_workflow(call, connection, wanted, row["project_id"])
             if "workflow_params" in values:
@@ -214,6 +234,40 @@ def _given(call: Call) -> dict[str, Any]:
     return values
 
 
+def _check_message(call: Call, message: Any) -> None:
+    """
+    :raises BadRequest: it has other parts than a message, or none that it needs, or
+        an expression in it cannot work.
+    """
+    if message is None:
+        return
+    unknown = ", ".join(sorted(set(message) - MESSAGE))
+    if unknown or not message.get("name"):
+        found = f", found {unknown}" if unknown else ""
+        raise BadRequest(
+            "Expected 'message' with 'name', and 'key', 'payload' and 'execution_id'"
+            f" where they are wanted{found}."
+        )
+    languages = call.services.settings.expressions.allowed_languages
+    for part, value in message.items():
+        for text in _texts(value):
+            try:
+                check(text, languages)
+            except ExpressionFault as error:
+                raise BadRequest(f"'message.{part}': {error.message}") from None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
 def _check_workflow(
     call: Call, connection: Connection, values: Mapping[str, Any], project_id: str
 ) -> None:
@@ -223,4 +277,6 @@ def _check_workflow(
     :raises InvalidInput: missing or unexpected names.
     """
     workflow = rows.workflow_of(connection, values["workflow_id"], project_id)
+    if values.get("message") is not None:
+        return
     triggers.check_input(workflow, values["workflow_input"])

@@ -1,0 +1,252 @@
+"""Events over HTTP: who may send them, what they start, and what a repeat does."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import CELLS, Cell
+from cryptography.fernet import Fernet
+from rest import Client, Service
+
+from mistral.api.app import make_app
+from mistral.db import models
+from mistral.keyring import Keyring
+from mistral.messages import StartWorkflow
+
+FLOWS = """
+react:
+  output: {of: <% execution().params.event_params.service %>}
+  tasks: {t: {action: std.noop}}
+build:
+  input: [sha]
+  output: {got: <% $.got %>}
+  tasks:
+    t:
+      action: std.wait_for name="built" key=<% $.sha %>
+      publish: {got: <% task().result %>}
+"""
+BODY = json.dumps({"sha": "abc", "ok": True})
+
+
+@pytest.fixture(params=CELLS)
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
+    cell: Cell = request.param
+    with cell.world(Service, tmp_path) as service:
+        service.upload(FLOWS)
+        yield service
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Service]:
+    service = Service(tmp_path)
+    service.upload(FLOWS)
+    yield service
+    service.close()
+
+
+def source(service: Service, **values: Any) -> Any:
+    body = {"name": "forge", "kind": "hmac", **values}
+    made = service.api.post("/v2/event_sources", body)
+    assert made.status == 201, made.body
+    return made.json
+
+
+def trigger(service: Service, workflow: str = "react", **values: Any) -> str:
+    [row] = service.house.rows(models.workflows, name=workflow)
+    body = {
+        "workflow_id": row["id"], "exchange": "http", "topic": "forge",
+        "event": "push", **values,
+    }  # fmt: skip
+    made = service.api.post("/v2/event_triggers", body)
+    assert made.status == 201, made.body
+    return str(made.json["id"])
+
+
+def signed(made: Any, body: str = BODY, key: str | None = None) -> dict[str, str]:
+    secret = made["secret"] if key is None else key
+    found = hmac.new(secret.encode(), body.encode(), hashlib.sha256).hexdigest()
+    return {
+        "X-Hub-Signature-256": f"sha256={found}",
+        "X-GitHub-Event": "push",
+        "Content-Type": "application/json",
+    }
+
+
+def runs(service: Service, name: str = "react") -> list[dict[str, Any]]:
+    service.house.sweep()
+    return service.house.rows(models.workflow_executions, workflow_name=name)
+
+
+def test_a_signed_event_starts_what_its_triggers_name_once(service: Service) -> None:
+    made = source(service)
+    trigger(service)
+    headers = {**signed(made), "X-GitHub-Delivery": "d1"}
+    for _ in range(2):
+        answer = service.api.post(made["path"], BODY, headers=headers)
+        assert (answer.status, answer.json) == (202, {"id": "d1", "event": "push"})
+    [run] = runs(service)
+    assert run["output"] == {"of": "forge"}
+    assert service.api.delete(f"/v2/executions/{run['id']}").status == 204
+    service.api.post(made["path"], BODY, headers=headers)
+    assert runs(service) == [], "known also when the execution is gone"
+    service.api.post(made["path"], BODY, headers={**headers, "X-GitHub-Delivery": "d2"})
+    service.api.post(made["path"], BODY, headers=signed(made))
+    assert len(runs(service)) == 2
+    assert service.house.examined() == []
+
+
+def test_it_is_forgotten_after_days(local: Service) -> None:
+    made = source(local)
+    trigger(local)
+    headers = {**signed(made), "Idempotency-Key": "d1"}
+    local.api.post(made["path"], BODY, headers=headers)
+    assert len(runs(local)) == 1
+    local.house.clock.advance(3 * 86_400 + 1)
+    local.house.sweep()
+    assert local.house.rows(models.heard_events) == []
+
+
+@pytest.mark.parametrize("change", [
+    {"X-Hub-Signature-256": "sha256=00"}, {"X-Hub-Signature-256": ""},
+    {"X-Hub-Signature-256": "sha256=\xe9"}, {"X-Other": "x"},
+])  # fmt: skip
+def test_what_is_not_signed_is_refused(local: Service, change: dict[str, str]) -> None:
+    made = source(local)
+    trigger(local)
+    headers = {**signed(made), **change}
+    if "X-Other" in change:
+        del headers["X-Hub-Signature-256"]
+    answer = local.api.post(made["path"], BODY, headers=headers)
+    wrong = local.api.post(made["path"], BODY + " ", headers=signed(made))
+    unknown = made["path"][:-12] + "123456789012"
+    nobody = local.api.post(unknown, BODY, headers=signed(made))
+    empty = local.api.post(unknown, BODY, headers=signed(made, key=""))
+    token = local.api.post("/v2/events/no-such-token", BODY, headers=signed(made))
+    answers = [answer, wrong, nobody, empty, token]
+    assert {each.status for each in answers} == {403}
+    assert len({each.body for each in answers}) == 1, "nobody learns what there is"
+    assert runs(local) == []
+
+
+def test_a_token_in_the_path_or_in_a_header(local: Service) -> None:
+    made = source(local, kind="token")
+    trigger(local)
+    [row] = local.house.rows(models.event_sources)
+    assert made["secret"] not in json.dumps(row, default=str)
+    given = {"Content-Type": "application/json"}
+    path = f"{made['path']}?event=push"
+    assert local.api.post(path, BODY, headers=given).status == 202
+    by_id = f"/v2/events/{made['id']}?event=push"
+    for name, value in (
+        ("X-Gitlab-Token", made["secret"]),
+        ("Authorization", f"Bearer {made['secret']}"),
+    ):
+        assert local.api.post(by_id, BODY, headers={**given, name: value}).status == 202
+        wrong = {**given, name: value[:-1]}
+        assert local.api.post(by_id, BODY, headers=wrong).status == 403
+    assert len(runs(local)) == 3
+    assert local.api.delete("/v2/event_sources/forge").status == 204
+    assert local.api.post(path, BODY, headers=given).status == 403
+
+
+def test_sec09_secrets_are_never_shown_again_and_sealed(local: Service) -> None:
+    keyring = Keyring([Fernet.generate_key().decode()])
+    services = replace(local.api.services, keyring=keyring)
+    api = Client(make_app(services), services)
+    made = api.post("/v2/event_sources", {"name": "forge", "kind": "hmac"}).json
+    trigger(local)
+    [row] = local.house.rows(models.event_sources)
+    assert made["secret"] not in json.dumps(row, default=str)
+    for path in ("/v2/event_sources", "/v2/event_sources/forge"):
+        assert made["secret"].encode() not in api.get(path).body
+    assert api.post(made["path"], BODY, headers=signed(made)).status == 202
+    assert len(runs(local)) == 1
+
+
+def test_an_event_is_a_message_to_those_who_wait_for_it(service: Service) -> None:
+    made = source(service)
+    trigger(service, "build", message={
+        "name": "built", "key": "<% $.payload.sha %>", "payload": "<% $.payload.ok %>",
+    })  # fmt: skip
+    mine, too, other = (service.start("build", {"sha": s}) for s in ("abc", "abc", "b"))
+    headers = {**signed(made), "Ce-Id": "1"}
+    for _ in range(2):
+        assert service.api.post(made["path"], BODY, headers=headers).status == 202
+        service.house.sweep()
+    for run in (mine, too):
+        assert service.execution(run)["output"] == {"got": True}
+    assert service.execution(other)["state"] == "RUNNING"
+    assert not service.house.rows(models.outbox)
+
+
+def test_a_message_of_a_trigger_can_name_its_execution(local: Service) -> None:
+    made = source(local)
+    trigger(local, "build", message={
+        "name": "early", "execution_id": "<% $.payload.id %>",
+    })  # fmt: skip
+    run = local.start("build", {"sha": "abc"})
+    stranger = local.start("react")
+    for id in (run, stranger, "no-such-id"):
+        body = json.dumps({"id": id})
+        local.api.post(made["path"], body, headers=signed(made, body))
+    local.house.sweep()
+    assert [m["name"] for m in local.get(f"executions/{run}/messages")["messages"]] == [
+        "early"
+    ]
+    kinds = [row["kind"] for row in local.house.rows(models.outbox)]
+    assert StartWorkflow.__name__ not in kinds, "nothing is started"
+
+
+@pytest.mark.parametrize("wrong", [
+    {"key": "a"}, {"name": ""}, {"name": "a", "more": 1}, {"name": "<% $. %>"},
+])  # fmt: skip
+def test_a_wrong_message_of_a_trigger_is_refused(local: Service, wrong: Any) -> None:
+    [row] = local.house.rows(models.workflows, name="build")
+    body = {"workflow_id": row["id"], "exchange": "e", "topic": "t", "event": "x"}
+    answer = local.api.post("/v2/event_triggers", {**body, "message": wrong})
+    assert (answer.status, "message" in answer.fault) == (400, True)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"name": "a"}, {"kind": "hmac"}, {"name": "a", "kind": "other"},
+    {"name": "a", "kind": "hmac", "secret": "short"},
+    {"name": "a", "kind": "token", "secret": "x" * 20},
+    {"name": "a", "kind": "hmac", "signature_header": "a b"},
+    {"name": "a", "kind": "token", "signature_header": "X-A"},
+])  # fmt: skip
+def test_a_wrong_source_is_refused(local: Service, wrong: Any) -> None:
+    assert local.api.post("/v2/event_sources", wrong).status == 400
+
+
+def test_names_of_sources_are_a_projects_own(local: Service) -> None:
+    source(local)
+    again = local.api.post("/v2/event_sources", {"name": "forge", "kind": "token"})
+    assert again.status == 409
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    ("{", 400), ("", 202), ("[1]", 202), ("x" * (8 * 1024 * 1024 + 1), 413),
+])  # fmt: skip
+def test_bodies(local: Service, body: str, status: int) -> None:
+    made = source(local)
+    answer = local.api.post(made["path"], body, headers=signed(made, body))
+    assert answer.status == status
+
+
+def test_a_body_that_is_not_json_is_refused(local: Service) -> None:
+    made = source(local)
+    headers = {**signed(made), "Content-Type": "text/plain"}
+    assert local.api.post(made["path"], BODY, headers=headers).status == 415
+
+
+def test_in_maintenance_it_has_to_come_again(local: Service) -> None:
+    made = source(local)
+    local.api.put("/maintenance", {"status": "PAUSED"})
+    assert local.api.post(made["path"], BODY, headers=signed(made)).status == 423
