@@ -18,7 +18,6 @@ from mistral.api.services import Services
 from mistral.api.waiting import Endings
 from mistral.bus import Bus
 from mistral.clock import Clock
-from mistral.cmd.event_role import make_event_intake
 from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
 from mistral.cmd.secrets import make_keyring, make_trusts
@@ -129,7 +128,14 @@ def make_api(settings: Settings, database: Database, bus: Bus, clock: Clock) -> 
             keyring=make_keyring(settings),
             delegation=make_trusts(settings),
             endings=endings,
-            events=cache(lambda: make_event_intake(settings, database, clock)),
+            events=cache(lambda: _make_intake(settings, database, clock)),
         )
     )
     return Api(in_front_of(app, settings), endings.close)
+
+
+def _make_intake(settings: Settings, database: Database, clock: Clock) -> Any:
+    """Loaded where events come over HTTP."""
+    from mistral.cmd.event_role import make_event_intake
+
+    return make_event_intake(settings, database, clock)
