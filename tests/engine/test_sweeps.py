@@ -336,9 +336,9 @@ def test_answers_are_forgotten_after_an_hour(house: House) -> None:
     house.start("call")
     [expiry] = [s for s in house.engine.sweeps if s.name == "engine-expiry"]
     house.clock.advance(3599)
-    assert expiry.run_once() == {"answers": 0}
+    assert expiry.run_once()["answers"] == 0
     house.clock.advance(2)
-    assert expiry.run_once() == {"answers": 1}
+    assert expiry.run_once()["answers"] == 1
 
 
 def test_stand_alone_actions_are_their_own_header(house: House) -> None:
