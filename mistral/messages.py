@@ -242,15 +242,14 @@ class DeleteAction(Request):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClaimAction(Event):
-    """May I run this attempt? Answer: true or false; the same token gets the
-    same answer.
+class ClaimAction(Message):
+    """May I run this attempt? Several share a ``Batch``, which is answered with a list
+    of true, false, or null: not known yet. The same token gets the same answer.
 
     :param token: made by the executor for each offer that it received.
     :param executor_id: the instance that will run it.
     """
 
-    answered: ClassVar[bool] = True
     action_id: str = ""
     attempt: int = 1
     token: str = ""
@@ -288,9 +287,9 @@ class ActionTurnedAsync(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch(Message):
-    """Events of one sender that were ready at the same moment, in order.
+    """Messages of one sender that were ready at the same moment, in order.
 
-    :param events: encoded events.
+    :param events: encoded.
     """
 
     events: tuple[Mapping[str, Any], ...] = ()

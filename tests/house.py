@@ -254,11 +254,11 @@ class House:
         self.put(self.runner.run(call))
 
     def claim(self, call: CallAction, token: str | None = None) -> bool:
-        return bool(self.ask(self.claim_of(call, token)))
+        claim = self.claim_of(call, token)
+        return bool(self.call(Batch(events=(encode(claim),)))[0])
 
     def claim_of(self, call: CallAction, token: str | None = None) -> ClaimAction:
         return ClaimAction(
-            run_id=call.run_id,
             action_id=call.action_id,
             attempt=call.attempt,
             token=token or self.new_id(),

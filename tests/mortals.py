@@ -95,6 +95,7 @@ class Mortals(House):
     def next_engine(self) -> None:
         self.engines += 1
         self.engine.loop._own.close()
+        self.engine.claims.close()
         self.engine = self.new_engine(f"engine-{self.engines}")
         self.results = [
             (event, self.put(event))

@@ -29,7 +29,6 @@ from mistral.messages import (
     CallAction,
     ChildReopened,
     ChildResumed,
-    ClaimAction,
     Event,
     ExecutorLost,
     MoreItems,
@@ -172,21 +171,14 @@ class Shuffled(Simulator):
     def execute(self, call: CallAction) -> None:
         """An executor's part: claim, run, tell; now and then it dies."""
         call = sent(call)
-        claim = ClaimAction(
-            run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,
-            token=f"t{next(self._count)}", executor_id="e",
-        )  # fmt: skip
-        if not self.heard(claim, again=True):
-            self.offers.pop(call.action_id, None)
-            return
         self.offers.pop(call.action_id, None)
+        token = f"t{next(self._count)}"
+        if not self.claimed(call, token):
+            return
         if self.weather.duplicates:
+            assert self.claimed(call, token), "another answer to the same token"
             # The offer came to a second executor, too.
-            other = ClaimAction(
-                run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,
-                token="other", executor_id="f",
-            )  # fmt: skip
-            assert self.repeat(other) is False, "an action was started twice"
+            assert not self.claimed(call, "other", "f"), "an action was started twice"
         if call.safe_rerun and self.rng.random() < self.weather.losses:
             lost = ExecutorLost(
                 run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,

@@ -19,6 +19,7 @@ from fakes import FakeClock
 
 from mistral.actions.registry import Registry
 from mistral.config import load
+from mistral.engine.core.claims import begun, may_begin
 from mistral.engine.core.decide import decide
 from mistral.engine.core.ports import Rules
 from mistral.engine.core.run import Action, Changes, Run, Task, changes
@@ -297,11 +298,7 @@ class Simulator:
     def _execute(self, call: CallAction) -> None:
         """Play the executor for one offer; a script may leave it open."""
         del self.offers[call.action_id]
-        claim = ClaimAction(
-            run_id=call.run_id, action_id=call.action_id, attempt=call.attempt,
-            token=f"t{next(self._count)}", executor_id="e",
-        )  # fmt: skip
-        if not self._turn(claim):
+        if not self.claimed(call, f"t{next(self._count)}"):
             return
         self.calls.append({"name": call.name, **call.input})
         outcome = (
@@ -315,6 +312,20 @@ class Simulator:
             state=state, result=result,
         )  # fmt: skip
         self.queue.append((finished, None))
+
+    def claimed(self, call: CallAction, token: str, executor: str = "e") -> bool:
+        """Whether an executor may begin; it has then."""
+        claim = ClaimAction(
+            action_id=call.action_id,
+            attempt=call.attempt,
+            token=token,
+            executor_id=executor,
+        )
+        action = self.store.action_rows.get(call.action_id)
+        yes = may_begin(action, claim)
+        if yes and action is not None and action["started_by"] is None:
+            action.update(begun(claim, self.clock.now()))
+        return yes
 
     def _turn(self, event: Event) -> Any:
         key = event.run_id or event.action_id  # type: ignore[attr-defined]

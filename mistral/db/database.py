@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -180,13 +180,18 @@ class Database:
         """
         if self._clock is not None:
             return self._clock.now()
+        for statement, bound in self.to_ask_now():
+            (row,) = direct.fetch(connection, statement, bound)
+            now: datetime = row["now"]
+            return now
+        # The file has no clock but this machine's.
+        return SystemClock().now()
+
+    def to_ask_now(self) -> list[direct.Question]:
+        """What ``now`` asks, for ``direct.fetch_together``; nothing where no statement
+        is needed."""
         asked = self.server_now
-        if asked is None:
-            # The file has no clock but this machine's.
-            return SystemClock().now()
-        (row,) = direct.fetch(connection, _asked(asked), {})
-        now: datetime = row["now"]
-        return now
+        return [] if asked is None else [(_asked(asked), {})]
 
     @property
     def server_now(self) -> ColumnElement[datetime] | None:
@@ -204,21 +209,7 @@ class Database:
 
         :raises Unavailable: it met others each time, ``REPLAYS`` times after the first.
         """
-        left = REPLAYS
-        while True:
-            try:
-                with self.begin() as connection:
-                    return work(connection)
-            except Exception as error:
-                left -= 1
-                if left >= 0 and self.is_retryable(error):
-                    continue
-                if not self.is_conflict(error):
-                    raise
-                raise Unavailable(
-                    f"The database has refused a transaction {REPLAYS + 1} times, as"
-                    " others change the same rows."
-                ) from error
+        return _replayed(self.begin, work)
 
     def is_conflict(self, error: BaseException) -> bool:
         """Whether it is others' transactions that this one could not go with."""
@@ -395,12 +386,45 @@ class OwnConnection:
             raise
         return connection
 
+    def replay(self, work: Callable[[Connection], T]) -> T:
+        """As ``Database.replay``; who waited in vain for a lock is told at once."""
+        return _replayed(self.begin, work, _is_no_wait)
+
     def close(self) -> None:
         """Give the connection up: nobody else has its limits."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.invalidate()
             connection.close()
+
+
+def _is_no_wait(error: BaseException) -> bool:
+    return not failures.is_lock_timeout(error)
+
+
+def _replayed(
+    begin: Callable[[], AbstractContextManager[Connection]],
+    work: Callable[[Connection], T],
+    counts: Callable[[Exception], bool] = lambda error: True,
+) -> T:
+    """:param counts: whether an error may be met by trying again."""
+    left = REPLAYS
+    while True:
+        try:
+            with begin() as connection:
+                return work(connection)
+        except Exception as error:
+            left -= 1
+            if not counts(error):
+                raise
+            if left >= 0 and failures.is_retryable(error):
+                continue
+            if not failures.is_conflict(error):
+                raise
+            raise Unavailable(
+                f"The database has refused a transaction {REPLAYS + 1} times, as"
+                " others change the same rows."
+            ) from error
 
 
 _POSTGRESQL_NOW: Final = func.timezone("UTC", func.clock_timestamp()).label("now")

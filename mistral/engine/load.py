@@ -1,8 +1,9 @@
 """Rows to runs: lock the headers of a batch and fetch what its events name.
 
 The number of statements does not depend on the batch. Order: headers by id
-(``FOR UPDATE``, the first statement), then the status of maintenance (shared), then
-outbox rows by id; all else of a run is guarded by its header.
+(``FOR UPDATE``, the first statement), then actions that nobody has claimed, if that is
+the event, then the status of maintenance (shared), then outbox rows by id; all else of
+a run is guarded by its header.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mistral.engine.core.run import Action, Run
 from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
-from mistral.messages import ClaimAction, Request, TriggerEvent
+from mistral.messages import NobodyCame, Request, TriggerEvent
 
 Found = Any
 """A row: a mapping of column → value."""
@@ -93,13 +94,16 @@ def open_runs(
     due = {w.key for w in batch if isinstance(w.event, TriggerEvent)}
     alone = {w.key for w in batch if not w.event.run_id} - due
     named = {getattr(w.event, "action_id", "") for w in batch if w.event.run_id} - {""}
+    # Whether somebody has claimed them decides, and claims need no header.
+    unclaimed = {w.event.action_id for w in batch if isinstance(w.event, NobodyCame)}
     skip = not wait
-    headers, singles, triggers, (shared,), found = direct.fetch_together(
+    headers, singles, triggers, _, (shared,), found = direct.fetch_together(
         connection,
         [
             rows.to_lock(connection, workflow_executions, runs, skip_locked=skip),
             rows.to_lock(connection, action_executions, alone, skip_locked=skip),
             rows.to_lock(connection, cron_triggers, due, skip_locked=skip),
+            rows.to_lock(connection, action_executions, unclaimed - alone, ("id",)),
             maintenance.to_share(database),
             rows.to_fetch(connection, action_executions, "id", named),
         ],
@@ -167,16 +171,11 @@ def _fetch_named(
     """The tasks of events and of their actions, and the joins behind these."""
     events = [w.event for w in batch if w.event.run_id in loaded.headers]
     task_ids = {getattr(event, "task_id", "") for event in events} - {""}
-    # A claim concerns its action alone.
-    claims = {e.action_id for e in events if isinstance(e, ClaimAction)}
-    claims -= {
-        getattr(e, "action_id", "") for e in events if not isinstance(e, ClaimAction)
-    }
     task_ids |= {
         row["task_execution_id"]
         for found in loaded.actions.values()
         for row in found
-        if row["task_execution_id"] and row["id"] not in claims
+        if row["task_execution_id"]
     }
     loaded.tasks = _by_run(
         loaded, rows.fetch(connection, task_executions, "id", task_ids)

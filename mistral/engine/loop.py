@@ -19,7 +19,6 @@ from mistral.clock import Clock
 from mistral.db import history
 from mistral.db.database import Database, OwnConnection
 from mistral.engine.apart import LOCK_SECONDS, Apart
-from mistral.engine.claimers import Claimers
 from mistral.engine.deliver import Deliver
 from mistral.engine.facts import Sources
 from mistral.engine.intake import Intake, Waiting
@@ -55,7 +54,6 @@ class EngineLoop(Service):
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
     :param trace_log: logger of changes of states, see ``trace``.
-    :param lost_after: seconds without a sign after which executors are lost; 0: never.
     :param reached: hears of each step of each turn.
     :param lock_seconds: the longest wait of a turn for a lock.
     """
@@ -69,7 +67,6 @@ class EngineLoop(Service):
         clock: Clock,
         reply_to: str,
         trace_log: str = "workflow_trace",
-        lost_after: float = 0.0,
         reached: Reached = unwatched,
         lock_seconds: float = LOCK_SECONDS,
     ) -> None:
@@ -79,7 +76,6 @@ class EngineLoop(Service):
         self._database = database
         self._own = OwnConnection(database, lock_seconds)
         self._apart = Apart(clock)
-        self._claimers = Claimers(lost_after)
         self._intake = intake
         self._deliver = deliver
         self._sources = sources
@@ -91,7 +87,6 @@ class EngineLoop(Service):
             clock,
             owner=deliver.owner,
             reply_to=reply_to,
-            claimers=self._claimers,
             pace=self._pace,
             trace_log=self._trace,
             reached=reached,
@@ -247,7 +242,6 @@ class EngineLoop(Service):
         for waiting, rows in outcome.told:
             follows = (heard.get(row) for row in rows)
             waiting.answer.follows = tuple(each for each in follows if each is not None)
-        self._claimers.remember(outcome.sure, written.now)
         self._deliver.offers.settled(
             id for run in written.runs for id in run.settled_offers
         )

@@ -18,6 +18,8 @@ from mistral.clock import Clock
 from mistral.db import bulk, code_sources, rows
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
+from mistral.engine.claimers import Claimers
+from mistral.engine.claims import Claims
 from mistral.engine.deliver import Deliver
 from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
@@ -35,10 +37,11 @@ from mistral.engine.sweeps import (
     UnclaimedSweep,
 )
 from mistral.engine.trusts import End, TrustSweep
-from mistral.errors import BadRequest, MistralError, Unavailable
+from mistral.errors import BadRequest, Unavailable
 from mistral.messages import (
     COMPLETED,
     Batch,
+    ClaimAction,
     CronDue,
     Event,
     ExecutorLost,
@@ -164,7 +167,13 @@ class EngineServer(Service):
             clock,
             self.reply_to,
             options.trace_log,
-            options.lost_after,
+            options.reached,
+        )
+        self.claims = Claims(
+            database,
+            self.deliver.offers,
+            Claimers(options.lost_after),
+            options.answer_seconds,
             options.reached,
         )
         self.overdue = OverdueSweep(
@@ -220,8 +229,7 @@ class EngineServer(Service):
         if isinstance(message, FetchSource):
             return self.source(message)
         if isinstance(message, Batch):
-            events = [decode(each) for each in message.events]
-            return [self._claim(answer) for answer in self._put(events)]
+            return self.claims.answer([_claim(decode(each)) for each in message.events])
         return self._wait(self._put([message])[0])
 
     def source(self, asked: FetchSource) -> dict[str, str]:
@@ -265,16 +273,6 @@ class EngineServer(Service):
             raise Unavailable("The engine could not answer in time.") from None
         answer.spread(SPREAD_SECONDS, self._clock)
         return found
-
-    def _claim(self, answer: Answer) -> Any:
-        """One answer of many: what cannot be decided must not block the rest,
-        and is a no."""
-        try:
-            return self._wait(answer)
-        except Unavailable:
-            raise
-        except MistralError:
-            return False
 
     def _hears(self) -> bool:
         return self._bus.hears_itself(self._bus.engine_topic)
@@ -411,7 +409,14 @@ class EngineServer(Service):
         together(sweep.stop for sweep in self.sweeps)
         self.loop.stop()
         together(subscription.stop for subscription in self._subscriptions)
+        self.claims.close()
         self.deliver.stop()
+
+
+def _claim(message: Message) -> ClaimAction:
+    if not isinstance(message, ClaimAction):
+        raise BadRequest(f"A batch holds claims, not a {type(message).__name__}")
+    return message
 
 
 def _granted_before(beat: Heartbeat, now: datetime, lost: timedelta) -> datetime:

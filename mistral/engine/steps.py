@@ -12,7 +12,7 @@ from enum import StrEnum, auto
 
 
 class Step(StrEnum):
-    """Steps of a turn, in their order, and ``SENT``, which belongs to no turn."""
+    """Steps of a turn, in their order, and others, which belong to no turn."""
 
     TAKEN = auto()
     """Events have left the intake."""
@@ -35,6 +35,12 @@ class Step(StrEnum):
 
     SENT = auto()
     """The broker has offers, and no row says so."""
+
+    GRANTING = auto()
+    """Claims are decided, and nothing is committed."""
+
+    GRANTED = auto()
+    """They are committed, and no executor knows."""
 
 
 Reached = Callable[[Step], object]

@@ -24,7 +24,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from mistral.clock import Clock
 from mistral.db.database import Database
 from mistral.engine import trace
-from mistral.engine.claimers import Claimers
 from mistral.engine.core.decide import Decision, decide, set_aside
 from mistral.engine.core.run import Run
 from mistral.engine.facts import Sources, SqlFacts
@@ -38,7 +37,6 @@ from mistral.messages import (
     ChildPaused,
     ChildReopened,
     ChildResumed,
-    ClaimAction,
     Effect,
     Event,
     PauseWorkflow,
@@ -74,7 +72,6 @@ class Outcome:
     :param late: of runs that the turn had no time left for.
     :param cut: the rest of the run that took the time.
     :param read_at: monotonic seconds at which the database's time was read.
-    :param claimers: executors that were told yes; ``sure``: what is known of them.
     :param told: events and the outbox rows by which they reach other runs of the tree.
     """
 
@@ -85,8 +82,6 @@ class Outcome:
     late: list[Waiting] = field(default_factory=list)
     cut: list[Waiting] = field(default_factory=list)
     read_at: float | None = None
-    claimers: set[str] = field(default_factory=set)
-    sure: Mapping[str, datetime] = field(default_factory=dict)
     moved: list[tuple[Waiting, str]] = field(default_factory=list)
     told: list[tuple[Waiting, list[str]]] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
@@ -111,7 +106,6 @@ class Turn:
         *,
         owner: str,
         reply_to: str,
-        claimers: Claimers,
         pace: Pace,
         trace_log: logging.Logger,
         reached: Reached = unwatched,
@@ -121,7 +115,6 @@ class Turn:
         self._clock = clock
         self._owner = owner
         self._reply_to = reply_to
-        self._claimers = claimers
         self._pace = pace
         self._trace = trace_log
         self._reached = reached
@@ -169,9 +162,6 @@ class Turn:
                 w.row_id for w in mine[:decided] if w.row_id
             )
         self._reached(Step.DECIDED)
-        outcome.sure = self._claimers.write(
-            connection, outcome.claimers, outcome.written.now
-        )
         save(connection, outcome.written)
         self._reached(Step.STORED)
 
@@ -289,8 +279,6 @@ class Turn:
         tried.effects.extend(decision.effects)
         if request_id and not _comes_again(event, decision.effects):
             tried.handled[request_id] = decision.answer
-        if isinstance(event, ClaimAction) and decision.answer is True:
-            tried.claimers.add(event.executor_id)
         if tried.run is not None and _is_stored(tried.run):
             tried.heard.append(
                 (waiting, tried.run.transitions[before:], decision.effects)
@@ -327,7 +315,6 @@ class Turn:
             {"request_id": id, "answer": answer, "at": written.now}
             for id, answer in tried.handled.items()
         )
-        outcome.claimers |= tried.claimers
 
     def _report(
         self, waiting: Waiting, error: Exception, tried: _Tried, outcome: Outcome
@@ -384,7 +371,6 @@ class _Tried:
     answers: list[tuple[Waiting, Any]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     handled: dict[str, Any] = field(default_factory=dict)
-    claimers: set[str] = field(default_factory=set)
     heard: list[tuple[Waiting, list[Any], list[Effect]]] = field(default_factory=list)
     touched: bool = False
 

@@ -151,12 +151,14 @@ class Claims:
             raise Unavailable("The engine did not answer each claim")
         begun = 0
         for offer, yes in zip(offers, answers, strict=True):
-            if yes and took > self._trusted_seconds:
+            if yes is None or (yes and took > self._trusted_seconds):
                 continue
             if yes:
                 begin(offer.call)
                 begun += 1
             self._settle(offer)
+        if not begun and None in answers:
+            raise Unavailable("The engine does not know yet")
         return begun
 
     def _answers(self, offers: Sequence[Offer]) -> Any:
@@ -208,7 +210,6 @@ class Claims:
 
     def _claim(self, offer: Offer) -> ClaimAction:
         return ClaimAction(
-            run_id=offer.call.run_id,
             action_id=offer.call.action_id,
             attempt=offer.call.attempt,
             token=offer.token,

@@ -11,7 +11,6 @@ from mistral.engine.core.ports import Rules
 from mistral.errors import BadRequest, CallerError, Forbidden
 from mistral.messages import (
     ActionFinished,
-    ClaimAction,
     DeleteWorkflow,
     PauseWorkflow,
     RerunTask,
@@ -292,14 +291,9 @@ def test_claim_is_answered_the_same_for_the_same_token_only() -> None:
     run_id = sim.start("w")
     offer = next(iter(sim.offers.values()))
 
-    def claim(token: str) -> Any:
-        return sim.request(
-            ClaimAction(run_id=run_id, action_id=offer.action_id, token=token)
-        )
-
-    assert claim("a") is True
-    assert claim("b") is False
-    assert claim("a") is True
+    assert sim.claimed(offer, "a")
+    assert not sim.claimed(offer, "b")
+    assert sim.claimed(offer, "a")
     old = ActionFinished(run_id=run_id, action_id=offer.action_id, attempt=9)
     sim.request(old)
     assert sim.states(run_id) == {"t": "RUNNING"}

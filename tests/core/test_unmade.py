@@ -11,7 +11,6 @@ from simulator import CONTEXT, ERROR, SUCCESS, Simulator
 from mistral.messages import (
     ActionFinished,
     CallAction,
-    ClaimAction,
     PauseWorkflow,
     RerunTask,
     ResumeWorkflow,
@@ -28,11 +27,7 @@ class Executor(Simulator):
 
     def _execute(self, call: CallAction) -> None:
         del self.offers[call.action_id]
-        claim = ClaimAction(
-            run_id=call.run_id, action_id=call.action_id, attempt=1, token="t",
-            executor_id="e",
-        )  # fmt: skip
-        if self._turn(claim) and call.input["seconds"] == 13:
+        if self.claimed(call, "t") and call.input["seconds"] == 13:
             self.queue.append((unmade(call), None))
 
 
@@ -144,9 +139,7 @@ def test_eng_064_what_comes_late_is_only_withdrawn() -> None:
     run_id = sim.start("w")
     [call] = sim.offers.values()
     sim.offers.clear()
-    sim.request(
-        ClaimAction(run_id=run_id, action_id=call.action_id, attempt=1, token="t")
-    )
+    assert sim.claimed(call, "t")
     sim.ask(StopWorkflow, run_id, state="CANCELLED")
     assert sim.states(run_id) == {"t": "RUNNING"}
     sim.request(unmade(call))

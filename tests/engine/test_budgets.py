@@ -28,10 +28,12 @@ from mistral.engine.core.ports import Rules
 from mistral.executors.claims import MOST_ASKED
 from mistral.executors.held import CHUNK
 from mistral.messages import (
+    Batch,
     CallAction,
     ClaimAction,
     Message,
     StartWorkflow,
+    encode,
 )
 
 SHAPES = Path(__file__).parents[2] / "tools" / "bench" / "shapes.py"
@@ -142,9 +144,9 @@ class Counter:
         house.engine.deliver.offers.send_waiting()
         calls = list(self.post.offers)
         self.post.offers.clear()
-        answers = [house.put(self._claim(call)) for call in calls]
-        house.turn()
-        assert all(answer.result(timeout=0) for answer in answers)
+        if calls:
+            claims = tuple(encode(self._claim(call)) for call in calls)
+            assert all(house.call(Batch(events=claims)))
         for call in calls:
             house.put(house.runner.run(call))
         # A question and its answer; results go one way.
@@ -154,7 +156,6 @@ class Counter:
 
     def _claim(self, call: CallAction) -> ClaimAction:
         return ClaimAction(
-            run_id=call.run_id,
             action_id=call.action_id,
             attempt=call.attempt,
             token=self.house.new_id(),

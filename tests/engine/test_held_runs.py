@@ -12,7 +12,7 @@ from house import House
 
 from mistral.db import bulk, models, rows
 from mistral.engine.apart import LOCK_SECONDS, UNWAITED_SECONDS
-from mistral.messages import ActionFinished
+from mistral.messages import ActionFinished, Batch, encode
 
 WORKFLOW = """
 version: '2.0'
@@ -31,6 +31,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
         house.hold.add("std.sleep")
         yield house
         house.engine.loop._own.close()
+        house.engine.claims.close()
 
 
 def _finish(house: House, ids: list[str]) -> None:
@@ -77,13 +78,13 @@ def test_other_rows_that_are_held_hold_up_only_who_needs_them(
     with house.database.begin() as stopped:
         ids = [row["id"] for row in house.rows(held)]
         assert len(bulk.lock(stopped, held, ids, ("id",))) == 1
-        claim = house.put(house.claim_of(offer))
+        claim = house.claim_of(offer)
+        assert house.call(Batch(events=(encode(claim),))) == [None]
         _finish(house, [done])
         house.turn()
         assert house.tasks(done) == {"a": "SUCCESS", "b": "RUNNING"}
-        assert not claim.done()
     house.advance(LOCK_SECONDS)
-    assert claim.result(timeout=0) is True
+    assert house.call(Batch(events=(encode(claim),))) == [True]
     assert house.header(asked)["state"] == "RUNNING"
 
 

@@ -92,7 +92,9 @@ def test_eng_235_a_stopped_engine_comes_back_and_changes_nothing(
     assert house.rows(models.poison) == []
     assert house.examined() == []
     house.engine.loop._own.close()
+    house.engine.claims.close()
     first.loop._own.close()
+    first.claims.close()
     other.dispose()
 
 

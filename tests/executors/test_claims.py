@@ -51,9 +51,8 @@ def test_offers_are_claimed_in_groups_of_what_can_run() -> None:
     assert bench.ask(2) == [call("a")]
     assert [offer.settled.is_set() for offer in offers] == [True, True, False]
     assert [
-        (c.action_id, c.attempt, c.token, c.executor_id, c.run_id)
-        for c in bench.asked()[0]
-    ] == [("a", 1, "token-1", "ex1", "r"), ("b", 1, "token-2", "ex1", "r")]
+        (c.action_id, c.attempt, c.token, c.executor_id) for c in bench.asked()[0]
+    ] == [("a", 1, "token-1", "ex1"), ("b", 1, "token-2", "ex1")]
 
 
 def test_a_refused_claim_is_forgotten() -> None:

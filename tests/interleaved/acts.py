@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from house import CALLER
@@ -13,11 +14,13 @@ from mistral.db import maintenance, models, outbox, triggers
 from mistral.db.maintenance import Status
 from mistral.messages import (
     ActionTurnedAsync,
+    Batch,
     ClaimAction,
     Heartbeat,
     NobodyCame,
     RunAction,
     StartWorkflow,
+    encode,
 )
 
 Act = Callable[[World, Side], object]
@@ -63,18 +66,17 @@ def ends(place: int = 0, state: str = "SUCCESS") -> Act:
 def claims(token: str) -> Act:
     def act(world: World, side: Side) -> None:
         call = world.offer
-        answer = side.engine.intake.put(
-            ClaimAction(
-                run_id=call.run_id,
-                action_id=call.action_id,
-                attempt=call.attempt,
-                token=token,
-                executor_id="executor-1",
-            )
+        claim = ClaimAction(
+            action_id=call.action_id,
+            attempt=call.attempt,
+            token=token,
+            executor_id="executor-1",
         )
-        while side.engine.loop.run_once(timeout=0):
-            continue
-        if answer.result(timeout=0):
+        [yes] = side.engine.handle(Batch(events=(encode(claim),)))
+        if yes is None:
+            # Somebody held it: the executor asks again.
+            world.to_ask.append(partial(act, world, side))
+        if yes:
             world.granted.add(token)
             world.running.append(call)
 

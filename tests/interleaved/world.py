@@ -91,6 +91,7 @@ class World(House):
         self.one = self.two = Side(self.engine, self.database)
         self.executor_lives = True
         self.granted: set[str] = set()
+        self.to_ask: list[Callable[[], object]] = []
         self.calls: list[CallAction] = []
         self.offer = CallAction()
         self.ids: dict[str, str] = {}
@@ -106,10 +107,12 @@ class World(House):
             connection.execute(update(models.maintenance).values(**status))
         for side in (self.one, self.two):
             side.engine.loop._own.close()
+            side.engine.claims.close()
         self.post.offers.clear()
         self.running.clear()
         self.executor_lives = True
         self.granted = set()
+        self.to_ask.clear()
         self.one = Side(self.new_engine("one"), self.database)
         self.two = Side(self.new_engine("two", self.other), self.other)
         self.engine = self.one.engine
@@ -117,6 +120,7 @@ class World(House):
     def forget(self) -> None:
         """Engine one is another process from now on: what it had in mind is rows."""
         self.one.engine.loop._own.close()
+        self.one.engine.claims.close()
         self.one = Side(self.new_engine("one"), self.database)
         self.engine = self.one.engine
 
@@ -148,6 +152,7 @@ class World(House):
     def close(self) -> None:
         for side in (self.one, self.two):
             side.engine.loop._own.close()
+            side.engine.claims.close()
         self.other.dispose()
         super().close()
 
@@ -156,6 +161,8 @@ class World(House):
     def finish(self) -> None:
         """Both engines go on, sweeps look, executors end what they run; maintenance
         ends at last."""
+        while self.to_ask:
+            self.to_ask.pop(0)()
         if not self._comes_to_rest():
             self.database.replay(lambda each: maintenance.change(each, Status.RUNNING))
             self._comes_to_rest()

@@ -24,7 +24,6 @@ from mistral.lang.parse import (
 )
 from mistral.messages import (
     CallAction,
-    ClaimAction,
     Event,
     PauseWorkflow,
     ResumeWorkflow,
@@ -86,14 +85,7 @@ class _Simulator(Simulator):
             raise AssertionError(f"the offer of {call.action_id} was claimed twice")
 
     def _claimed(self, call: CallAction) -> bool:
-        claim = ClaimAction(
-            run_id=call.run_id,
-            action_id=call.action_id,
-            attempt=call.attempt,
-            token=f"t{next(self._count)}",
-            executor_id="e",
-        )
-        return bool(self._turn(claim))
+        return self.claimed(call, f"t{next(self._count)}")
 
     def fire_next(self, until: float) -> bool:
         """Move to the next timer that is due until then (monotonic seconds)."""

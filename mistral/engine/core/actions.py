@@ -361,7 +361,9 @@ def _settle(case: Case, action: Action, state: str, result: Any) -> None:
     action.output = {"result": result}
     action.accepted = not action.immediate
     action.call = None
-    case.run.settled_offers.append(action.id)
+    if not action.is_new and action.started_by is None:
+        # Of what was claimed there is no offer any more.
+        case.run.settled_offers.append(action.id)
     if action.awaits is not None:
         action.awaits = None
         mail.end_wait(case, action.id)
@@ -382,7 +384,6 @@ def withdraw(case: Case, action: Action) -> None:
     """There was no call after all: the action could not be made (ENG-064)."""
     run = case.run
     run.transitions.append(["action", action.id, action.name, action.state, None])
-    run.settled_offers.append(action.id)
     run.withdrawn.add(action.id)
     del run.actions[action.id]
 

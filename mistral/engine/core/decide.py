@@ -44,7 +44,6 @@ from mistral.messages import (
     ChildReopened,
     ChildResumed,
     ChildStarted,
-    ClaimAction,
     CronDue,
     DeleteAction,
     DeleteWorkflow,
@@ -104,7 +103,7 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
             raise NotFound(f"Execution not found [id={_key(event)}]")
         if isinstance(event, ChildStarted):
             return Decision(None, children.orphaned(event))
-        return Decision(None, [], False if isinstance(event, ClaimAction) else None)
+        return Decision(None)
     case = Case(run, facts, now)
     if not isinstance(event, WITHOUT_START):
         lifecycle.keep(case)
@@ -327,7 +326,6 @@ HANDLERS: Final[Mapping[type[Event], Handler]] = {
     DeleteWorkflow: _delete,
     RerunTask: _rerun,
     SkipTask: _skip,
-    ClaimAction: results.claim,
     ActionFinished: results.finished,
     ActionTurnedAsync: results.turned_async,
     ExecutorLost: results.executor_lost,

@@ -1,4 +1,4 @@
-"""What executors and users say of actions: claims, results, holds, losses."""
+"""What executors and users say of actions: results, holds, losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from mistral.messages import (
     COMPLETED,
     ActionFinished,
     ActionTurnedAsync,
-    ClaimAction,
     DeleteAction,
     ExecutorLost,
     NobodyCame,
@@ -34,18 +33,6 @@ def action_of(case: Case, action_id: str) -> Action | None:
     if action_id not in run.actions and not run.standalone:
         run.adopt_actions(case.facts.actions(run.id, ids=[action_id]))
     return run.actions.get(action_id)
-
-
-def claim(case: Case, event: ClaimAction) -> bool:
-    action = action_of(case, event.action_id)
-    if action is None or action.completed or action.attempt != event.attempt:
-        return False
-    if action.started_by is None:
-        action.started_by = event.token
-        action.executor_id = event.executor_id
-        action.started_at = action.last_heartbeat = case.now
-        case.run.settled_offers.append(action.id)
-    return bool(action.started_by == event.token)
 
 
 def finished(case: Case, event: ActionFinished) -> None:
