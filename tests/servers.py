@@ -79,7 +79,8 @@ def fresh_database(kind: str, directory: Path) -> Iterator[URL]:
         return
     variable, default = _ADMIN[kind]
     admin = make_url(os.environ.get(variable, default))
-    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
+    # It may have been restarted meanwhile.
+    engine = create_engine(admin, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     try:
         try:
             with engine.connect() as connection:

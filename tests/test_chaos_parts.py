@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Queue
 
 import pytest
+from chaos import clocks
+from chaos.__main__ import arguments
+from chaos.clocks import Clocks
 from chaos.frames import Deliveries, Delivery, Frames
+from chaos.hops import HOPS
 from chaos.judge import progress
 from chaos.logs import strange
-from chaos.schedule import KINDS, SHARED, schedule
+from chaos.schedule import KINDS, OF_OWN_SERVERS, SHARED, schedule
 from chaos.wire import Wire, Wires
 
 NAMES = ["api-1", "engine-1", "executor-1"]
@@ -78,6 +87,66 @@ def test_who_acknowledges_nothing_is_known() -> None:
     deliveries.hears(consume(b"\x01a", 0))
     deliveries.hears(consume(b"\x01b", 2))
     assert deliveries.unacknowledged == {"b"}
+
+
+def test_servers_die_only_if_they_are_the_campaigns_own() -> None:
+    shared = arguments(["--topology", "postgresql"]).kinds
+    assert not set(OF_OWN_SERVERS) & set(shared)
+    one = arguments(["--restart-broker", "true"]).kinds
+    assert set(OF_OWN_SERVERS) & set(one) == {"restart-broker"}
+    own = arguments(["--private", "--topology", "postgresql"]).kinds
+    assert set(OF_OWN_SERVERS) <= set(own)
+    alone = arguments(["--private", "--topology", "mariadb"]).kinds
+    assert set(OF_OWN_SERVERS) - set(alone) == {"fail-over"}, "it has no standby"
+
+
+def test_weights_are_those_that_were_asked_for() -> None:
+    asked = arguments(["--faults", "kill,lose", "--weight", "kill=0"])
+    faults = schedule("1", 60, NAMES, asked.kinds, 0.5, asked.weights)
+    assert {fault.kind for fault in faults} == {"lose"}
+
+
+MESSAGES = {
+    "requests": ("mistral", "mistral_engine", b'"kind\\": \\"StartWorkflow'),
+    "answers": ("", "reply_1", b'"answer\\": {\\"id\\"'),
+    "offers": ("mistral", "mistral_executor.info", b"CallAction"),
+    "claims": ("mistral", "mistral_engine", b"ClaimAction"),
+    "grants": ("", "reply_1", b'"answer\\": [true]'),
+    "results": ("mistral", "mistral_engine.results.one.info", b"ActionFinished"),
+    "signs": ("mistral", "mistral_engine", b"Heartbeat"),
+    "confirmations": ("", "reply_1", b'"answer\\": {\\"over\\": []'),
+}
+
+
+@pytest.mark.parametrize("name", HOPS)
+def test_a_message_goes_one_way(name: str) -> None:
+    exchange, key, body = MESSAGES[name]
+    message = Delivery(1, "c", 1, exchange, key, b"", body)
+    role = HOPS[name].role
+    ways = {way for way, hop in HOPS.items() if hop.role == role}
+    assert {way for way in ways if HOPS[way].is_of(message)} == {name}
+
+
+@pytest.mark.skipif(not clocks.able(), reason="There is no C compiler.")
+def test_a_clock_on_the_wall_is_stepped_alone(tmp_path: Path) -> None:
+    stepped = Clocks(tmp_path, ["a"])
+    ask = "import time\nwhile input(): print(time.time(), time.monotonic(), flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", ask],
+        env={**os.environ, **stepped.environment("a")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin and process.stdout
+        for step in (0, 3600, -3600, 0):
+            stepped.step("a", step)
+            process.stdin.write("?\n")
+            process.stdin.flush()
+            wall, monotonic = map(float, process.stdout.readline().split())
+            assert abs(wall - time.time() - step) < 60
+            assert abs(monotonic - time.monotonic()) < 60
+        process.stdin.write("\n")
 
 
 HEAD = "2026-11-21 17:00:00.001 42 ERROR"

@@ -135,6 +135,11 @@ def control_broker(*arguments: str) -> None:
         raise NoServer(f"rabbitmqctl {arguments[0]}: {done.stderr.strip()[:200]}")
 
 
+def broker_port() -> int:
+    """Of the broker that tests use: ``TEST_RABBITMQ_PORT``, or the usual one."""
+    return int(os.environ.get("TEST_RABBITMQ_PORT", "5672"))
+
+
 @contextmanager
 def virtual_host() -> Iterator[str]:
     """The transport URL of a RabbitMQ virtual host of its own.
@@ -145,7 +150,7 @@ def virtual_host() -> Iterator[str]:
     control_broker("add_vhost", name)
     try:
         control_broker("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-        yield f"rabbit://guest:guest@127.0.0.1:5672/{name}"
+        yield f"rabbit://guest:guest@127.0.0.1:{broker_port()}/{name}"
     finally:
         control_broker("delete_vhost", name)
 

@@ -48,5 +48,27 @@ def test_eng_235_239_a_campaign_of_faults_loses_and_doubles_nothing(
     assert totals["calls in the ledger"] > 100
 
 
+def test_eng_237_executions_are_right_when_all_messages_of_a_hop_are_lost(
+    tmp_path: Path,
+) -> None:
+    """Within 30 s per hop, beside what they take by themselves: one after the other,
+    those whose loss delays an execution longest."""
+    found = tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "chaos", "--hop", "requests,offers,grants,results",
+         "--executions", "40", "--lost-for", "4", "--json", found,
+         "--logs", tmp_path / "logs"],
+        env={**os.environ, "PYTHONPATH": _path("tools", "tests", "")},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )  # fmt: skip
+    assert found.exists(), done.stderr
+    report = json.loads(found.read_text())
+    assert report["wrong"] == [], done.stdout
+    assert done.returncode == 0, done.stderr
+    assert [hop["executions"] for hop in report["hops"]] == [40] * 4
+
+
 def _path(*folders: str) -> str:
     return os.pathsep.join(str(PROJECT / folder) for folder in folders)

@@ -9,24 +9,30 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from servers import NoServer
 
-from chaos import report
+from chaos import clocks, disks, report
 from chaos.broker import Broker
 from chaos.cluster import ChaosCluster, running
 from chaos.faults import Injector
+from chaos.hops import HOPS, Lost, Scenario
 from chaos.judge import Judge, settle
 from chaos.ledger import Ledger
-from chaos.schedule import KINDS, SHARED, schedule
+from chaos.private import Servers, servers
+from chaos.schedule import KINDS, OF_OWN_SERVERS, SHARED, schedule
 from chaos.stores import Store
 from chaos.users import Users
+from chaos.wire import Wires
 
 SETTLE_SECONDS = 180.0
+SAID = 20
+"""Sentences about what is wrong that are said after a round."""
+
 WARM_SECONDS = 3.0
 """Of load before the first fault of a round."""
 
@@ -74,6 +80,22 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--apis", type=int, default=2)
     parser.add_argument("--engines", type=int, default=2)
     parser.add_argument("--executors", type=int, default=2)
+    parser.add_argument(
+        "--private",
+        action="store_true",
+        help="on a database and a broker of the campaign's own, which may die",
+    )
+    parser.add_argument(
+        "--hop",
+        help="lose all messages of these hops for a while, one hop after the other,"
+        " in place of faults: " + ", ".join(HOPS) + "; or all",
+    )
+    parser.add_argument(
+        "--executions", type=int, default=500, help="that run meanwhile"
+    )
+    parser.add_argument(
+        "--lost-for", type=float, default=10.0, help="seconds of each hop"
+    )
     for name in SHARED:
         parser.add_argument(
             f"--{name}",
@@ -95,21 +117,43 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         found.seconds = 3600 * found.hours
     given = {name: getattr(found, name.replace("-", "_")) for name in SHARED}
     found.commands = {name: word for name, word in given.items() if word}
-    found.kinds = _kinds(parser, found.faults, found.commands)
+    found.kinds = _kinds(parser, found.faults, _able(found))
+    found.hops = _hops(parser, found.hop)
     found.weights = _weights(parser, found.weight)
     return found
 
 
+def _able(asked: argparse.Namespace) -> list[str]:
+    """Kinds that can happen here."""
+    lacking = set(OF_OWN_SERVERS) - asked.commands.keys()
+    if asked.private:
+        lacking = {"fail-over"} if asked.topology == "mariadb" else set()
+    if not clocks.able():
+        lacking.add("clock")
+    if not disks.able():
+        lacking.add("full-disk")
+    return [name for name in KINDS if name not in lacking]
+
+
 def _kinds(
-    parser: argparse.ArgumentParser, wanted: str | None, commands: dict[str, str]
+    parser: argparse.ArgumentParser, wanted: str | None, able: list[str]
 ) -> list[str]:
-    able = [name for name in KINDS if name not in SHARED or name in commands]
     words = wanted.split(",") if wanted else []
     for word in words:
         if word.removeprefix("-") not in able:
             parser.error(f"--faults: {word!r} is none of {', '.join(able)}")
     chosen = [word for word in words if not word.startswith("-")] or able
     return [name for name in chosen if f"-{name}" not in words]
+
+
+def _hops(parser: argparse.ArgumentParser, wanted: str | None) -> list[str]:
+    if wanted == "all":
+        return list(HOPS)
+    found = wanted.split(",") if wanted else []
+    for name in found:
+        if name not in HOPS:
+            parser.error(f"--hop: {name!r} is none of {', '.join(HOPS)}, all")
+    return found
 
 
 def _weights(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, int]:
@@ -125,8 +169,15 @@ def _weights(parser: argparse.ArgumentParser, words: list[str]) -> dict[str, int
 class Field:
     """Where a campaign takes place."""
 
-    def __init__(self, stack: ExitStack, cluster: ChaosCluster, asked: Any) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        cluster: ChaosCluster,
+        asked: Any,
+        own: Servers | None,
+    ) -> None:
         self.cluster = cluster
+        self._own = own
         self._asked = asked
         self._store = Store(cluster.database, cluster.kind)
         stack.callback(self._store.close)
@@ -144,7 +195,9 @@ class Field:
         asked = self._asked
         users = Users(self.cluster, self._ledger, seed, asked.open)
         before = len(self._ledger.calls)
-        injector = Injector(self.cluster, self._store, self._broker, asked.commands)
+        injector = Injector(
+            self.cluster, self._store, self._broker, asked.commands, self._own
+        )
         names = self.cluster.names
         faults = schedule(seed, seconds, names, asked.kinds, asked.gap, asked.weights)
         with users.busy():
@@ -159,23 +212,60 @@ class Field:
         verdict = self._judge.judge(list(users.runs.values()), calls)
         return report.Round(seed, injector.happened, verdict, took, users.refused)
 
+    def hops(self) -> Iterator[Lost]:
+        """What comes of the loss of each hop."""
+        asked = self._asked
+        play = Scenario(self.cluster, self._ledger, self._judge, asked.executions)
+        play.alone()  # what is slow the first time
+        alone = play.alone()
+        for name in asked.hops:
+            yield play.lose(name, asked.lost_for, alone)
+
     def processes(self) -> list[str]:
         """What must not be of processes."""
         return [*self.cluster.died(), *self.cluster.strange()]
 
 
+@contextmanager
+def a_field(asked: argparse.Namespace, directory: Path) -> Iterator[Field]:
+    """Started, and with workflows; gone afterwards.
+
+    :raises NoServer: the database or the broker is missing.
+    """
+    counts = {name: getattr(asked, name) for name in ("apis", "engines", "executors")}
+    with ExitStack() as stack:
+        wires = Wires()
+        stack.callback(wires.close)
+        own = None
+        if asked.private:
+            own = stack.enter_context(servers(asked.topology, wires))
+        cluster = stack.enter_context(
+            running(
+                asked.topology,
+                directory,
+                wires=wires,
+                kinds=() if asked.hops else asked.kinds,
+                **counts,
+            )
+        )
+        field = Field(stack, cluster, asked, own)
+        field.upload()
+        yield field
+
+
 def campaign(asked: argparse.Namespace, directory: Path) -> report.Campaign:
     """:raises NoServer: the database or the broker is missing."""
     shown = ("topology", "seconds", "round", "seed", "gap", "open", "apis", "engines",
-             "executors")  # fmt: skip
+             "executors", "private")  # fmt: skip
     found = report.Campaign({**{name: getattr(asked, name) for name in shown},
                              "faults": ",".join(asked.kinds),
                              "weights": asked.weights})  # fmt: skip
-    counts = {name: getattr(asked, name) for name in ("apis", "engines", "executors")}
-    with running(asked.topology, directory, **counts) as cluster, ExitStack() as stack:
-        field = Field(stack, cluster, asked)
-        field.upload()
-        left = asked.seconds
+    with a_field(asked, directory) as field:
+        for lost in field.hops() if asked.hops else ():
+            found.lost.append(lost)
+            _say(f"{lost.hop}: {lost.lost} messages lost, {lost.after:.1f} s")
+            _write(asked, found)
+        left = 0.0 if asked.hops else asked.seconds
         while left > 0:
             seed = f"{asked.seed}.{len(found.rounds) + 1}"
             done = field.round(seed, min(left, asked.round))
@@ -184,15 +274,26 @@ def campaign(asked: argparse.Namespace, directory: Path) -> report.Campaign:
             left -= asked.round
             _say(f"round {seed}: {len(done.happened)} faults, {done.verdict.runs}"
                  f" executions, {len(found.wrong())} wrong in all")  # fmt: skip
+            for what in [*done.verdict.wrong, *done.users][:SAID]:
+                _say(f"    {what}")
+            _write(asked, found)
             if found.wrong() and not asked.go_on:
                 break
-        codes = cluster.stop()
+        codes = field.cluster.stop()
         found.processes = [
             *field.processes(),
             *(f"{name} ended with {code} when it was told to end"
               for name, code in codes.items() if code),
         ]  # fmt: skip
     return found
+
+
+def _write(asked: argparse.Namespace, found: report.Campaign) -> None:
+    """After each round, so that what is known stays whatever happens."""
+    if asked.json:
+        asked.json.write_text(json.dumps(report.as_json(found), indent=1))
+    if asked.markdown:
+        asked.markdown.write_text(report.markdown(found))
 
 
 def _say(text: str) -> None:
@@ -209,13 +310,9 @@ def main() -> int:
             found = campaign(asked, directory)
         except NoServer as missing:
             raise SystemExit(str(missing)) from None
-        if asked.json:
-            asked.json.write_text(json.dumps(report.as_json(found), indent=1))
-        page = report.markdown(found)
-        if asked.markdown:
-            asked.markdown.write_text(page)
-        else:
-            print(page)
+        _write(asked, found)
+        if not asked.markdown:
+            print(report.markdown(found))
     return 1 if found.wrong() else 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import amqp
 from servers import NoServer
-from system.processes import control_broker
+from system.processes import broker_port, control_broker
 
 _TRACE = "amq.rabbitmq.trace"
 _LAST = 3000
@@ -131,7 +131,7 @@ class Broker:
 
     def _connection(self) -> Any:
         return amqp.Connection(
-            "127.0.0.1:5672", _USER, _USER, virtual_host=self.virtual_host
+            f"127.0.0.1:{broker_port()}", _USER, _USER, virtual_host=self.virtual_host
         )
 
     def _queues(self) -> list[str]:

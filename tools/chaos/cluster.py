@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from servers import fresh_database
 from sqlalchemy import URL
-from system.processes import Cluster, virtual_host
+from system.processes import Cluster, broker_port, role_of, virtual_host
 
+from chaos.clocks import Clocks
+from chaos.disks import Disks, mounted
 from chaos.logs import strange
+from chaos.stores import a_user
 from chaos.wire import Wire, Wires
 
 PORTS = {"postgresql": 5432, "mariadb": 3306}
-BROKER_PORT = 5672
 
 END_SECONDS = 60
 
@@ -29,6 +33,8 @@ class ChaosCluster(Cluster):
     """:ivar wires: (process, ``database`` or ``broker``) → its wire.
     :ivar kind: of the database.
     :ivar virtual_host: of the broker.
+    :ivar clocks: of the processes, if they can be stepped.
+    :ivar disks: of the processes that have one each.
     """
 
     def __init__(
@@ -38,14 +44,19 @@ class ChaosCluster(Cluster):
         transport: str,
         names: list[str],
         wires: Wires,
+        clocks: Clocks | None = None,
+        disks: Disks | None = None,
     ) -> None:
+        self.clocks = clocks
+        self.disks = disks
         self.kind = "postgresql" if database.drivername.startswith("p") else "mariadb"
         self.virtual_host = transport.rsplit("/", 1)[1]
         self.transport = transport
         self.wires: dict[tuple[str, str], Wire] = {}
         for name in names:
-            self.wires[name, "database"] = wires.wire(PORTS[self.kind])
-            self.wires[name, "broker"] = wires.wire(BROKER_PORT, messages=True)
+            to = database.port or PORTS[self.kind]
+            self.wires[name, "database"] = wires.wire(to)
+            self.wires[name, "broker"] = wires.wire(broker_port(), messages=True)
 
         def through(name: str) -> tuple[URL, str]:
             near = database.set(port=self.wires[name, "database"].port)
@@ -53,9 +64,24 @@ class ChaosCluster(Cluster):
                 # what is encrypted cannot be broken in the middle of a commit
                 near = near.update_query_dict({"sslmode": "disable"})
             broker = self.wires[name, "broker"].port
-            return near, transport.replace(f":{BROKER_PORT}/", f":{broker}/")
+            return near, transport.replace(f":{broker_port()}/", f":{broker}/")
 
         super().__init__(directory, database, transport, names, through)
+
+    def _release(self, name: str) -> dict[str, Any]:
+        """With its own clock and its own disk."""
+        environment = dict(os.environ)
+        if self.clocks is not None:
+            environment |= self.clocks.environment(name)
+        if self.disks is not None and name in self.disks.places:
+            environment["TMPDIR"] = str(self.disks.places[name])
+        return {"env": environment}
+
+    def _log(self, name: str) -> Path:
+        log = super()._log(name)
+        if self.disks is not None and name in self.disks.places:
+            return self.disks.places[name] / log.name
+        return log
 
     def send(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
@@ -105,10 +131,18 @@ class ChaosCluster(Cluster):
 
 @contextmanager
 def running(
-    kind: str, directory: Path, *, apis: int, engines: int, executors: int
+    kind: str,
+    directory: Path,
+    *,
+    apis: int,
+    engines: int,
+    executors: int,
+    wires: Wires,
+    kinds: Collection[str] = (),
 ) -> Iterator[ChaosCluster]:
     """Started on an empty database and an empty virtual host; gone afterwards.
 
+    :param kinds: of faults that it has to be able to have.
     :raises NoServer: the database or the broker is missing.
     """
     counts = {"api": apis, "engine": engines, "executor": executors}
@@ -117,12 +151,18 @@ def running(
         for role, count in counts.items()
         for number in range(count)
     ]
-    wires = Wires()
+    clocks = Clocks(directory, names) if "clock" in kinds else None
     with ExitStack() as stack:
-        stack.callback(wires.close)
+        disks = None
+        if "full-disk" in kinds:
+            some = [name for name in names if role_of(name) == "executor"]
+            disks = stack.enter_context(mounted(directory, some))
         database = stack.enter_context(fresh_database(kind, directory))
+        database = stack.enter_context(a_user(database, kind))
         transport = stack.enter_context(virtual_host())
-        cluster = ChaosCluster(directory, database, transport, names, wires)
+        cluster = ChaosCluster(
+            directory, database, transport, names, wires, clocks, disks
+        )
         stack.callback(cluster.stop)
         cluster.upgrade()
         cluster.start(*names)

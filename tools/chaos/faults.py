@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import amqp
 from system.processes import role_of
 
 from chaos.broker import Broker
 from chaos.cluster import ChaosCluster
+from chaos.private import Servers
 from chaos.schedule import KINDS, Fault
 from chaos.stores import Store
 from chaos.wire import Wire
+
+LEFT_CONNECTIONS = 3
 
 QUEUES = {"engine": "mistral_engine", "executor": "mistral_executor"}
 """Parts of the names of queues that processes of a role listen to."""
@@ -50,6 +54,7 @@ class Injector:
     """Lets faults happen, several at a time; one at a time to the same thing.
 
     :param commands: of the shell, for kinds that touch servers of others, too.
+    :param servers: of the campaign's own, if it has some.
     """
 
     def __init__(
@@ -58,14 +63,18 @@ class Injector:
         store: Store,
         broker: Broker,
         commands: Mapping[str, str],
+        servers: Servers | None = None,
     ) -> None:
         self._commands = commands
+        self._servers = servers
         self._cluster = cluster
         self._store = store
         self._broker = broker
         self._held = {
             **{name: threading.Lock() for name in cluster.names},
             **{wire: threading.Lock() for wire in cluster.wires},
+            **{(name, "clock"): threading.Lock() for name in cluster.names},
+            **{(name, "disk"): threading.Lock() for name in cluster.names},
             "database": threading.Lock(),
             "broker": threading.Lock(),
             "repeats": threading.Lock(),
@@ -218,6 +227,39 @@ class Injector:
         with self._alone("database"):
             return f"{self._store.end_connections()} connections"
 
+    def _no_connections(self, fault: Fault) -> str:
+        with self._alone("database"):
+            self._store.limit(LEFT_CONNECTIONS)
+            try:
+                ended = self._store.end_connections()
+                _wait(fault.seconds)
+            finally:
+                self._store.limit(None)
+        return f"{ended} connections before"
+
+    def _clock(self, fault: Fault) -> str:
+        clocks = self._cluster.clocks
+        assert clocks is not None
+        step = 3600 if fault.dice % 2 else -3600
+        with self._alone((fault.victim, "clock")):
+            clocks.step(fault.victim, step)
+            try:
+                _wait(fault.seconds)
+            finally:
+                clocks.step(fault.victim, 0)
+        return f"{step:+d} s"
+
+    def _full_disk(self, fault: Fault) -> str:
+        disks = self._cluster.disks
+        assert disks is not None
+        with self._alone((fault.victim, "disk")):
+            try:
+                taken = disks.fill(fault.victim)
+                _wait(fault.seconds)
+            finally:
+                disks.free(fault.victim)
+        return f"{taken} bytes"
+
     def _hold_locks(self, fault: Fault) -> str:
         with self._alone("database"), self._store.locks(fault.dice) as locked:
             _wait(fault.seconds)
@@ -254,7 +296,11 @@ class Injector:
 
     def _again(self, fault: Fault) -> str:
         with self._alone("repeats"):
-            if not self._broker.repeat(fault.dice, 1):
+            try:
+                repeated = self._broker.repeat(fault.dice, 1)
+            except (amqp.AMQPError, OSError) as error:
+                raise _Nothing("the broker is away") from error
+            if not repeated:
                 raise _Nothing("no message was published")
         return ""
 
@@ -269,16 +315,43 @@ class Injector:
 
     def _restart_broker(self, fault: Fault) -> str:
         with self._alone("broker"):
-            return self._restart("restart-broker")
+            if self._servers is None:
+                return self._command("restart-broker")
+            self._servers.broker.restart()
+        return ""
+
+    def _kill_broker(self, fault: Fault) -> str:
+        assert self._servers is not None
+        with self._alone("broker"):
+            self._servers.broker.kill()
+        return ""
 
     def _restart_database(self, fault: Fault) -> str:
         with self._alone("database"):
-            return self._restart("restart-database")
+            if self._servers is None:
+                return self._command("restart-database")
+            self._servers.database.restart()
+        return ""
 
-    def _restart(self, kind: str) -> str:
-        command = self._commands[kind]
+    def _kill_database(self, fault: Fault) -> str:
+        assert self._servers is not None
+        with self._alone("database"):
+            self._servers.database.kill()
+        return ""
+
+    def _fail_over(self, fault: Fault) -> str:
+        assert self._servers is not None and self._servers.pair is not None
+        with self._alone("database"):
+            self._servers.pair.fail_over()
+        return ""
+
+    def _command(self, kind: str) -> str:
         done = subprocess.run(
-            command, shell=True, capture_output=True, text=True, timeout=120
+            self._commands[kind],
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         return f"exit code {done.returncode}"
 

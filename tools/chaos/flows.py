@@ -15,6 +15,11 @@ from typing import Any
 TEXTS = """
 version: '2.0'
 
+single:
+  input: [url]
+  tasks:
+    a: {action: note url=<% $.url %> place='a/0'}
+
 chain:
   input: [url]
   output: {first: <% $.first %>, items: <% $.items %>, last: <% $.last %>}
@@ -248,8 +253,10 @@ FLOWS: Mapping[str, Flow] = {
     "bare": Flow({}, _once("fan", "a", "b"), may_fail=True),
     "circle": Flow({"n": 4}, Counter(begin=1, step=4)),
     "leaf": Flow({"double": 0}, _once("twice", "rest"), weight=0),
+    "single": Flow({}, _once("a"), weight=0),
 }  # fmt: skip
-"""By the name of the workflow; ``leaf`` is started by ``tree`` only."""
+"""By the name of the workflow; ``leaf`` is started by ``tree`` only, ``single`` in
+bursts."""
 
 SAFE_TASKS = frozenset(
     [("leaf", "twice"), ("circle", "step"), ("mended", "after")]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.faults import Happened
+from chaos.hops import Lost
 from chaos.judge import Verdict, percentile, progress
 from chaos.schedule import KINDS, LOSES
 
@@ -44,6 +45,8 @@ class Campaign:
     rounds: list[Round] = field(default_factory=list)
     processes: list[str] = field(default_factory=list)
     """What must not be in their logs, or of their ends."""
+    lost: list[Lost] = field(default_factory=list)
+    """What came of hops whose messages were lost."""
 
     def wrong(self) -> list[str]:
         """Everything that must not be."""
@@ -57,6 +60,7 @@ class Campaign:
                 if one.note.startswith("the tool failed")
             ),
             *self.processes,
+            *(f"{each.hop}: {what}" for each in self.lost for what in each.wrong),
         ]
 
 
@@ -69,6 +73,7 @@ def as_json(campaign: Campaign) -> dict[str, Any]:
         "wrong": campaign.wrong(),
         "totals": totals(campaign),
         "progress": {kind: _percentiles(waits) for kind, waits in by_kind.items()},
+        "hops": [each.line() for each in campaign.lost],
         "longest gaps": _gaps(campaign),
         "rounds": [
             {
@@ -133,6 +138,15 @@ def markdown(campaign: Campaign) -> str:
         )
     lines += ["", "## Longest times without anything", ""]
     lines += [f"* {gap}" for gap in _gaps(campaign)]
+    if campaign.lost:
+        lines += ["", "## Hops", "", "| hop | what it is | lost | for | executions |"
+                  " over after | without loss |",
+                  "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for lost in campaign.lost:
+        lines.append(
+            f"| {lost.hop} | {lost.about} | {lost.lost} | {lost.seconds:.1f} s |"
+            f" {lost.executions} | {lost.after:.1f} s | {lost.alone:.1f} s |"
+        )
     for number, each in enumerate(campaign.rounds, 1):
         lines += ["", f"## Round {number}, seed {each.seed}", ""]
         lines += [f"* {_text(one)}" for one in each.happened]

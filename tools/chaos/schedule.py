@@ -67,6 +67,15 @@ KINDS: Mapping[str, Kind] = {
         "COMMIT is done, and its answer lost", 3, 3, WITH_DATABASE, "database", 4
     ),
     "backends": Kind("the database ends all connections of all processes"),
+    "no-connections": Kind(
+        "all connections to the database end, and at most three more are given", 2, 8,
+        weight=1,
+    ),
+    "clock": Kind(
+        "the process's clock on the wall is an hour fast or slow, and right again",
+        3, 12, ALL,
+    ),
+    "full-disk": Kind("the disk under the process is full", 3, 10, ("executor",)),
     "hold-locks": Kind("somebody else locks the headers of open runs", 1, 5),
     "broker-closes": Kind("the broker ends all connections of all processes"),
     "lose": Kind("the next message to the process is lost", 3, 3, ALL, "broker", 6),
@@ -88,19 +97,24 @@ KINDS: Mapping[str, Kind] = {
     "empty": Kind(
         "the broker comes back empty: the virtual host is made anew", 0, 3, weight=1
     ),
-    "restart-broker": Kind(
-        "the broker itself restarts (touches everybody on the machine)", weight=1
-    ),
-    "restart-database": Kind(
-        "the database server restarts (touches everybody on the machine)", weight=1
+    "restart-broker": Kind("the broker itself restarts", weight=1),
+    "kill-broker": Kind("the broker itself is killed, and comes back", weight=1),
+    "restart-database": Kind("the database server restarts", weight=1),
+    "kill-database": Kind("the database server crashes, and comes back"),
+    "fail-over": Kind(
+        "the database server crashes, and its standby takes its place (PostgreSQL)"
     ),
 }  # fmt: skip
 
-LOSES = frozenset(["purge", "drop", "empty", "restart-broker"])
+LOSES = frozenset(["purge", "drop", "empty", "restart-broker", "kill-broker"])
 """Kinds that take messages away: what was in them is sent again."""
 
 SHARED = ("restart-broker", "restart-database")
-"""Kinds that happen only where the command for it is given."""
+"""Kinds that touch everybody on the machine: they happen where the servers are the
+campaign's own, or where the command for it is given."""
+
+OF_OWN_SERVERS = (*SHARED, "kill-broker", "kill-database", "fail-over")
+"""Kinds that happen where the servers are the campaign's own."""
 
 
 @dataclass(frozen=True)

@@ -132,14 +132,18 @@ class Users:
                 continue
             flow = rng.choices(names, weights)[0]
             id = str(uuid.UUID(int=rng.getrandbits(128), version=4))
-            run = Run(id, flow, time.time())
-            body = {"id": id, "workflow_name": flow, "input": {"url": self.ledger.url}}
-            status, answer = self.ask("POST", "/v2/executions", body)
-            if status == 201:
-                run.accepted_at = time.time()
-                self.runs[id] = self.waiting[id] = run
-            else:
-                self.refused.append(f"start of {flow}: {status} {answer}")
+            self.start(Run(id, flow, time.time()))
+
+    def start(self, run: Run) -> None:
+        """Once it is accepted it is one of ``runs``."""
+        input = {"url": self.ledger.url}
+        body = {"id": run.id, "workflow_name": run.flow, "input": input}
+        status, answer = self.ask("POST", "/v2/executions", body)
+        if status == 201:
+            run.accepted_at = time.time()
+            self.runs[run.id] = self.waiting[run.id] = run
+        else:
+            self.refused.append(f"start of {run.flow}: {status} {answer}")
 
     # -- Looking after ------------------------------------------------------------
 

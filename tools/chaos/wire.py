@@ -233,7 +233,7 @@ class Wire:
             await asyncio.gather(
                 self._up(near_in, link.far, link), self._down(far_in, near, link)
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             link.reset()
         finally:
             link.end()
