@@ -143,7 +143,11 @@ class UpdateWorkflow(Request):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeleteWorkflow(Request):
+    """:param version: of the row that is meant; one that has changed since stays.
+    None: whatever there is."""
+
     force: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mistral.actions.registry import Registry
@@ -13,7 +15,7 @@ from mistral.clock import Clock
 from mistral.cmd.names import new_id
 from mistral.cmd.notifier_role import make_courier
 from mistral.cmd.secrets import make_keyring, make_trust_ending
-from mistral.config import ExpirationSettings, Settings
+from mistral.config import ConfigurationFault, ExpirationSettings, Settings
 from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
@@ -60,16 +62,26 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
 
 
 def make_expiration(policy: ExpirationSettings) -> Expiration | None:
-    """None: nothing ever expires (spec/engine.md § 10.5)."""
+    """None: nothing ever expires (spec/engine.md § 10.5).
+
+    :raises ConfigurationFault: nothing can be archived where it should be.
+    """
     if not policy.enabled:
         return None
     minutes = policy.older_than
+    archive = Path(policy.archive_directory) if policy.archive_directory else None
+    if archive is not None and not (archive.is_dir() and os.access(archive, os.W_OK)):
+        raise ConfigurationFault(
+            "[execution_expiration_policy] archive_directory: expected a directory that"
+            f" this process may write to, found {archive}."
+        )
     return Expiration(
         interval=60.0 * policy.evaluation_interval,
         older_than=timedelta(minutes=minutes) if minutes else None,
         keep=policy.max_finished_executions,
         batch=policy.batch_size,
         ignored=frozenset(policy.ignored_states),
+        archive=archive,
     )
 
 

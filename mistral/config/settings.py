@@ -354,6 +354,11 @@ class ExpirationSettings:
     ignored_states: tuple[str, ...] = option(
         (), "SUCCESS, ERROR or CANCELLED: executions in these states stay."
     )
+    archive_directory: str = option(
+        "",
+        "Directory that an execution is written to, with everything below it, before "
+        "it is deleted: a file of JSON lines each. Empty: nothing is kept.",
+    )
 
     @property
     def enabled(self) -> bool:

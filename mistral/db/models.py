@@ -513,6 +513,24 @@ documents = Table(
     **_OPTIONS,
 )
 
+# Runs that were deleted and are removed page by page: see ``db/removals.py``.
+removals = Table(
+    "removals",
+    metadata,
+    Column(
+        "id",
+        Id,
+        ForeignKey("workflow_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    # What goes next.
+    Column("step", Integer, nullable=False),
+    # The last sub-workflow that was told.
+    Column("after", Id),
+    Column("created_at", Utc, nullable=False),
+    **_OPTIONS,
+)
+
 # Messages to runs: whole until an action takes one, and afterwards what is needed to
 # know a repeat.
 posted_messages = Table(

@@ -9,12 +9,19 @@ then a shared one, then a public one; administrators' names, too (SEC-24, Q-33).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table, case, or_, select, true
+from sqlalchemy import ColumnElement, Table, and_, case, or_, select, true
 
 from mistral.context import Context
-from mistral.db.models import members, workflow_executions, workflows
+from mistral.db import removals
+from mistral.db.models import (
+    action_executions,
+    members,
+    task_executions,
+    workflow_executions,
+    workflows,
+)
 from mistral.errors import Forbidden
 
 
@@ -35,12 +42,18 @@ def of_project(table: Table, project_id: str) -> ColumnElement[bool]:
         seen.append(table.c.scope == "public")
     if table is workflows:
         seen.append(_shared(table, project_id))
-    return or_(*seen)
+    return and_(or_(*seen), removals.hidden(table)) if table in _RUN else or_(*seen)
 
 
 def visible(table: Table, context: Context) -> ColumnElement[bool]:
     """Rows that this caller sees."""
-    return true() if context.is_admin else of_project(table, context.project_id)
+    if context.is_admin:
+        return removals.hidden(table) if table in _RUN else true()
+    return of_project(table, context.project_id)
+
+
+_RUN: Final = (workflow_executions, task_executions, action_executions)
+"""Tables whose rows nobody sees any more as soon as they are deleted."""
 
 
 def nearest_first(table: Table, project_id: str) -> tuple[ColumnElement[Any], ...]:

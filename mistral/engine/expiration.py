@@ -8,20 +8,26 @@ hold up the rest: a pass walks over its rows once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
+from mistral.db import removals
 from mistral.db.database import Database
 from mistral.db.models import workflow_executions
+from mistral.engine.archive import Archive
 from mistral.engine.intake import Intake
 from mistral.errors import MistralError, Unavailable
 from mistral.messages import DeleteWorkflow, State
 from mistral.service import Counts, Loop
+
+LOG = logging.getLogger(__name__)
 
 FINISHED: Final = (State.SUCCESS, State.ERROR, State.CANCELLED)
 
@@ -42,6 +48,8 @@ class Expiration:
     :param keep: how many finished runs stay, the newest; 0: any number.
     :param batch: how many are deleted at the same time; 0: ``AT_ONCE``.
     :param ignored: finished states whose runs stay and are not counted.
+    :param archive: directory that a run is written to before it is deleted; None:
+        nothing is kept of it.
     """
 
     interval: float
@@ -49,6 +57,7 @@ class Expiration:
     keep: int = 0
     batch: int = 0
     ignored: frozenset[str] = frozenset()
+    archive: Path | None = None
 
 
 class ExpirationSweep(Loop):
@@ -61,11 +70,19 @@ class ExpirationSweep(Loop):
         self._database = database
         self._intake = intake
         self._expiration = expiration
+        self._archive: Archive | None = None
+        if expiration.archive is not None:
+            self._archive = Archive(database, expiration.archive)
 
     def run_once(self) -> Counts:
-        """:raises Unavailable: deletions were not committed in time."""
+        """:returns: ``deleted``; ``refused``: reopened or gone meanwhile; with an
+            archive ``kept``: that could not be written there.
+        :raises Unavailable: deletions were not committed in time.
+        """
         older_than, keep = self._expiration.older_than, self._expiration.keep
         counts = {"deleted": 0, "refused": 0}
+        if self._archive is not None:
+            counts["kept"] = 0
         if older_than is not None:
             with self._database.read() as connection:
                 before = self._database.now(connection) - older_than
@@ -86,6 +103,7 @@ class ExpirationSweep(Loop):
         query = (
             select(table.c.id, _ENDED.label("ended"))
             .where(table.c.task_execution_id.is_(None), table.c.state.in_(states))
+            .where(removals.hidden(table))
             .order_by(_ENDED.desc(), table.c.id.desc())
             .limit(policy.batch or AT_ONCE)
         )
@@ -106,8 +124,9 @@ class ExpirationSweep(Loop):
         self, pages: Iterator[Sequence[str]], counts: dict[str, int]
     ) -> None:
         for ids in pages:
+            events = [self._to_delete(id, counts) for id in ids]
             answers: list[Future[Any]] = [
-                self._intake.put(DeleteWorkflow(run_id=id)) for id in ids
+                self._intake.put(event) for event in events if event is not None
             ]
             for answer in answers:
                 try:
@@ -118,6 +137,20 @@ class ExpirationSweep(Loop):
                 except MistralError:
                     # Reopened, or deleted by another engine.
                     counts["refused"] += 1
+
+    def _to_delete(self, id: str, counts: dict[str, int]) -> DeleteWorkflow | None:
+        """None: it stays, as it could not be archived. What changes afterwards is not
+        what was archived, and stays, too."""
+        if self._archive is None or self.stopping:
+            return None if self.stopping else DeleteWorkflow(run_id=id)
+        try:
+            archived = self._archive.write(id)
+        except OSError as error:
+            LOG.error("The execution %s is not archived and stays: %s", id, error)
+            counts["kept"] += 1
+            return None
+        version = None if archived is None else archived.version
+        return DeleteWorkflow(run_id=id, version=version)
 
 
 _ENDED: Final = func.coalesce(

@@ -28,6 +28,7 @@ from mistral.engine.loop import EngineLoop
 from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices
 from mistral.engine.offers import Offers
+from mistral.engine.removal import RemovalSweep
 from mistral.engine.steps import Reached, unwatched
 from mistral.engine.sweeps import (
     LEFT,
@@ -183,7 +184,11 @@ class EngineServer(Service):
             self.reply_to,
             passed_over=() if options.cron_triggers else OF_TRIGGERS,
         )
-        self.sweeps: list[Loop] = [self.overdue, ExpirySweep(database)]
+        self.sweeps: list[Loop] = [
+            self.overdue,
+            ExpirySweep(database),
+            RemovalSweep(database),
+        ]
         if options.lost_after > 0:
             self.sweeps.append(
                 LostSweep(

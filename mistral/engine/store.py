@@ -7,14 +7,14 @@ rows, consumed rows out, answers of requests, one history row per event.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from mistral.db import bulk, direct, outbox, requests, rows, trusts
+from mistral.db import bulk, direct, outbox, removals, requests, rows, trusts
 from mistral.db import history as history_rows
 from mistral.db.models import (
     action_executions,
@@ -49,6 +49,9 @@ LEASE: Final = timedelta(seconds=10)
 
 OWN_TIMERS: Final = timedelta(hours=1)
 """Timers due later are not kept by who wrote them but found by sweeps."""
+
+AT_ONCE: Final = 1_000
+"""Rows, about, that one turn deletes; what is larger goes page by page."""
 
 LARGE: Final = 1024
 """Characters of JSON from which history notes a size instead of the value."""
@@ -166,17 +169,19 @@ def _brief_effect(effect: Effect) -> dict[str, Any]:
 
 def save(connection: Connection, written: Written) -> None:
     """Write it all; the caller commits."""
-    alive = [run for run in written.runs if not run.deleted]
     deleted = [run for run in written.runs if run.deleted]
     if not deleted:
         direct.begin_stream(connection)
+    gone = _going(connection, deleted)
+    alive = [run for run in written.runs if not run.deleted]
     _save_rows(connection, written, [changes(run, written.now) for run in alive])
-    gone = _trees(connection, {run.id for run in deleted})
     history_rows.append(
         connection, [row for row in written.history if row["run_id"] not in gone]
     )
     if gone:
         _remove(connection, gone)
+    buried = [run.id for run in alive if run.removing]
+    removals.add(connection, buried, written.now)
     untimed = {run.id for run in alive if run.untimed}
     if untimed:
         # They ended: no timer means anything to them any more (§ 2.6).
@@ -185,6 +190,7 @@ def save(connection: Connection, written: Written) -> None:
         row
         for row in written.outbox
         if row["run_id"] not in gone
+        and row["run_id"] not in buried
         and not (row["kind"] in outbox.TIMERS and row["run_id"] in untimed)
     ]
     outbox.add(connection, kept)
@@ -284,22 +290,58 @@ def _stamped(row: dict[str, Any], now: datetime) -> dict[str, Any]:
     return row if row["created_at"] is not None else {**row, "created_at": now}
 
 
-def _trees(connection: Connection, ids: set[str]) -> set[str]:
-    """These and all sub-workflows below them, at any depth (ENG-199).
+def _going(connection: Connection, deleted: Sequence[Run]) -> set[str]:
+    """Those of the runs that go now, with all sub-workflows below them at any depth
+    (ENG-199). The others, of which too much would go in one transaction, are buried.
 
     Deleting a child waits for whoever holds its header. Nobody who holds one
     waits for a header above it, so that cannot be a deadlock.
     """
-    found = level = ids
-    child, task = workflow_executions.c, task_executions.c
+    root_of: dict[str, str] = {}
+    room = AT_ONCE
+    for run in sorted(deleted, key=_size_of):
+        if _size_of(run) > room:
+            run.bury()
+        else:
+            room -= _size_of(run)
+            root_of[run.id] = run.id
+    level = set(root_of)
     while level:
-        below = select(child.id).join(
-            task_executions, task.id == child.task_execution_id
-        ).where(bulk.among(connection, task.workflow_execution_id))  # fmt: skip
-        bound = {"among": sorted(level)}
-        level = set(connection.scalars(below, bound)) - found
-        found = found | level
-    return found
+        found = _below(connection, level)
+        parents = level if len(found) > AT_ONCE else {row["parent_id"] for row in found}
+        roots = {root_of[id] for id in parents}
+        room -= sum(_size_of(Run(**row)) for row in found)
+        if room < 0:
+            # What is below the others was counted and fits.
+            _bury(deleted, roots)
+            root_of = {id: root for id, root in root_of.items() if root not in roots}
+            break
+        level = {row["id"] for row in found} - root_of.keys()
+        root_of.update((row["id"], root_of[row["parent_id"]]) for row in found)
+    return set(root_of)
+
+
+def _bury(deleted: Iterable[Run], ids: Collection[str]) -> None:
+    for run in deleted:
+        if run.id in ids:
+            run.bury()
+
+
+def _size_of(run: Run) -> int:
+    """About how many rows there are of it: itself, its tasks, its actions, its past."""
+    return 1 + run.made + run.history_seq
+
+
+def _below(connection: Connection, level: Collection[str]) -> Sequence[Any]:
+    """Sub-workflows; not more than would be too many."""
+    child, task = workflow_executions.c, task_executions.c
+    below = (
+        select(child.id, child.internals, task.workflow_execution_id.label("parent_id"))
+        .join(task_executions, task.id == child.task_execution_id)
+        .where(bulk.among(connection, task.workflow_execution_id))
+        .limit(AT_ONCE + 1)
+    )
+    return connection.execute(below, {"among": sorted(level)}).mappings().all()
 
 
 def _remove(connection: Connection, keys: set[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,19 @@ import pytest
 from house import CALLER, House
 from sqlalchemy import URL
 
+from mistral.cmd.engine_role import make_expiration
 from mistral.config import ConfigurationFault, ExpirationSettings, load
 from mistral.db import models
+from mistral.engine.archive import ACTIONS, Archive
 from mistral.engine.expiration import Expiration
-from mistral.messages import RerunTask, StopWorkflow, UpdateAction
+from mistral.errors import Conflict
+from mistral.messages import (
+    DeleteWorkflow,
+    RerunTask,
+    StopWorkflow,
+    UpdateAction,
+    UpdateWorkflow,
+)
 
 TEXT = """
 version: '2.0'
@@ -137,6 +147,135 @@ def test_eng_228_on_every_database(tmp_path: Path, empty_url: URL) -> None:
     assert counts == {"deleted": 4, "refused": 0}
     assert _left(house) == {ids[-1]}
     house.close()
+
+
+# -- The archive --------------------------------------------------------------
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def archived(directory: Path) -> list[Path]:
+    assert not list(directory.glob("*/.*")), "nothing half written is left"
+    return sorted(directory.glob("*/*.ndjson"))
+
+
+def test_what_expires_is_written_to_a_file_first(
+    opened: Callable[..., House], tmp_path: Path
+) -> None:
+    """Decision 0044: the whole tree, as bodies of the API show it."""
+    kept = tmp_path / "archive"
+    kept.mkdir()
+    house = opened(older_than=timedelta(minutes=1), archive=kept)
+    hook = {"type": "webhook", "url": "https://u:secret@x.org", "headers": {"T": "tk"}}
+    id = house.start("good", notify=[hook])
+    house.settle()
+    running = house.start("open")
+    house.advance(2 * MINUTES)
+    assert _expire(house) == {"deleted": 1, "refused": 0, "kept": 0}
+    assert _left(house) == {running}
+    [path] = archived(kept)
+    ended = house.clock.now() - timedelta(minutes=2)
+    assert path == kept / f"{ended:%Y-%m-%d}" / f"{id}.ndjson"
+    assert path.stat().st_mode & 0o777 == 0o600
+    first, *lines = lines_of(path)
+    assert first == {
+        "kind": "archive",
+        "format": "mistral-execution-archive",
+        "version": 1,
+        "root_execution_id": id,
+    }
+    kinds = [(line["kind"], line.get("workflow_name")) for line in lines]
+    assert kinds == [
+        ("execution", "good"), ("task", "good"),
+        ("execution", "below"), ("task", "below"), ("action", "below"),
+    ]  # fmt: skip
+    root, _, child, _, action = lines
+    assert (root["id"], root["state"]) == (id, "SUCCESS")
+    assert child["root_execution_id"] == id
+    assert root["params"]["notify"][0]["headers"] == {"T": "***"}
+    assert (root["output"], root["published_global"]) == ({}, {})
+    assert list(action["output"]) == ["result"]
+    assert "secret" not in path.read_text() and "internals" not in path.read_text()
+
+
+def test_what_cannot_be_written_stays(
+    opened: Callable[..., House], tmp_path: Path
+) -> None:
+    kept = tmp_path / "archive"
+    house = opened(older_than=timedelta(minutes=1), archive=kept)
+    house.run("bad")
+    house.advance(2 * MINUTES)
+    assert _expire(house) == {"deleted": 0, "refused": 0, "kept": 1}
+    assert len(_left(house)) == 1
+    kept.mkdir()
+    house.engine = house.new_engine("two")
+    assert _expire(house) == {"deleted": 1, "refused": 0, "kept": 0}
+    assert _left(house) == set()
+
+
+def test_who_dies_between_leaves_a_file_that_is_written_again(
+    opened: Callable[..., House], tmp_path: Path
+) -> None:
+    kept = tmp_path / "archive"
+    kept.mkdir()
+    house = opened(older_than=timedelta(minutes=1), archive=kept)
+    id = house.run("bad")["id"]
+    house.advance(2 * MINUTES)
+    archive = Archive(house.database, kept)
+    first = archive.write(id)
+    [path] = archived(kept)
+    path.write_text("torn")
+    assert archive.write(id) == first
+    assert lines_of(path)[0]["kind"] == "archive"
+    assert _expire(house)["deleted"] == 1
+    assert archived(kept) == [path]
+    assert archive.write(id) is None
+
+
+def test_what_changed_since_it_was_written_stays(
+    opened: Callable[..., House], tmp_path: Path
+) -> None:
+    kept = tmp_path / "archive"
+    kept.mkdir()
+    house = opened(older_than=timedelta(minutes=1), archive=kept)
+    id = house.run("bad")["id"]
+    written = Archive(house.database, kept).write(id)
+    assert written is not None
+    house.ask(UpdateWorkflow(run_id=id, description="new", context=CALLER.to_dict()))
+    with pytest.raises(Conflict, match="has changed"):
+        house.ask(DeleteWorkflow(run_id=id, version=written.version))
+    assert _left(house) == {id}
+
+
+def test_pages_of_an_archive_follow_each_other(
+    opened: Callable[..., House], tmp_path: Path
+) -> None:
+    house = opened(older_than=timedelta(minutes=1))
+    house.upload(
+        f"""version: '2.0'
+wide:
+  tasks:
+    a: {{with-items: i in <% range({ACTIONS + 1}) %>, action: std.noop}}
+    b: {{with-items: i in <% range(3) %>, action: std.noop}}
+"""
+    )
+    id = house.run("wide")["id"]
+    written = Archive(house.database, tmp_path).write(id)
+    assert written is not None
+    lines = [line for line in lines_of(written.path) if line["kind"] == "action"]
+    rows = house.rows(models.action_executions)
+    assert len(lines) == len(rows) == ACTIONS + 4
+    assert {line["id"] for line in lines} == {row["id"] for row in rows}
+
+
+def test_a_directory_that_is_not_there_stops_the_service(tmp_path: Path) -> None:
+    policy = ExpirationSettings(
+        evaluation_interval=1, older_than=1, archive_directory=str(tmp_path / "none")
+    )
+    with pytest.raises(ConfigurationFault, match="archive_directory: expected a dir"):
+        make_expiration(policy)
 
 
 def str_of(url: URL) -> str:

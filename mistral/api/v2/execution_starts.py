@@ -11,9 +11,9 @@ from mistral.api.auth import params_as_kept
 from mistral.api.rest import Call, is_uuid
 from mistral.api.shapes import Sent
 from mistral.api.v2.runs import Execution, asked_by
-from mistral.db import executions
+from mistral.db import executions, removals
 from mistral.db.executions import Row
-from mistral.errors import BadRequest, NotFound
+from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.messages import START_TIMES, StartWorkflow
 from mistral.publisher_entries import without_operators
 
@@ -43,11 +43,17 @@ def taken(connection: Connection, call: Call, wanted_id: str) -> Row | None:
     """The execution that has the id already; None: it is free.
 
     :raises NotFound: it is another project's.
+    :raises Conflict: an execution that is being removed has it.
     :raises BadRequest: no execution can have it.
     """
     seen = executions.is_visible(connection, call.context, wanted_id)
     if seen:
         return executions.find_execution(connection, call.context, wanted_id)
+    if seen is not None and removals.concerned(connection, wanted_id):
+        raise Conflict(
+            f"The execution {wanted_id} was deleted; its id is free when all of it is"
+            " gone. Try again later."
+        )
     if seen is not None:
         raise NotFound(f"There is no execution {wanted_id!r}.")
     if len(wanted_id) > LONGEST_ID or not _may_stand_in_a_path(wanted_id):

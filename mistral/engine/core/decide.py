@@ -34,6 +34,7 @@ from mistral.errors import (
     BadRequest,
     Bug,
     CallerError,
+    Conflict,
     NotFound,
 )
 from mistral.messages import (
@@ -92,6 +93,13 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
     :param run: None when there is no such header.
     :raises CallerError, AuthorError: the request is refused.
     """
+    if run is not None and run.removing:
+        if isinstance(event, StartWorkflow):
+            raise Conflict(
+                f"The execution {run.id} was deleted; its id is free when all of it"
+                " is gone. Try again later."
+            )
+        run = None
     if isinstance(event, StartWorkflow):
         return _start(run, event, facts, now)
     if isinstance(event, RunAction):
@@ -121,6 +129,8 @@ def set_aside(
     :param run: as it was before the event.
     :param reason: told wherever something ends because of it.
     """
+    if run is not None and run.removing:
+        return Decision(None)
     if isinstance(event, StartWorkflow):
         if run is not None or event.parent is None:
             return Decision(run)
@@ -253,6 +263,8 @@ def _update(case: Case, event: UpdateWorkflow) -> Any:
 
 
 def _delete(case: Case, event: DeleteWorkflow) -> Any:
+    if event.version not in (None, case.run.version):
+        raise Conflict(f"The execution {case.run.id} has changed since it was read.")
     operations.delete(case, event.force)
     return {"id": case.run.id}
 

@@ -285,6 +285,7 @@ class Run(Row):
     limit: int
     limits: int
     expired: bool
+    removing: bool
     workbook: str | None
     security: dict[str, Any] | None
     triggered_by: dict[str, Any] | None
@@ -344,6 +345,8 @@ class Run(Row):
         # How often the time limit was set; it has ended the run.
         "limits": 0,
         "expired": False,
+        # It was deleted, and its rows go page by page: nothing of it is heard.
+        "removing": False,
         "workbook": None,
         # Context of who started it, without secrets.
         "security": None,
@@ -431,6 +434,13 @@ class Run(Row):
         self.past = self.task_seq
         self.past_tasks.extend(self.tasks.values())
         self.tasks = Rows("name")
+
+    def bury(self) -> None:
+        """It was deleted, but there is too much of it to go at once."""
+        self.deleted, self.removing = False, True
+        self.timed = False
+        if not self.completed:
+            move(self, self, State.CANCELLED, "Deleted.")
 
     def adopt_actions(self, rows: Iterable[Mapping[str, Any]]) -> list[Action]:
         found = []

@@ -40,7 +40,12 @@ def tasks(look: Look) -> Iterator[Violation]:
         owners = {t.workflow_execution_id for t in found}
         headers = {row["id"]: Run(**row) for row in page.among(query, run.id, owners)}
         promised = page.promised(owners)
-        alive = [t for t in found if t.workflow_execution_id in headers]
+        alive = [
+            t
+            for t in found
+            if t.workflow_execution_id in headers
+            and not headers[t.workflow_execution_id].removing
+        ]
         yield from _actions(page, [t for t in alive if _awaits(t, "ACTION")])
         yield from _children(
             page, [t for t in alive if _awaits(t, "WORKFLOW")], promised

@@ -1,0 +1,208 @@
+"""What is too large for one transaction is deleted page by page (decision 0044)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cells import CELLS, Cell
+from house import CALLER, House
+from rest import Service
+
+from mistral.db import models, removals
+from mistral.engine.store import AT_ONCE
+from mistral.errors import Conflict, NotFound
+from mistral.messages import (
+    ActionFinished,
+    ChildStarted,
+    DeleteWorkflow,
+    PauseWorkflow,
+    StartWorkflow,
+)
+
+ITEMS = AT_ONCE + 50
+FLOWS = f"""version: '2.0'
+big:
+  tasks:
+    many: {{with-items: i in <% range({ITEMS}) %>, action: std.noop, on-success: meet}}
+    kids: {{with-items: i in <% range(3) %>, workflow: kid, on-success: meet}}
+    meet: {{join: all, action: std.echo, input: {{output: <% str(1) * 3000 %>}}, publish: {{v: <% task().result %>}}}}
+kid: {{tasks: {{t: {{workflow: leaf}}}}}}
+leaf: {{tasks: {{t: {{action: std.noop}}}}}}
+open: {{tasks: {{many: {{with-items: i in <% range({ITEMS}) %>, action: std.async_noop}}}}}}
+small: {{tasks: {{t: {{action: std.noop}}}}}}
+"""  # noqa: E501
+
+TABLES = (
+    models.workflow_executions,
+    models.task_executions,
+    models.action_executions,
+    models.join_arrivals,
+    models.documents,
+    models.history,
+    models.outbox,
+    models.removals,
+)
+
+
+@pytest.fixture(params=CELLS)
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    cell: Cell = request.param
+    with cell.world(House, tmp_path) as house:
+        house.upload(FLOWS)
+        yield house
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    house.upload(FLOWS)
+    yield house
+    house.close()
+
+
+def delete(house: House, id: str, **more: Any) -> Any:
+    asked = {"request_id": house.new_id(), "context": CALLER.to_dict()}
+    return house.ask(DeleteWorkflow(run_id=id, **asked, **more))
+
+
+def page(house: House) -> int | None:
+    def work(connection: Any) -> int | None:
+        return removals.page(connection, house.database.now(connection))
+
+    found = house.database.replay(work)
+    return found
+
+
+def test_a_large_tree_goes_in_bounded_transactions(house: House) -> None:
+    id = house.start("big")
+    house.settle()
+    assert house.header(id)["state"] == "SUCCESS"
+    assert len(house.rows(models.workflow_executions)) == 7
+    assert house.rows(models.join_arrivals) and house.rows(models.documents)
+    other = house.run("small")["id"]
+    before = {table: len(house.rows(table)) for table in TABLES}
+    assert delete(house, id) == {"id": id}
+    pages = []
+    while (removed := page(house)) is not None:
+        pages.append(removed)
+        after = {table: len(house.rows(table)) for table in TABLES}
+        gone = sum(before[table] - after[table] for table in TABLES)
+        assert removed <= removals.PAGE
+        # And what is told to sub-workflows.
+        assert gone <= removals.PAGE + 1
+        before = after
+        if len(pages) == 4:
+            assert house.examined() == []
+    assert sum(pages) > ITEMS
+    assert len(pages) > 4
+    house.sweep()
+    assert house.examined() == []
+    assert [r["id"] for r in house.rows(models.workflow_executions)] == [other]
+    for table in (models.join_arrivals, models.documents, models.outbox):
+        assert house.rows(table) == []
+    assert {row["run_id"] for row in house.rows(models.history)} == {other}
+
+
+def test_nothing_of_it_is_heard_meanwhile(alone: House) -> None:
+    id = alone.start("open")
+    alone.settle()
+    [first, *_] = alone.rows(models.action_executions)
+    delete(alone, id, force=True)
+    header = alone.header(id)
+    assert (header["state"], header["internals"]["removing"]) == ("CANCELLED", True)
+    asked = {"request_id": "again", "context": CALLER.to_dict()}
+    for event in (PauseWorkflow, DeleteWorkflow):
+        with pytest.raises(NotFound):
+            alone.ask(event(run_id=id, **asked))
+    with pytest.raises(Conflict):
+        alone.ask(StartWorkflow(run_id=id, workflow_name="small", **asked))
+    assert alone.ask(ActionFinished(run_id=id, action_id=first["id"])) is None
+    alone.ask(ChildStarted(run_id=id, task_id="?", child_id="nobody"))
+    assert alone.header(id)["version"] == header["version"]
+    while page(alone) is not None:
+        pass
+    alone.sweep()
+    assert alone.rows(models.action_executions) == alone.rows(models.outbox) == []
+    alone.ask(StartWorkflow(run_id=id, workflow_name="small", **asked))
+    alone.settle()
+    assert alone.header(id)["state"] == "SUCCESS"
+
+
+def test_many_small_ones_at_a_time_are_bounded_together(alone: House) -> None:
+    ids = [alone.start("kid") for _ in range(5)]
+    alone.settle()
+    big = alone.start("big")
+    alone.settle()
+    answers = [
+        alone.put(DeleteWorkflow(run_id=id, context=CALLER.to_dict()))
+        for id in (big, *ids)
+    ]
+    alone.turn()
+    assert [answer.result(0)["id"] for answer in answers] == [big, *ids]
+    assert [row["id"] for row in alone.rows(models.removals)] == [big]
+    left = {row["id"] for row in alone.rows(models.workflow_executions)}
+    assert not left & set(ids)
+    alone.sweep()
+    alone.sweep()
+    assert alone.rows(models.workflow_executions) == []
+
+
+def test_a_large_child_goes_with_its_parent(alone: House) -> None:
+    alone.upload("version: '2.0'\nouter: {tasks: {t: {workflow: big}}}\n")
+    id = alone.start("outer")
+    alone.settle()
+    assert alone.header(id)["state"] == "SUCCESS"
+    delete(alone, id)
+    for _ in range(4):
+        alone.sweep()
+    for table in TABLES:
+        assert alone.rows(table) == [], table.name
+
+
+def test_two_engines_remove_side_by_side(house: House) -> None:
+    """Each has its own page: who finds a row locked takes another."""
+    ids = [house.run("small")["id"] for _ in range(2)]
+    with house.database.begin() as connection:
+        removals.add(connection, ids, house.clock.now())
+    if house.database.is_sqlite:
+        assert page(house) is not None
+        return
+    now = house.clock.now()
+    with house.database.begin() as one, house.database.begin() as two:
+        removals.page(one, now)
+        assert removals.page(two, now) is not None
+        with house.database.begin() as three:
+            assert removals.page(three, now) is None
+
+
+def test_nobody_sees_it_over_rest(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.upload(FLOWS)
+    id = service.start("big")
+    [task, *_] = service.tasks(id)
+    action = service.house.rows(models.action_executions)[0]["id"]
+    api = service.api
+    assert api.delete(f"/v2/executions/{id}").status == 204
+    assert service.house.rows(models.removals)
+    for path in (
+        f"executions/{id}",
+        f"executions/{id}/report",
+        f"tasks/{task['id']}",
+        f"action_executions/{action}",
+    ):
+        assert api.get(f"/v2/{path}").status == 404, path
+    assert api.delete(f"/v2/executions/{id}").status == 404
+    names = {
+        row["workflow_name"] for row in api.get("/v2/executions").json["executions"]
+    }
+    assert "big" not in names
+    rows = api.get("/v2/tasks?limit=1000").json["tasks"]
+    assert id not in {row["workflow_execution_id"] for row in rows}
+    body = {"id": id, "workflow_name": "small"}
+    assert api.post("/v2/executions", body).status == 409
+    service.house.sweep()
+    assert api.post("/v2/executions", body).status == 201
+    service.close()
