@@ -1,8 +1,8 @@
 """One action: offers, claims, results, and executors that come and go.
 
-A turn of an engine is one step here: ``turns.py`` shows why it may be. Between two of
-them messages are lost, doubled and reordered, answers get lost, executors are killed,
-stopped and go on (DESIGN § 3, § 6; decision 0024).
+A turn of an engine, and a claim, is one step here: ``turns.py`` and ``claims.py`` show
+why it may be. Between two of them messages are lost, doubled and reordered, answers get
+lost, executors are killed, stopped and go on (DESIGN § 3, § 6; decision 0024).
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Calls:
         return executor.life == "up" and executor.born == owner[1]
 
     def _granted(self, state: Place, number: int, item: Item) -> tuple[Place, bool]:
-        """The claim in a turn, and its answer."""
+        """The claim, and its answer."""
         if state.done or (self._attempts and item.attempt != state.attempt):
             return state, False
         if state.started_by is not None:

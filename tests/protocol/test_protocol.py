@@ -13,6 +13,7 @@ import pytest
 
 from protocol.calls import Calls
 from protocol.checker import Step, search
+from protocol.claims import Claims
 from protocol.deletions import Deletions
 from protocol.turns import Turns
 
@@ -26,6 +27,8 @@ MORE = [Turns(most_faults=6), Calls(most_faults=4), Calls(safe=True)]
         Calls(),
         Calls(safe=True, most_faults=1),
         Deletions(),
+        Claims(),
+        Claims("cancelled"),
         *(pytest.param(model, marks=pytest.mark.thorough) for model in MORE),
     ],
 )
@@ -48,6 +51,8 @@ WITHOUT = [
     (Calls(beats=False), "it is stuck"),
     (Calls(sweeps=False), "it is stuck"),
     (Deletions(keeps_news=False), "it is stuck"),
+    (Claims(locks=False), "two run the action"),
+    (Claims(looks=False), "somebody runs what nobody took"),
 ]
 
 
