@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -101,6 +102,7 @@ class Wire:
     def __init__(self, wires: Wires, to: int, messages: bool = False) -> None:
         self._messages = messages
         self._falls: Falls = _passes
+        self._ones: deque[tuple[float, threading.Event]] = deque()
         self._wires = wires
         self._to = to
         self._links: set[_Link] = set()
@@ -180,21 +182,20 @@ class Wire:
 
     def befall_one(self, late: float, seconds: float) -> bool:
         """Lose the next message to the process, or delay it by so many seconds, if one
-        comes in time; whether one came.
+        comes in time; whether one came. Several of these befall one message each.
 
         :param late: less than 0: it is lost.
         """
-        came = threading.Event()
+        one = late, threading.Event()
+        self._do(lambda: self._ones.append(one))
+        one[1].wait(seconds)
 
-        def falls(_message: Delivery) -> float:
-            self._falls = _passes
-            came.set()
-            return late
+        def over() -> None:
+            with suppress(ValueError):
+                self._ones.remove(one)
 
-        self.befall(falls)
-        came.wait(seconds)
-        self.befall(_passes)
-        return came.is_set()
+        self._do(over)
+        return one[1].is_set()
 
     def point(self, port: int) -> None:
         """Where new connections go from now on."""
@@ -288,6 +289,9 @@ class Wire:
         if not isinstance(found, Delivery):
             return found or b""
         late = self._falls(found)
+        if not late and self._ones:
+            late, came = self._ones.popleft()
+            came.set()
         if not late:
             return found.raw
         if late > 0:
