@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,28 @@ from mistral.service import Loop
 @pytest.fixture(params=["postgresql", "mysql"])
 def away(request: pytest.FixtureRequest) -> Database:
     return Database(f"{request.param}://u@127.0.0.1:1/d")
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_pool_whose_connections_are_all_in_use_is_an_outage(
+    kind: str,
+    open_database: Callable[..., Database],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What comes meanwhile comes again: a notification is not acknowledged."""
+    full = open_database(kind, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    ended = threading.Event()
+    ended.set()
+    with full.read():
+        messages = Messages(lambda message: _ask(full), ended)
+        back = messages.info({}, "", "", _message(), {})
+        assert back == oslo_messaging.NotificationResult.REQUEUE
+        answer = Requests(lambda message: _ask(full)).handle({}, _message())
+        assert isinstance(from_wire(answer["error"]), Unavailable), "not a bug"
+    assert "Traceback" not in caplog.text
+    assert "All database connections of this process are in use" in caplog.text
+    _ask(full)
 
 
 def _ask(database: Database, *_: Any) -> None:

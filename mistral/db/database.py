@@ -28,7 +28,8 @@ from sqlalchemy.engine import URL, Dialect, make_url
 
 from mistral.clock import Clock, SystemClock
 from mistral.db import direct, failures, schema_version
-from mistral.errors import ServiceError, StaleSchema, Unavailable
+from mistral.errors import ServiceError, StaleSchema, Unavailable, mark_outage
+from mistral.redaction import vouch
 
 T = TypeVar("T")
 
@@ -145,21 +146,34 @@ class Database:
         :raises Unavailable: SQLite: another writer did not end in time.
         """
         if self._writer is None:
-            with self.engine.begin() as connection:
+            with self.connect() as connection, connection.begin():
                 yield connection
             return
         if not self._writer.acquire(timeout=self._busy_timeout):
             raise Unavailable("The database is busy with another writer.")
         try:
-            with self.engine.begin() as connection:
+            with self.connect() as connection, connection.begin():
                 yield connection
         finally:
             self._writer.release()
 
+    def connect(self) -> Connection:
+        """A connection of the pool, to be given back.
+
+        :raises sqlalchemy.exc.TimeoutError: all are in use, and none came free in
+            time; an outage.
+        """
+        try:
+            return self.engine.connect()
+        except exc.TimeoutError as error:
+            mark_outage(error)
+            vouch(error, "All database connections of this process are in use.")
+            raise
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for reads; whatever it may have changed is rolled back."""
-        with self.engine.connect() as connection:
+        with self.connect() as connection:
             yield connection.execution_options(**{_READS: True})
 
     @contextmanager
@@ -169,7 +183,7 @@ class Database:
             with self.read() as connection:
                 yield connection
             return
-        with self.engine.connect() as connection:
+        with self.connect() as connection:
             yield connection.execution_options(isolation_level=REPEATABLE_READ)
 
     def now(self, connection: Connection) -> datetime:
@@ -371,7 +385,7 @@ class OwnConnection:
             raise
 
     def _connect(self) -> Connection:
-        connection = self._database.engine.connect()
+        connection = self._database.connect()
         try:
             connection.exec_driver_sql(
                 f"SET SESSION lock_timeout = {round(1000 * self._lock_seconds)}"
