@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from mistral.api.auth import as_kept
+from mistral.api.auth import as_kept, params_as_kept
 from mistral.api.rest import Call, is_uuid
+from mistral.context import Context
 from mistral.db import definitions, trusts
 from mistral.errors import InvalidInput, MistralError, NotFound
+from mistral.lang import priorities
 from mistral.lang.parse import Signature
 from mistral.publisher_entries import shown
 
@@ -60,6 +62,20 @@ def check_input(workflow: Row, given: Mapping[str, Any]) -> None:
         raise InvalidInput.listing(
             workflow["name"], "WorkflowSpec", missing, unexpected
         )
+
+
+def params_to_keep(
+    call: Call, params: Mapping[str, Any], context: Context, before: Any = None
+) -> dict[str, Any]:
+    """``workflow_params`` as a trigger's row has them. Nobody is there to be told when
+    it fires, so what no start can take is refused now.
+
+    :param context: whose trigger it is.
+    :param before: what these replace.
+    :raises BadRequest: a priority that there is not, or what claims to be sealed.
+    """
+    priorities.of_params(params)
+    return params_as_kept(params, context, call.services.keyring, before=before)
 
 
 @contextmanager

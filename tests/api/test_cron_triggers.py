@@ -171,6 +171,11 @@ def test_the_trigger_is_armed_with_it(ready: Any, services: Any) -> None:
         ),
         ({"workflow_input": [1]}, "workflow_input"),
         ({"workflow_params": "no json"}, "workflow_params"),
+        (
+            {"workflow_params": {"priority": 11}},
+            "Expected a whole number from -10 to 10 in 'params.priority', found 11",
+        ),
+        ({"workflow_params": '{"priority": "high"}'}, "found a string"),
         ({"scope": "mine"}, "scope"),
         ({"project_id": "p"}, "project_id"),
         ({"colour": "red"}, "colour"),

@@ -111,6 +111,8 @@ def test_m85_what_is_mandatory(
         ({"workflow_input": "[1]"}, 400),
         ({"workflow_input": "{"}, 400),
         ({"workflow_params": 7}, 400),
+        ({"workflow_params": {"priority": -11}}, 400),
+        ({"workflow_params": '{"priority": true}'}, 400),
         ({"scope": "shared"}, 400),
         ({"id": "x"}, 400),
         ({"project_id": "x"}, 400),
@@ -208,6 +210,20 @@ def test_q64_changes_are_checked_like_creations(
     answer = api.put(f"{PATH}/{made['id']}", change)
     assert answer.status == status, answer.body
     assert api.get(f"{PATH}/{made['id']}").json == made
+
+
+def test_a_priority_is_refused_in_the_words_of_executions(
+    api: Any, ids: dict[str, str]
+) -> None:
+    made = make(api, ids["plain"], workflow_params={"priority": 10})
+    wrong = {"workflow_params": {"priority": 11}}
+    said = "Expected a whole number from -10 to 10 in 'params.priority', found 11"
+    for answer in (
+        api.post(PATH, body(ids["plain"], event="other", **wrong)),
+        api.put(f"{PATH}/{made['id']}", wrong),
+    ):
+        assert (answer.status, answer.fault) == (400, said)
+    assert api.get(PATH).json["event_triggers"] == [made]
 
 
 def test_a_new_workflow_has_to_take_the_input(api: Any, ids: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ import wsme.types as wtypes
 from sqlalchemy import Connection
 
 from mistral.api import triggers, uploads
-from mistral.api.auth import params_as_kept
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned, delete_route, show_route
 from mistral.api.rest import Answer, Call, Route
@@ -282,8 +281,8 @@ class CronTriggers(Firings):
             "name": sent["name"],
             "scope": sent.get("scope") or "private",
             "workflow_input": sent.get("workflow_input") or {},
-            "workflow_params": params_as_kept(
-                sent.get("workflow_params") or {}, call.context, call.services.keyring
+            "workflow_params": triggers.params_to_keep(
+                call, sent.get("workflow_params") or {}, call.context
             ),
         }
         uploads.may_publish(call, "cron_triggers", values["scope"])

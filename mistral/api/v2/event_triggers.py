@@ -9,7 +9,6 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from mistral.api import triggers, uploads
-from mistral.api.auth import params_as_kept
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, delete_route, show_route
 from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid
@@ -177,8 +176,8 @@ class EventTriggers(Resource):
             if not values.get(name):
                 raise BadRequest(f"Expected '{name}', which is mandatory.")
         check_source(values["exchange"], values["topic"])
-        values["workflow_params"] = params_as_kept(
-            values["workflow_params"], call.context, call.services.keyring
+        values["workflow_params"] = triggers.params_to_keep(
+            call, values["workflow_params"], call.context
         )
         uploads.may_publish(call, "event_triggers", values["scope"])
         most = call.services.settings.event_engine.max_sources
@@ -208,11 +207,8 @@ class EventTriggers(Resource):
                 _check_workflow(call, connection, wanted, row["project_id"])
             if "workflow_params" in values:
                 whose = replace(call.context, project_id=row["project_id"])
-                values["workflow_params"] = params_as_kept(
-                    values["workflow_params"],
-                    whose,
-                    call.services.keyring,
-                    before=row["workflow_params"],
+                values["workflow_params"] = triggers.params_to_keep(
+                    call, values["workflow_params"], whose, row["workflow_params"]
                 )
             row = rows.change(connection, author, row, values)
         return OWNED.shape(row)

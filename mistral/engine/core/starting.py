@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from mistral.engine.core import actions, appointments, beginnings
 from mistral.engine.core.data import Case, check_size
@@ -18,8 +17,7 @@ from mistral.errors import (
     WorkflowFault,
 )
 from mistral.expressions.evaluate import to_storable
-from mistral.fair_queue import HIGHEST, LOWEST
-from mistral.lang.shapes import kind_of
+from mistral.lang import priorities
 from mistral.lang.specs import REQUIRED, WorkflowSpec
 from mistral.messages import (
     ChildFinished,
@@ -219,30 +217,20 @@ def _checked_params(
 
 
 def _priority(spec: WorkflowSpec, params: Mapping[str, Any], asked: bool) -> int | None:
-    """Of ``params``, or of a tag of the definition like ``priority:5``; None: neither
-    says anything. Another tag that begins like that is a tag.
+    """Of ``params``, or of a tag of the definition; None: neither says anything.
 
     :param asked: somebody waits for an answer. What a task gives to a sub-workflow
         that does not declare it is a parameter, too (Q20): it may mean something else.
     :raises BadRequest: it is no whole number of those that there are.
     """
-    found = params.get("priority")
-    if found is None:
-        tags = (_PRIORITY_TAG.fullmatch(tag) for tag in spec.tags)
-        return next((int(tag[1]) for tag in tags if tag), None)
-    is_whole = isinstance(found, int) and not isinstance(found, bool)
-    if is_whole and LOWEST <= found <= HIGHEST:
-        return int(found)
-    if not asked:
+    if params.get("priority") is None:
+        return priorities.of_tags(spec.tags)
+    try:
+        return priorities.of_params(params)
+    except BadRequest:
+        if asked:
+            raise
         return None
-    shown = str(found)[:20] if is_whole else kind_of(found)
-    raise BadRequest(
-        f"Expected a whole number from {LOWEST} to {HIGHEST} in 'params.priority',"
-        f" found {shown}"
-    )
-
-
-_PRIORITY_TAG: Final = re.compile(r"priority: *([+-]?(?:10|[0-9]))")
 
 
 def failed_start(event: StartWorkflow, error: MistralError) -> list[Tell]:
