@@ -22,7 +22,8 @@ import codecs
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Final
+from functools import wraps
+from typing import Any, ClassVar, Final, TypeVar, cast
 from uuid import UUID
 
 import wsme.exc
@@ -236,6 +237,23 @@ class Answer:
     status: int = 200
     content_type: str = "application/json"
     etag: str | None = None
+
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def replayed(handler: Handler) -> Handler:
+    """A method that changes something in one transaction, and nothing besides: it is
+    run again, from the beginning, when that transaction could not go with others'.
+
+    Its first argument is the call.
+    """
+
+    @wraps(handler)
+    def until_through(self: Any, call: Call, *rest: Any) -> Any:
+        return call.services.database.again(lambda: handler(self, call, *rest))
+
+    return cast(Handler, until_through)
 
 
 Allowed = Callable[[Call, Status], bool]

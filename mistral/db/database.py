@@ -225,6 +225,17 @@ class Database:
         """
         return _replayed(self.begin, work)
 
+    def again(self, attempt: Callable[[], T]) -> T:
+        """Run what has one transaction of its own, and changes nothing besides; again
+        if that was a deadlock's victim or met what others changed meanwhile.
+
+        Not after a lost connection: whether it has committed is unknown then, and what
+        was made would be there already the second time.
+
+        :raises Unavailable: as ``replay``.
+        """
+        return _until_through(attempt, failures.is_conflict)
+
     def is_conflict(self, error: BaseException) -> bool:
         """Whether it is others' transactions that this one could not go with."""
         return failures.is_conflict(error)
@@ -422,16 +433,28 @@ def _replayed(
     counts: Callable[[Exception], bool] = lambda error: True,
 ) -> T:
     """:param counts: whether an error may be met by trying again."""
+
+    def attempt() -> T:
+        with begin() as connection:
+            return work(connection)
+
+    return _until_through(attempt, failures.is_retryable, counts)
+
+
+def _until_through(
+    attempt: Callable[[], T],
+    may_repeat: Callable[[Exception], bool],
+    counts: Callable[[Exception], bool] = lambda error: True,
+) -> T:
     left = REPLAYS
     while True:
         try:
-            with begin() as connection:
-                return work(connection)
+            return attempt()
         except Exception as error:
             left -= 1
             if not counts(error):
                 raise
-            if left >= 0 and failures.is_retryable(error):
+            if left >= 0 and may_repeat(error):
                 continue
             if not failures.is_conflict(error):
                 raise

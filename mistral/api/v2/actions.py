@@ -14,7 +14,7 @@ from mistral.api import etags, listing, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned
 from mistral.api.parameters import NAMESPACE, SCOPE, STRICT
-from mistral.api.rest import Call, Resource, Route, upload
+from mistral.api.rest import Call, Resource, Route, replayed, upload
 from mistral.api.shapes import Shown, Together, Upload
 from mistral.api.types import (
     Attribute,
@@ -288,6 +288,7 @@ class Actions(Resource):
             raise NotFound(f"No action '{name}' in namespace '{namespace}'.")
         return Action.shape(_of_registry(descriptor))
 
+    @replayed
     def post(self, call: Call) -> dict[str, Any]:
         """Create ad-hoc actions, all or none."""
         place = uploads.place_of(call, "actions")
@@ -299,6 +300,7 @@ class Actions(Resource):
             rows = definitions.create_actions(connection, author, parsed, place)
         return _uploaded(rows, created=True)
 
+    @replayed
     def put(
         self, call: Call, identifier: str | None = None, namespace: str | None = None
     ) -> dict[str, Any]:

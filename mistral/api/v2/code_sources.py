@@ -20,7 +20,7 @@ from mistral.api.parameters import (
     SCOPE,
     Parameter,
 )
-from mistral.api.rest import Answer, Call, Resource, upload
+from mistral.api.rest import Answer, Call, Resource, replayed, upload
 from mistral.api.shapes import Shown, Upload
 from mistral.api.types import (
     Attribute,
@@ -159,6 +159,7 @@ class CodeSources(Resource):
         """Show a code source with its text."""
         return OWNED.show(call, identifier, namespace)
 
+    @replayed
     def post(self, call: Call) -> Shaped:
         """Create a code source."""
         place = uploads.place_of(call, "code_sources")
@@ -176,6 +177,7 @@ class CodeSources(Resource):
             )
         return OWNED.created(row)
 
+    @replayed
     def put(
         self, call: Call, identifier: str | None = None, namespace: str | None = None
     ) -> Shaped:

@@ -299,10 +299,15 @@ class CronTriggers(Firings):
             return author, workflow, times
 
         database = call.services.database
-        with triggers.owned(call, check) as own, database.begin() as connection:
-            author, workflow, times = check(connection)
-            columns = {**values, **policies, **times, **own}
-            row = rows.create(connection, author, workflow, columns)
+
+        def create(own: Mapping[str, Any]) -> Row:
+            with database.begin() as connection:
+                author, workflow, times = check(connection)
+                columns = {**values, **policies, **times, **own}
+                return rows.create(connection, author, workflow, columns)
+
+        with triggers.owned(call, check) as own:
+            row = database.again(lambda: create(own))
         return OWNED.created(row)
 
     def delete(self, call: Call, identifier: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mistral.api import uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned, delete_route, show_route
-from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.rest import Answer, Call, Resource, Route, replayed
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
     Attribute,
@@ -127,6 +127,7 @@ class DynamicActions(Resource):
         """Show a dynamic action."""
         return OWNED.show(call, identifier, namespace)
 
+    @replayed
     def post(self, call: Call) -> Shaped:
         """Create a dynamic action: a name for a class of a code source."""
         sent = self._sent(call)
@@ -142,6 +143,7 @@ class DynamicActions(Resource):
             row = code_sources.create_action(connection, author, sent, place)
         return OWNED.created(row)
 
+    @replayed
     def put(self, call: Call) -> Shaped:
         """Update a dynamic action, named by ``id`` or ``name`` in the body."""
         sent = self._sent(call)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from mistral.api import uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, delete_route, show_route
-from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.rest import Answer, Call, Resource, Route, replayed
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
     Attribute,
@@ -117,6 +117,7 @@ class Environments(Resource):
         """Show an environment."""
         return OWNED.show(call, name)
 
+    @replayed
     def post(self, call: Call) -> Shaped:
         """Create an environment."""
         sent = self._sent(call)
@@ -129,6 +130,7 @@ class Environments(Resource):
                 del answer[name]
         return answer
 
+    @replayed
     def put(self, call: Call) -> Shaped:
         """Update the environment of the name in the body: what is given is replaced."""
         sent = self._sent(call)

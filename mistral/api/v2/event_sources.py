@@ -15,7 +15,7 @@ from typing import Any, Final
 from mistral.api import uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, delete_route, show_route
-from mistral.api.rest import Answer, Call, Resource, Route
+from mistral.api.rest import Answer, Call, Resource, Route, replayed
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
     Attribute,
@@ -124,6 +124,7 @@ class EventSources(Resource):
         """Show an event source, without its secret (new)."""
         return OWNED.show(call, identifier)
 
+    @replayed
     def post(self, call: Call) -> Shaped:
         """Create an event source; the answer alone shows its secret (new)."""
         sent = {name: value for name, value in call.sent().items() if value is not None}

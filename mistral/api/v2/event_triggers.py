@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, delete_route, show_route
-from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid
+from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid, replayed
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
     Attribute,
@@ -186,12 +186,18 @@ class EventTriggers(Resource):
             _check_workflow(call, connection, values, call.context.project_id)
 
         database = call.services.database
-        with triggers.owned(call, check) as own, database.begin() as connection:
-            check(connection)
-            author = uploads.author_of(call, connection)
-            row = rows.create(connection, author, {**values, **own}, most)
+
+        def create(own: Mapping[str, Any]) -> Mapping[str, Any]:
+            with database.begin() as connection:
+                check(connection)
+                author = uploads.author_of(call, connection)
+                return rows.create(connection, author, {**values, **own}, most)
+
+        with triggers.owned(call, check) as own:
+            row = database.again(lambda: create(own))
         return OWNED.shape(row)
 
+    @replayed
     def put(self, call: Call, identifier: str) -> Shaped:
         """Update an event trigger; what it listens to stays."""
         values = _given(call)

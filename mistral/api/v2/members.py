@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from mistral.api import uploads
-from mistral.api.rest import Call, Resource, Route, parse_uuid
+from mistral.api.rest import Call, Resource, Route, parse_uuid, replayed
 from mistral.api.shapes import Sent, Shown, Together
 from mistral.api.types import (
     Attribute,
@@ -105,6 +105,7 @@ class Members(Resource):
             row = sharing.one_member(connection, workflow_id, project, call.context)
         return Member.shape(row)
 
+    @replayed
     def post_member(self, call: Call, workflow_id: str) -> Shaped:
         """Share a private workflow with another project, which may accept it."""
         workflow_id = _asked(call, workflow_id)
@@ -118,6 +119,7 @@ class Members(Resource):
         del member["updated_at"]
         return member
 
+    @replayed
     def put_member(self, call: Call, workflow_id: str, project: str) -> Shaped:
         """Accept or reject a workflow that was shared with one's project."""
         workflow_id = _asked(call, workflow_id)
@@ -130,6 +132,7 @@ class Members(Resource):
             row = sharing.answer(connection, author, workflow_id, project, status)
         return Member.shape(row)
 
+    @replayed
     def delete_member(self, call: Call, workflow_id: str, project: str) -> None:
         """Share a workflow no longer."""
         workflow_id = _asked(call, workflow_id)
