@@ -250,6 +250,12 @@ def action(connection: Connection, context: Context, action_id: str) -> Row:
     return with_documents(connection, [row], ("input", "output"))[0]
 
 
+def has_action(connection: Connection, action_id: str) -> bool:
+    """Whether anybody's action execution has the id."""
+    query = select(action_executions.c.id).where(action_executions.c.id == action_id)
+    return connection.scalars(query).one_or_none() is not None
+
+
 def offered(connection: Connection, action_id: str) -> tuple[str, str] | None:
     """Name and namespace of what executors run for an action execution that is
     not over (of an ad-hoc action: its base)."""

@@ -313,6 +313,42 @@ def test_a_stored_run(api: Any, rows: Rows, bus: Any) -> None:
     assert found.json["description"] == "d"
 
 
+def test_a_run_has_the_id_that_its_client_gives(api: Any, rows: Rows, bus: Any) -> None:
+    def answer(message: Any) -> Any:
+        rows.action(message.action_id, state="RUNNING", description="first")
+        return {"id": message.action_id}
+
+    bus.answer = answer
+    body = {"id": uid(1), "name": "std.http", "params": {"save_result": True}}
+    first = api.post("/v2/action_executions", body)
+    again = api.post("/v2/action_executions", body)
+    other = api.post("/v2/action_executions", {**body, "name": "std.echo"})
+    assert [each.status for each in (first, again, other)] == [201] * 3
+    assert first.json["id"] == uid(1)
+    assert first.json == again.json == other.json
+    assert len(bus.called) == 1
+
+
+def test_an_empty_id_is_none(api: Any, rows: Rows, bus: Any) -> None:
+    bus.answer = lambda message: (
+        rows.action(message.action_id) and {"id": message.action_id}
+    )
+    for wanted in ("", None):
+        body = {"id": wanted, "name": "std.http", "params": {"save_result": True}}
+        assert api.post("/v2/action_executions", body).status == 201
+    assert len({message.action_id for message in bus.called}) == 2
+
+
+def test_an_id_of_another_project_is_not_found(
+    projects: Any, rows: Rows, bus: Any
+) -> None:
+    rows.action(uid(1), project_id="red")
+    body = {"id": uid(1), "name": "std.http", "params": {"save_result": True}}
+    assert projects.be("blue").post("/v2/action_executions", body).status == 404
+    assert projects.be("red").post("/v2/action_executions", body).status == 201
+    assert bus.called == []
+
+
 def _waited_for(
     services: Any, rows: Rows, bus: Any, clock: Any, ends_after: float, **params: Any
 ) -> Any:
@@ -384,6 +420,10 @@ def test_a_wait_has_an_end(services: Any, rows: Rows, bus: Any, clock: Any) -> N
         {"name": "std.echo", "params": {"timeout": "soon"}},
         {"name": "std.echo", "params": {"target": 7}},
         {"name": "std.echo", "bogus": 1},
+        {"name": "std.echo", "id": "mine", "params": {"save_result": True}},
+        {"name": "std.echo", "id": 7, "params": {"save_result": True}},
+        {"name": "std.echo", "id": uid(1)},
+        {"name": "std.echo", "id": uid(1), "params": {"run_sync": True}},
     ],
 )
 def test_wrong_runs(api: Any, bus: Any, body: Any) -> None:

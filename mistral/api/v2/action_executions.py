@@ -17,7 +17,7 @@ from mistral_lib.actions import Result
 
 from mistral.api import listing
 from mistral.api.listing import fields_parameter, list_route
-from mistral.api.rest import Call, Resource, Route
+from mistral.api.rest import Call, Resource, Route, parse_uuid
 from mistral.api.shapes import Either, Sent, Shown
 from mistral.api.types import Shaped
 from mistral.api.v2.runs import (
@@ -83,7 +83,7 @@ UNSAVED: Final = Shown(
 RUN: Final = Sent(
     ActionExecution,
     "ActionRun",
-    ("name", "input", "params", "workflow_namespace", "description"),
+    ("id", "name", "input", "params", "workflow_namespace", "description"),
     required=("name",),
     passed_over=True,
     example={"name": "std.echo", "input": {"output": "hello"}},
@@ -217,9 +217,15 @@ class ActionExecutions(Resource):
     def post(self, call: Call) -> Shaped:
         """Run an action outside of a workflow.
 
-        An action that fails is no error: the state of the answer says so.
+        An action that fails is no error: the state of the answer says so. An ``id``
+        that the caller's project has used means that action execution.
         """
-        request = _run_request(call, call.sent())
+        sent = call.sent()
+        request = _run_request(call, sent)
+        if sent.get("id") and (row := _taken(call, request.action_id)) is not None:
+            if request.sync:
+                row = self._finished(call, request.action_id, request.timeout)
+            return shape_action(row)
         answer = call.services.bus.call(request)
         if "id" in answer:
             if request.sync:
@@ -267,6 +273,17 @@ def _read(call: Call, action_id: str) -> Row:
         return executions.action(connection, call.context, action_id)
 
 
+def _taken(call: Call, action_id: str) -> Row | None:
+    """The action execution that has the id already; None: it is free.
+
+    :raises NotFound: it is another project's.
+    """
+    with call.services.database.read() as connection:
+        if executions.has_action(connection, action_id):
+            return executions.action(connection, call.context, action_id)
+    return None
+
+
 # -- Delivering a result ------------------------------------------------------
 
 
@@ -311,15 +328,24 @@ def _post_processed(call: Call, row: Row, state: str, result: Any) -> dict[str, 
 
 
 def _run_request(call: Call, sent: Mapping[str, Any]) -> RunAction:
-    """:raises BadRequest: no name, or a time-out that is none."""
+    """:raises BadRequest: no name, an id that is none or of a run that is not stored,
+    or a time-out that is none."""
     if not sent.get("name"):
         raise BadRequest("Please provide at least action name to run action.")
     params = sent.get("params") or {}
     target = params.get("target") or None
     if target is not None and not isinstance(target, str):
         raise BadRequest("Expected text for params.target.")
+    wanted_id = sent.get("id") or None
+    if wanted_id is not None:
+        wanted_id = parse_uuid(wanted_id, "id")
+        if not params.get("save_result"):
+            raise BadRequest(
+                "Expected params.save_result with an id: a run of which nothing is"
+                " stored cannot be found again."
+            )
     return RunAction(
-        action_id=call.services.new_id(),
+        action_id=wanted_id or call.services.new_id(),
         name=sent["name"],
         input=sent.get("input") or {},
         namespace=sent.get("workflow_namespace") or "",

@@ -134,7 +134,11 @@ class TaskExecution(ResourceType):
 class ActionExecution(ResourceType):
     """§ 9.3; ``params`` in requests only; any JSON value is an output (Q-62)."""
 
-    id = Attribute(Uuid, "Null of a run of which nothing was stored.")
+    id = Attribute(
+        Uuid,
+        "Null of a run of which nothing was stored. A client may choose it for a run"
+        " with `save_result`: a run with an id that is taken means that one.",
+    )
     name = Attribute(Text, "Name of the action.")
     workflow_name = nullable(Text, "Null where it belongs to no task.")
     workflow_namespace = Text

@@ -207,7 +207,11 @@ def _still_wanted(case: Case, parent: Mapping[str, Any]) -> bool:
 def _run_action(
     run: Run | None, event: RunAction, facts: Facts, now: datetime
 ) -> Decision:
-    if run is not None and run.actions:
+    if run is not None and (run.actions or not run.standalone):
+        # The id is taken: what is stored is the answer, as of a start (ENG-177).
+        known = run.actions.get(event.action_id)
+        if known is None or known.project_id != event.context.get("project_id"):
+            raise NotFound(f"Action execution not found [id={event.action_id}]")
         return Decision(run, [], {"id": event.action_id})
     lifecycle.refuse_in_maintenance(facts)
     case = Case(Run.alone(None, event.action_id), facts, now)
