@@ -132,12 +132,12 @@ def crowd(gate: Gate, clock: FakeClock) -> None:
 
 def test_a_flood_has_few_places_while_others_ask() -> None:
     clock = FakeClock()
-    gate = Gate(places=8, each=4, clock=clock)
+    gate = Gate(places=8, each=EACH_LOUD + 1, clock=clock)
     crowd(gate, clock)
     loud = [Guest(gate, "loud") for _ in range(EACH_LOUD)]
     assert all(guest.enters() for guest in loud)
     [late] = queued(gate, "loud", 1)
-    quiet = [Guest(gate, "quiet") for _ in range(4)]
+    quiet = [Guest(gate, "quiet") for _ in range(EACH_LOUD + 1)]
     assert all(guest.enters() for guest in quiet)
     assert not late.inside.is_set()
     for guest in (*loud, late, *quiet):
@@ -146,7 +146,7 @@ def test_a_flood_has_few_places_while_others_ask() -> None:
 
 def test_a_flood_keeps_its_place_while_it_waits_for_an_engine() -> None:
     clock = FakeClock()
-    gate = Gate(places=2, each=EACH_LOUD, clock=clock)
+    gate = Gate(places=EACH_LOUD + 1, each=EACH_LOUD, clock=clock)
     crowd(gate, clock)
     inside: list[int] = []
 
