@@ -109,6 +109,7 @@ def change(connection: Connection, author: Author, row: Row, values: Row) -> Row
 
     :raises Forbidden: it is public, and the author may not make it so.
     :raises Conflict: the project has one for this event and the new workflow.
+    :raises NotFound: it was deleted meanwhile.
     """
     scope = values.get("scope", row["scope"])
     owned.check_scope(author, event_triggers, scope)
@@ -116,13 +117,15 @@ def change(connection: Connection, author: Author, row: Row, values: Row) -> Row
     if not new:
         return row
     statement = update(event_triggers).where(event_triggers.c.id == row["id"])
-    _write(connection, statement.values(**new, updated_at=author.now))
+    if not _write(connection, statement.values(**new, updated_at=author.now)):
+        raise owned.deleted(event_triggers, row)
     return owned.read(connection, event_triggers, row["id"])
 
 
-def _write(connection: Connection, statement: Any) -> None:
+def _write(connection: Connection, statement: Any) -> int:
+    """How many rows it was."""
     try:
-        connection.execute(statement)
+        return connection.execute(statement).rowcount
     except IntegrityError:
         raise Conflict(
             "This project has an event trigger for this exchange, topic, event and"

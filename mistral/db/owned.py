@@ -191,9 +191,14 @@ def to_change(
     statement = select(table).where(table.c.id == row["id"]).with_for_update()
     found = connection.execute(statement).mappings().first()
     if found is None:
-        raise NotFound(f"The {NOUNS[table]} '{_title(row)}' was deleted.")
+        raise deleted(table, row)
     unchanged(found)
     return found
+
+
+def deleted(table: Table, row: Row) -> NotFound:
+    """Of a row that was read, and then somebody else deleted it."""
+    return NotFound(f"The {NOUNS[table]} '{_title(row)}' was deleted.")
 
 
 def refuse_declared(table: Table, row: Row) -> None:
@@ -262,6 +267,7 @@ def change(
 
     :raises Conflict: the new name is taken.
     :raises Forbidden: it is public, and the author may not make it so.
+    :raises NotFound: it was deleted meanwhile.
     """
     check_scope(author, table, values.get("scope", row["scope"]))
     new = {name: value for name, value in values.items() if row[name] != value}
@@ -269,10 +275,12 @@ def change(
         return row
     statement = update(table).where(table.c.id == row["id"])
     try:
-        connection.execute(statement.values(**new, updated_at=author.now))
+        changed = connection.execute(statement.values(**new, updated_at=author.now))
     except IntegrityError:
         name = new.get("name", row["name"])
         raise Conflict(f"The name '{name}' is taken in this project.") from None
+    if not changed.rowcount:
+        raise deleted(table, row)
     return read(connection, table, row["id"])
 
 

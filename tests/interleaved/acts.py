@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from house import CALLER
 from sqlalchemy import Connection
 
-from interleaved.world import Side, World, looks, tell
-from mistral.db import maintenance, models, outbox, triggers
+from interleaved.world import BRIEF_CHANGED, OVERDUE, Side, World, looks, tell
+from mistral.db import (
+    definitions,
+    event_triggers,
+    maintenance,
+    models,
+    outbox,
+    triggers,
+)
 from mistral.db.maintenance import Status
+from mistral.db.owned import Author, Place
+from mistral.errors import NotFound
+from mistral.expressions.evaluate import Evaluator
+from mistral.lang.parse import parse_workflows
 from mistral.messages import (
     ActionTurnedAsync,
     Batch,
@@ -22,6 +34,9 @@ from mistral.messages import (
     StartWorkflow,
     encode,
 )
+from mistral.outside import Notification
+from mistral.triggers.converter import Converter
+from mistral.triggers.intake import EventIntake
 
 Act = Callable[[World, Side], object]
 
@@ -127,6 +142,59 @@ def removes_trigger(world: World, side: Side) -> None:
             triggers.remove(connection, row)
 
     side.database.replay(remove)
+
+
+def event_comes(world: World, side: Side) -> None:
+    """A notification that event triggers wait for, the same each time."""
+    intake = EventIntake(side.database, Converter(Evaluator()), authenticated=False)
+    told = Notification(
+        id="told",
+        exchange="nova",
+        topic="notes",
+        event_type="made",
+        publisher="compute",
+        payload={},
+        timestamp="",
+        context={},
+    )
+    intake.take(told)
+
+
+def removes_event_trigger(world: World, side: Side) -> None:
+    def remove(connection: Connection) -> None:
+        query = models.event_triggers.select()
+        for row in connection.execute(query).mappings().all():
+            event_triggers.remove(connection, row)
+
+    side.database.replay(remove)
+
+
+def updates_definition(world: World, side: Side) -> None:
+    parsed = parse_workflows(BRIEF_CHANGED)
+
+    def change(connection: Connection) -> None:
+        author = Author(CALLER, world.clock.now(), world.new_id)
+        with suppress(NotFound):
+            definitions.update_workflows(connection, author, parsed, Place())
+
+    side.database.replay(change)
+
+
+def deletes_definition(world: World, side: Side) -> None:
+    def remove(connection: Connection) -> None:
+        row = definitions.find_workflow(
+            connection, name="brief", namespace="", project_id=CALLER.project_id
+        )
+        if row is not None:
+            definitions.remove_workflow(connection, row)
+
+    side.database.replay(remove)
+
+
+def sends_notices(world: World, side: Side) -> None:
+    """Those that another process has left."""
+    looks(side, OVERDUE)
+    side.engine.deliver.notices.send_waiting()
 
 
 def maintains(wanted: Status) -> Act:

@@ -188,6 +188,38 @@ SETTINGS: Mapping[str, Setting] = {
         },
         twice=True,
     ),
+    "an event is awaited": Setting(
+        states.event_is_awaited,
+        {
+            "tells the event": acts.event_comes,
+            "takes overdue rows": acts.sweeps(OVERDUE),
+            "removes the trigger": acts.removes_event_trigger,
+            "begins maintenance": acts.maintains(Status.PAUSED),
+        },
+        twice=True,
+        about="tells the event",
+    ),
+    "a definition changes": Setting(
+        states.definition_is_there,
+        {
+            "starts it": acts.starts("brief"),
+            "starts what calls it": acts.starts("outer"),
+            "updates it": acts.updates_definition,
+            "deletes it": acts.deletes_definition,
+        },
+        twice=True,
+    ),
+    "notices wait": Setting(
+        states.notices_wait,
+        {
+            "sends them": acts.sends_notices,
+            "ends the action": acts.ends(),
+            "cancels": acts.asks(StopWorkflow, "once", state="CANCELLED"),
+            "deletes": acts.asks(DeleteWorkflow, "once", force=True),
+        },
+        twice=True,
+        about="sends them",
+    ),
     "nothing runs": Setting(
         states.nothing_runs,
         {

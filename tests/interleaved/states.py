@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from house import CALLER
 
-from interleaved.acts import maintains, runs_alone
-from interleaved.world import LOST, MAINTENANCE, World, looks
-from mistral.db import models, outbox, triggers
+from interleaved.acts import deletes_definition, maintains, runs_alone
+from interleaved.world import BRIEF, LOST, MAINTENANCE, OVERDUE, World, looks
+from mistral.db import event_triggers, models, outbox, triggers
 from mistral.db.definitions import find_workflow
 from mistral.db.maintenance import Status
 from mistral.db.owned import Author
@@ -164,6 +164,52 @@ def trigger_is_due(world: World) -> None:
         workflow = find_workflow(connection, project_id=CALLER.project_id, name="once")
         triggers.create(connection, author, workflow, values)
     world.clock.advance(2)
+
+
+def event_is_awaited(world: World) -> None:
+    with world.database.begin() as connection:
+        author = Author(CALLER, world.clock.now(), world.new_id)
+        workflow = find_workflow(connection, project_id=CALLER.project_id, name="once")
+        values = {
+            "name": "mine",
+            "scope": "private",
+            "workflow_id": workflow["id"],
+            "workflow_input": {},
+            "workflow_params": {},
+            "exchange": "nova",
+            "topic": "notes",
+            "event": "made",
+        }
+        event_triggers.create(connection, author, values, 1000)
+
+
+def definition_is_there(world: World) -> None:
+    """As it was at first."""
+    deletes_definition(world, world.one)
+    world.upload(BRIEF)
+
+
+def notices_wait(world: World) -> None:
+    """Of a run that goes on; who wrote them has died, and so did its lease."""
+    run_id = world.new_id()
+    start = StartWorkflow(
+        run_id=run_id,
+        workflow_name="once",
+        context=CALLER.to_dict(),
+        params={"notify": [{"type": "webhook", "url": "https://example.org"}]},
+    )
+    world.put(start)
+    world.engine.loop.run_once(timeout=0)
+    assert world.rows(models.outbox, kind=outbox.NOTICE)
+    world.forget()
+    world.clock.advance(11)
+    looks(world.one, OVERDUE)
+    world.engine.deliver.offers.send_waiting()
+    while world.post.offers:
+        world.execute(world.post.offers.popleft())
+    world.calls = list(world.running)
+    world.forget()
+    world.clock.advance(11)
 
 
 def nothing_runs(_world: World) -> None:

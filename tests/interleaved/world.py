@@ -44,8 +44,15 @@ hears:
     a: {action: std.sleep seconds=1, on-success: c}
     b: {action: std.wait_for name="m" timeout=10}
     c: {action: std.wait_for name="m" timeout=10}
+outer: {tasks: {a: {workflow: brief}}}
 again: {tasks: {t: {action: std.sleep seconds=1, retry: {count: 1, delay: 5}}}}
 """
+
+BRIEF = """
+version: '2.0'
+brief: {tasks: {old: {action: std.noop}}}
+"""
+BRIEF_CHANGED = BRIEF.replace("old", "new")
 
 LOST = "engine-lost-executors"
 MAINTENANCE = "engine-maintenance"
@@ -63,6 +70,7 @@ RUNTIME = (
     models.poison,
     models.executors,
     models.cron_triggers,
+    models.event_triggers,
     models.trusts,
 )
 
@@ -109,6 +117,7 @@ class World(House):
             side.engine.loop._own.close()
             side.engine.claims.close()
         self.post.offers.clear()
+        self.post.notices.clear()
         self.running.clear()
         self.executor_lives = True
         self.granted = set()
@@ -260,6 +269,9 @@ class World(House):
     def leftovers(self) -> list[str]:
         kinds = [row["kind"] for row in self.rows(models.outbox)]
         found = [f"left: {kind}" for kind in kinds if kind != "CronDue"]
+        told = list(dict.fromkeys((n.run_id, n.number) for n in self.post.notices))
+        if told != sorted(told):
+            found.append(f"told out of order: {told}")
         return found + self.examined()
 
 
