@@ -33,7 +33,7 @@ BEGINNINGS: Final = (StartWorkflow, RunAction)
 GOES_ON: Final = 0
 BEGINS: Final = -1
 """Within a project what goes on comes before what is asked to begin: otherwise a flood
-of requests would keep the claims and results waiting of what it has begun."""
+of requests would keep the results waiting of what it has begun."""
 
 
 def key_of(event: Event) -> str:

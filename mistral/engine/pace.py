@@ -1,7 +1,7 @@
 """How much one turn takes.
 
 Whoever comes during a turn waits for its end, and what it brings has turns to wait for
-again: a start, a claim and a result for each action. So where one project floods the
+again: a start, and a result of each action. So where one project floods the
 others its engine takes as many events as are decided and stored in a moment. Otherwise
 turns are large, and cost less.
 """

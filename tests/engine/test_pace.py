@@ -14,7 +14,7 @@ from mistral.engine.pace import (
     Pace,
 )
 from mistral.fair_queue import LATELY
-from mistral.messages import ClaimAction, StartWorkflow
+from mistral.messages import ActionFinished, StartWorkflow
 
 
 class Turns:
@@ -25,7 +25,7 @@ class Turns:
     def take(self, *projects: str, seconds: float) -> None:
         """A turn with an event of each."""
         batch = [
-            Waiting(ClaimAction(run_id="r", action_id="a"), project=project)
+            Waiting(ActionFinished(run_id="r", action_id="a"), project=project)
             for project in projects
         ]
         begun = self.clock.monotonic()
@@ -59,13 +59,13 @@ def test_turns_are_short_where_one_project_floods_the_others() -> None:
 
 
 def test_what_goes_on_is_decided_before_what_begins() -> None:
-    """Of one project: a flood of starts does not keep its own claims waiting."""
+    """Of one project: a flood of starts does not keep its own results waiting."""
     intake = Intake()
     intake.know({"old": "p"})
     for number in range(20):
         start = StartWorkflow(run_id=f"new{number}", context={"project_id": "p"})
         intake.put(start)
-    intake.put(ClaimAction(run_id="old", action_id="a"))
+    intake.put(ActionFinished(run_id="old", action_id="a"))
     intake.put(StartWorkflow(run_id="other", context={"project_id": "q"}))
     taken = [(each.key, each.project) for each in intake.take(3)]
     assert taken == [("old", "p"), ("other", "q"), ("new0", "p")]
@@ -76,7 +76,7 @@ def test_what_begins_is_not_put_off_for_ever() -> None:
     intake.know({f"old{number}": "p" for number in range(100)})
     intake.put(StartWorkflow(run_id="new", context={"project_id": "p"}))
     for number in range(100):
-        intake.put(ClaimAction(run_id=f"old{number}", action_id="a"))
+        intake.put(ActionFinished(run_id=f"old{number}", action_id="a"))
     assert "new" in [each.key for each in intake.take(10)]
 
 
