@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, Dialect, make_url
 
 from mistral.clock import Clock, SystemClock
-from mistral.db import direct, failures, schema_version
+from mistral.db import direct, failures, liveness, schema_version
 from mistral.errors import ServiceError, StaleSchema, Unavailable, mark_outage
 from mistral.redaction import vouch
 
@@ -124,6 +124,7 @@ class Database:
         }
         if not self.is_sqlite:
             arguments.update(isolation_level=isolation)
+            arguments.update(connect_args=liveness.arguments(self.url))
         self.engine: Engine = create_engine(self.url, **arguments)
         event.listen(self.engine, "connect", self._connected)
         if not self.is_sqlite:
@@ -320,6 +321,8 @@ class Database:
             )
         # A rollback would take the settings back.
         connection.commit()
+        if dialect.name != "postgresql":
+            liveness.watch(connection)
 
     def _taken(self, connection: Any, record: Any, _proxy: Any) -> None:
         """Look at a connection that was not used for a while before it is used.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,12 +13,13 @@ from typing import Any
 import pymysql
 import pytest
 from fakes import FakeClock
-from sqlalchemy import URL, Connection, insert, select, text, update
+from sqlalchemy import URL, Connection, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mistral.db import rows
 from mistral.db.database import REPLAYS, Database, too_old
 from mistral.db.failures import is_duplicate
+from mistral.db.liveness import SILENT_SECONDS, arguments
 from mistral.db.models import executors, workflow_executions, workflows
 from mistral.errors import ServiceError, Unavailable, is_outage
 
@@ -251,6 +254,34 @@ def test_a_lost_connection_is_tried_again(
     assert database.is_retryable(caught.value)
     with database.begin() as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_who_does_not_answer_any_more_is_given_up(
+    kind: str, open_database: Callable[..., Database]
+) -> None:
+    """A host that is gone without a word: the system asks whether it is there."""
+    database = open_database(kind)
+    with database.read() as connection:
+        raw: Any = connection.connection.driver_connection
+        number = raw.fileno() if kind == "postgresql" else raw._sock.fileno()
+        with socket.socket(fileno=os.dup(number)) as wire:
+
+            def asked(level: int, name: int) -> int:
+                return wire.getsockopt(level, name)
+
+            assert asked(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            idle = asked(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            apart = asked(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+            probes = asked(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+            assert idle + probes * apart == SILENT_SECONDS
+            unheard = asked(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert unheard == 1000 * SILENT_SECONDS
+
+
+def test_what_the_url_says_of_time_outs_counts() -> None:
+    asked = arguments(make_url("postgresql+psycopg://h/d?connect_timeout=3"))
+    assert "connect_timeout" not in asked and "tcp_user_timeout" in asked
 
 
 FULL = {
