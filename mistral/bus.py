@@ -65,6 +65,10 @@ ASK_AGAIN_SECONDS: Final = 8.0
 """How long an answer is waited for before a request that may come twice is made again,
 and twice as long each further time: it was lost, or whoever has it is stopped."""
 
+ECHOES: Final = 3
+"""Questions of a process whether it hears itself, before it takes itself for deaf: who
+watches over executors begins anew after that."""
+
 _EVENT_TYPE: Final = "mistral.message"
 
 _FAILURES: Final = (
@@ -264,13 +268,14 @@ class Bus(Service):
 
     def hears_itself(self, topic: str, *, timeout: float = 5.0) -> bool:
         """Whether a request travels to what this process serves at ``topic``,
-        over the broker, and its answer comes back within ``timeout`` seconds."""
+        over the broker, and its answer comes back within ``timeout`` seconds; one of
+        them may be lost."""
         try:
             self._answers.wait(timeout)
             client = self._client(topic).prepare(
-                server=self._server_name, timeout=timeout
+                server=self._server_name, timeout=timeout / ECHOES
             )
-            return bool(client.call({}, "echo"))
+            return any(_echoes(client) for _ in range(ECHOES))
         except (Unavailable, *_FAILURES):
             return False
 
@@ -434,6 +439,13 @@ def _rabbit() -> Any:
     from mistral import rabbit_driver
 
     return rabbit_driver
+
+
+def _echoes(client: Any) -> bool:
+    try:
+        return bool(client.call({}, "echo"))
+    except oslo_messaging.MessagingTimeout:
+        return False
 
 
 def _grouped(topic: str, target: str | None) -> str:

@@ -107,6 +107,24 @@ def test_a_process_hears_itself_while_it_serves(bus: Bus) -> None:
     assert bus.hears_itself(bus.engine_topic)
 
 
+@pytest.mark.services
+def test_a_process_hears_itself_although_a_message_is_lost() -> None:
+    """Who watches over executors must not begin anew with each message that is lost."""
+    prefix = f"t{uuid.uuid4().hex[:12]}"
+    bus = make(RABBIT, prefix)
+    bus.start()
+    bus.serve(bus.engine_topic, lambda message: None)
+    with amqp.Connection("127.0.0.1:5672") as thief:
+        taken: list[Any] = []
+        queue = f"{bus.engine_topic}.mistral"
+        thief.channel().basic_consume(queue, no_ack=True, callback=taken.append)
+        heard = [bus.hears_itself(bus.engine_topic, timeout=3) for _ in range(2)]
+        thief.drain_events(timeout=SECONDS)
+    bus.stop()
+    assert heard == [True, True]
+    assert taken, "it had its turn"
+
+
 def test_errors_of_the_handler_are_raised_at_the_caller(bus: Bus) -> None:
     problem = Problem("bad", path="wf.tasks", line=3)
     faults: list[Exception] = [NotFound("no run"), DefinitionFault([problem])]
