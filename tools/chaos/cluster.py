@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +25,8 @@ PORTS = {"postgresql": 5432, "mariadb": 3306}
 
 END_SECONDS = 60
 
-STARTS = 5
+STARTS = 60
+START_AGAIN_SECONDS = 0.5
 """Processes that end while they start, as something is away, are started again, as a
 supervisor would."""
 
@@ -111,6 +113,7 @@ class ChaosCluster(Cluster):
                 if not left:
                     raise
                 self.kill(name)
+                threading.Event().wait(START_AGAIN_SECONDS)
 
     def died(self) -> list[str]:
         """Processes that ended by themselves."""
