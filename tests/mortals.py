@@ -19,14 +19,13 @@ from mistral_lib.actions import Action
 
 from mistral.db import models
 from mistral.engine.steps import Step as EngineStep
-from mistral.errors import MistralError, Unavailable
+from mistral.errors import Unavailable
 from mistral.executors.server import ExecutorServer, ExecutorSettings
 from mistral.executors.steps import Step
 from mistral.messages import (
     Batch,
     CallAction,
     Event,
-    Heartbeat,
     Message,
     decode,
     encode,
@@ -118,15 +117,10 @@ class Mortals(House):
         """
         message = decode(encode(message))
         try:
-            if isinstance(message, Heartbeat):
-                return self.engine.heartbeat(message)
-            assert isinstance(message, Batch)
-            answers = [self.put(decode(each)) for each in message.events]  # type: ignore[arg-type]
-            self.turn()
+            return self.engine.handle(message)
         except Died:
             self.next_engine()
             raise Unavailable("Nobody answers.") from None
-        return [_said(answer) for answer in answers]
 
     def _engine_works(self) -> None:
         engine = self.engine
@@ -318,13 +312,6 @@ class _Noted(Action):
 
     def is_sync(self) -> bool:
         return True
-
-
-def _said(answer: Future[Any]) -> Any:
-    try:
-        return answer.result(timeout=0)
-    except MistralError:
-        return False
 
 
 def _quietly(work: Callable[[], object]) -> Callable[[], None]:
