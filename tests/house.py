@@ -23,7 +23,7 @@ from mistral.config import DynamicActionSettings, Settings
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
 from mistral.db.database import Database
-from mistral.db.definitions import create_actions, create_workflows
+from mistral.db.definitions import create_actions, create_workflows, update_workflows
 from mistral.db.owned import Author, Place
 from mistral.engine.core.ports import Rules
 from mistral.engine.doctor.examine import examine
@@ -173,6 +173,11 @@ class House:
         with self.database.begin() as connection:
             author = Author(CALLER, self.clock.now(), self.new_id)
             create_workflows(connection, author, parse_workflows(text), place)
+
+    def update(self, text: str) -> None:
+        with self.database.begin() as connection:
+            author = Author(CALLER, self.clock.now(), self.new_id)
+            update_workflows(connection, author, parse_workflows(text), Place())
 
     def upload_actions(self, text: str) -> None:
         with self.database.begin() as connection:

@@ -304,6 +304,49 @@ def test_rest_no_trust_is_left_where_no_trigger_comes_of_it(world: World) -> Non
     assert world.standing() == before
 
 
+DECLARED = """
+version: '2.0'
+mine:
+  triggers:
+    a: {type: cron, pattern: '* * * * *'}
+    b: {type: event, exchange: nova, topic: notes, event: made}
+  tasks:
+    t: {workflow: inner}
+"""
+
+
+def test_triggers_of_a_text_have_a_trust_each(world: World) -> None:
+    """Made with them and for them alone, and it ends with them."""
+    assert world.ask("POST", "/v2/workflows", DECLARED).status == 201
+    assert len(world.keystone.trusts) == 2
+    world.pass_time()
+    [security] = Look.seen
+    assert security.trust_id in world.keystone.trusts
+    before = world.standing()
+    # what is there needs no other trust
+    changed = DECLARED.replace("'* * * * *'", "'0 * * * *'")
+    assert world.ask("PUT", "/v2/workflows", changed).status == 200
+    assert world.standing() == before
+    fewer = changed.replace("    b: {", "    c: {")
+    assert world.ask("PUT", "/v2/workflows", fewer).status == 200
+    after = world.standing()
+    assert len(after) == 2 and len(set(after) & set(before)) == 1
+    assert world.ask("DELETE", "/v2/workflows/mine").status == 204
+    assert world.standing() == []
+    assert "canary" not in world.everything()
+
+
+def test_no_trust_is_asked_for_where_a_text_is_refused(world: World) -> None:
+    assert world.cron("mine.a").status == 201
+    assert world.ask("POST", "/v2/workflows", DECLARED).status == 409
+    assert len(world.keystone.trusts) == 1
+    world.keystone.broken = True
+    other = DECLARED.replace("mine:", "yours:")
+    assert world.ask("POST", "/v2/workflows", other).status == 503
+    world.keystone.broken = False
+    assert world.ask("GET", "/v2/workflows/yours").status == 404
+
+
 def test_rest_who_cannot_make_a_trust_makes_no_trigger(world: World) -> None:
     """Application credentials cannot, and tokens of trusts."""
     world.token = world.keystone.issue("t", "red", ["member"])

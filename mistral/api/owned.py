@@ -20,6 +20,7 @@ from mistral.api.rest import Answer, Call, Route, parse_uuid
 from mistral.api.types import Shaped
 from mistral.db import owned
 from mistral.db.owned import Row
+from mistral.errors import MistralError
 
 
 class KnownBy(Enum):
@@ -48,9 +49,16 @@ def show_route(
     )
 
 
-def delete_route(rule: str, path: str, known: tuple[Parameter, ...] = ()) -> Route:
+def delete_route(
+    rule: str,
+    path: str,
+    known: tuple[Parameter, ...] = (),
+    refuses: tuple[type[MistralError], ...] = (),
+) -> Route:
     """The route ``DELETE`` of one."""
-    return Route("DELETE", path, "delete", rule, 204, known, tagged=True)
+    return Route(
+        "DELETE", path, "delete", rule, 204, known, refuses=refuses, tagged=True
+    )
 
 
 def _as_it_is(row: Row) -> Mapping[str, Any]:

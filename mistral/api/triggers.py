@@ -4,22 +4,27 @@ whose name it runs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from mistral.api import uploads
 from mistral.api.auth import as_kept, params_as_kept
 from mistral.api.rest import Call, is_uuid
 from mistral.context import Context
 from mistral.db import definitions, trusts
-from mistral.errors import InvalidInput, MistralError, NotFound
+from mistral.db.declared import Making
+from mistral.db.owned import Author
+from mistral.errors import Conflict, InvalidInput, MistralError, NotFound
 from mistral.lang import priorities
 from mistral.lang.parse import Signature
 from mistral.publisher_entries import shown
 
 Row = Mapping[str, Any]
+
+Result = TypeVar("Result")
 
 
 def shown_values(row: Row) -> Row:
@@ -76,6 +81,80 @@ def params_to_keep(
     """
     priorities.of_params(params)
     return params_as_kept(params, context, call.services.keyring, before=before)
+
+
+def with_declared(call: Call, work: Callable[[Connection, Author], Result]) -> Result:
+    """Do what stores or changes definitions, and with them the triggers of their
+    texts, in one transaction.
+
+    Where callers have tokens of Keystone, each new trigger needs a trust. How many
+    there will be shows a rehearsal, which also finds what is refused before anybody is
+    asked for a trust.
+
+    :param work: may be repeated.
+    :raises Conflict: others changed the same definitions meanwhile.
+    """
+    database = call.services.database
+    made: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        if call.services.delegation is not None:
+            for _ in range(_rehearse(call, work)):
+                made.append(stack.enter_context(owned(call, _unchecked)))
+
+        def attempt(connection: Connection) -> Result:
+            left = list(made)
+            return work(connection, _author(call, connection, left))
+
+        # An engine may be firing one of them just now.
+        return database.replay(attempt)
+
+
+def _unchecked(connection: Connection) -> None:
+    """The rehearsal has seen to that."""
+
+
+class _Rehearsed(Exception):
+    pass
+
+
+def _rehearse(call: Call, work: Callable[[Connection, Author], Any]) -> int:
+    """How many triggers would be made; nothing is stored."""
+    asked: list[int] = []
+
+    def count() -> dict[str, Any]:
+        asked.append(1)
+        return {"id": call.services.new_id()}
+
+    def attempt(connection: Connection) -> None:
+        asked.clear()
+        work(connection, _with_making(call, connection, count))
+        raise _Rehearsed
+
+    with suppress(_Rehearsed):
+        call.services.database.replay(attempt)
+    return len(asked)
+
+
+def _author(call: Call, connection: Connection, left: list[dict[str, Any]]) -> Author:
+    def own() -> dict[str, Any]:
+        if call.services.delegation is None:
+            return {"id": call.services.new_id()}
+        if not left:
+            raise Conflict("The definition was changed meanwhile: try again.")
+        return left.pop()
+
+    return _with_making(call, connection, own)
+
+
+def _with_making(
+    call: Call, connection: Connection, own: Callable[[], dict[str, Any]]
+) -> Author:
+    def kept(params: Mapping[str, Any], before: Any) -> Mapping[str, Any]:
+        return params_to_keep(call, params, call.context, before)
+
+    most = call.services.settings.event_engine.max_sources
+    author = uploads.author_of(call, connection)
+    return replace(author, triggers=Making(own, kept, most))
 
 
 @contextmanager

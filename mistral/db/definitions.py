@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, select
 
-from mistral.db import bulk, owned, references, scope
+from mistral.db import bulk, declared, owned, references, scope
 from mistral.db.models import (
     actions,
     environments,
@@ -128,16 +128,22 @@ def create_workflows(
 
     :raises Conflict: one of the names is taken.
     """
-    return [
-        owned.add(
-            connection,
-            workflows,
-            author,
-            owned.fresh(author, place)
-            | workflow_values(connection, workflow, author.now),
-        )
-        for workflow in parsed
-    ]
+    made = []
+    for workflow in parsed:
+        values = workflow_values(connection, workflow, author.now)
+        new = owned.fresh(author, place) | values
+        row = owned.add(connection, workflows, author, new)
+        keep_triggers(connection, author, workflow, row)
+        made.append(row)
+    return made
+
+
+def keep_triggers(
+    connection: Connection, author: Author, parsed: ParsedWorkflow, row: Row
+) -> None:
+    """A workflow has the triggers of its text."""
+    started = {parsed.spec.name: row}
+    declared.sync(connection, author, "workflow", row, parsed.spec.triggers, started)
 
 
 def update_workflows(
@@ -166,7 +172,9 @@ def update_workflows(
         values["scope"] = place.scope or row["scope"]
         if place.namespace:
             values["namespace"] = place.namespace
-        changed.append(owned.change(connection, workflows, author, row, values))
+        row = owned.change(connection, workflows, author, row, values)
+        keep_triggers(connection, author, workflow, row)
+        changed.append(row)
     return changed
 
 
@@ -189,10 +197,11 @@ def _to_update(
 
 
 def remove_workflow(connection: Connection, workflow: Row) -> None:
-    """With its memberships.
+    """With its memberships, and the triggers of its text.
 
-    :raises BadRequest: triggers refer to it.
+    :raises BadRequest: other triggers refer to it.
     """
+    declared.remove_all(connection, "workflow", workflow)
     references.require_unused(connection, workflow)
     connection.execute(delete(members).where(members.c.resource_id == workflow["id"]))
     owned.remove(connection, workflows, workflow)

@@ -20,11 +20,11 @@ from sqlalchemy.exc import IntegrityError
 
 from mistral.db import (
     bulk,
-    definitions,
     heard_events,
     maintenance,
     messages,
     owned,
+    scope,
     trusts,
 )
 from mistral.db.models import event_triggers, outbox, workflows
@@ -33,6 +33,14 @@ from mistral.errors import BadRequest, Conflict, NotFound
 from mistral.messages import PostMessage, StartWorkflow, encode, subject_of
 
 Row = Mapping[str, Any]
+
+UNSAID: Final[Row] = {
+    "input_mapping": None,
+    "definition_type": None,
+    "definition_id": None,
+    "declared": None,
+}
+"""Columns of a trigger of which nothing is said."""
 
 Source = tuple[str, str]
 """Exchange and topic."""
@@ -55,7 +63,9 @@ def workflow_of(connection: Connection, workflow_id: str, project_id: str) -> Ro
     :raises NotFound: there is none that the project sees.
     """
     bulk.lock(connection, workflows, [workflow_id], ("id",))
-    row = definitions.find_workflow(connection, id=workflow_id, project_id=project_id)
+    visible = scope.of_project(workflows, project_id)
+    query = select(workflows).where(workflows.c.id == workflow_id, visible)
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise NotFound(f"No workflow {workflow_id}.")
     return row
@@ -74,7 +84,7 @@ def create(
     :raises BadRequest: it would be one source too many.
     """
     context = author.context.for_later().to_dict()
-    row = {**owned.fresh(author, Place()), "context": context, **values}
+    row = {**owned.fresh(author, Place()), **UNSAID, "context": context, **values}
     del row["namespace"]
     owned.check_scope(author, event_triggers, row["scope"])
     _check_room(connection, row, most)
@@ -122,6 +132,20 @@ def change(connection: Connection, author: Author, row: Row, values: Row) -> Row
     return owned.read(connection, event_triggers, row["id"])
 
 
+def change_declared(
+    connection: Connection, author: Author, row: Row, values: Row, most: int
+) -> Row:
+    """As ``change``, by the definition that has it; what it listens to, too.
+
+    :param most: as for ``create``.
+    :raises BadRequest: it would be one source too many.
+    """
+    wanted = {**row, **values}
+    if any(wanted[name] != row[name] for name in ("exchange", "topic")):
+        _check_room(connection, wanted, most)
+    return change(connection, author, row, values)
+
+
 def _write(connection: Connection, statement: Any) -> int:
     """How many rows it was."""
     try:
@@ -131,6 +155,15 @@ def _write(connection: Connection, statement: Any) -> int:
             "This project has an event trigger for this exchange, topic, event and"
             " workflow already."
         ) from None
+
+
+def remove_apart(connection: Connection, row: Row) -> None:
+    """As ``remove``.
+
+    :raises Conflict: a definition has it.
+    """
+    owned.refuse_declared(event_triggers, row)
+    remove(connection, row)
 
 
 def remove(connection: Connection, row: Row) -> None:

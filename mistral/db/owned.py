@@ -59,6 +59,8 @@ class Author:
     :param now: the database's clock (``Database.now``).
     :param unchanged: judges a row before it is changed.
     :param may_publish: raises if rows of this table may not be public by them.
+    :param triggers: ``declared.Making``, of triggers that definitions have; default:
+        as other rows.
     """
 
     context: Context
@@ -66,6 +68,7 @@ class Author:
     new_id: Callable[[], str]
     unchanged: Judge | None = None
     may_publish: Callable[[Table], None] = lambda table: None
+    triggers: Any = None
 
 
 @dataclass(frozen=True, slots=True)

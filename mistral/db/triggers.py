@@ -71,7 +71,7 @@ def create(
         "workflow_namespace": workflow["namespace"],
     }
     del row["namespace"]
-    row["digest"] = _digest(row)
+    row["digest"] = None if row["definition_id"] else _digest(row)
     owned.check_scope(author, cron_triggers, row["scope"])
     try:
         connection.execute(insert(cron_triggers).values(row))
@@ -174,9 +174,14 @@ def resume(connection: Connection, author: Author, row: Row) -> Row:
         raise Conflict(f"The cron trigger '{row['name']}' has no further time.")
     row = _change(connection, author, row, enabled=True, next_execution_time=planned)
     arm(connection, author, row, planned)
+    look_at_queue(connection, author, row)
+    return row
+
+
+def look_at_queue(connection: Connection, author: Author, row: Row) -> None:
+    """Firings that wait may begin."""
     look = QueueLook(trigger_id=row["id"], again=True)
     tell(connection, author, look, row["id"], author.now)
-    return row
 
 
 def run_now(connection: Connection, author: Author, row: Row) -> Row:
@@ -216,8 +221,7 @@ def fill_back(
         for each in found:
             each["outcome"] = "queued"
         bulk.insert_many(connection, cron_firings, found)
-        look = QueueLook(trigger_id=row["id"], again=True)
-        tell(connection, author, look, row["id"], author.now)
+        look_at_queue(connection, author, row)
     return list(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from mistral.db import definitions, owned
+from mistral.db import declared, definitions, owned
 from mistral.db.executions import FINISHED
 from mistral.db.models import actions, workbooks, workflow_executions, workflows
 from mistral.db.owned import Author, Place, Row
@@ -40,7 +40,7 @@ def create(
     """
     values = owned.fresh(author, place) | _values(parsed)
     row = owned.add(connection, workbooks, author, values)
-    _put_members(connection, author, parsed, row)
+    _put_contents(connection, author, parsed, row)
     return row
 
 
@@ -60,7 +60,7 @@ def update(
     row = owned.to_change(connection, table, row, context, author.unchanged)
     values = _values(parsed) | {"scope": place.scope or row["scope"]}
     changed = owned.change(connection, table, author, row, values)
-    _put_members(connection, author, parsed, changed)
+    _put_contents(connection, author, parsed, changed)
     return changed
 
 
@@ -102,10 +102,17 @@ def remove_with_members(connection: Connection, workbook: Row) -> None:
     :raises Conflict: an execution of one of the workflows has not ended.
     :raises BadRequest: a trigger starts one of them.
     """
+    declared.remove_all(connection, "workbook", workbook)
     members = members_besides(connection, workbook)
     ids = [row["id"] for table, row in members if table is workflows]
     _refuse_running(connection, ids)
     remove_members(connection, members)
+    owned.remove(connection, workbooks, workbook)
+
+
+def remove(connection: Connection, workbook: Row) -> None:
+    """The workbook and its triggers; the members stay."""
+    declared.remove_all(connection, "workbook", workbook)
     owned.remove(connection, workbooks, workbook)
 
 
@@ -122,11 +129,30 @@ def _refuse_running(connection: Connection, workflow_ids: Sequence[str]) -> None
         )
 
 
-def _put_members(
+def _put_contents(
     connection: Connection, author: Author, parsed: ParsedWorkbook, workbook: Row
 ) -> None:
-    """Members have the project, namespace and scope of the workbook; those of other
-    projects stay as they are (Q-33)."""
+    """Members, and then the triggers that start them."""
+    rows = _put_members(connection, author, parsed, workbook)
+    for workflow in parsed.workflows:
+        row = rows[workflow.spec.name]
+        definitions.keep_triggers(connection, author, workflow, row)
+    prefix = f"{workbook['name']}."
+    started = {name.removeprefix(prefix): row for name, row in rows.items()}
+    declared.sync(
+        connection, author, "workbook", workbook, parsed.spec.triggers, started
+    )
+
+
+def _put_members(
+    connection: Connection, author: Author, parsed: ParsedWorkbook, workbook: Row
+) -> dict[str, Row]:
+    """The rows of the workflows, by their full names.
+
+    Members have the project, namespace and scope of the workbook; those of other
+    projects stay as they are (Q-33).
+    """
+    rows: dict[str, Row] = {}
     place = Place(workbook["namespace"], workbook["scope"])
     # the policy of workbooks has let it become public
     author = replace(author, may_publish=lambda table: None)
@@ -146,8 +172,11 @@ def _put_members(
         )
         row = connection.execute(statement).mappings().first()
         if row is not None:
-            owned.change(connection, table, author, row, values)
-            continue
-        mine = {"project_id": workbook["project_id"]}
-        new = owned.fresh(author, place) | mine | values
-        owned.add(connection, table, author, new)
+            row = owned.change(connection, table, author, row, values)
+        else:
+            mine = {"project_id": workbook["project_id"]}
+            new = owned.fresh(author, place) | mine | values
+            row = owned.add(connection, table, author, new)
+        if table is workflows:
+            rows[row["name"]] = row
+    return rows

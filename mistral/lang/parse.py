@@ -35,6 +35,7 @@ from mistral.lang.shapes import Findings, Path
 from mistral.lang.slices import member_texts
 from mistral.lang.specs import ActionSpec, WorkbookSpec, WorkflowSpec
 from mistral.lang.text import Document, checksum, read, rewrite, to_json
+from mistral.lang.triggers import SECTIONS, check_triggers
 from mistral.lang.workflows import build_workflow, check_workflow
 
 __all__ = [
@@ -375,6 +376,7 @@ _WORKBOOK: Final[Mapping[str, shapes.Shape]] = {
     "tags": shapes.string_list,
     "workflows": shapes.anything,
     "actions": shapes.anything,
+    **dict.fromkeys(SECTIONS, shapes.anything),
 }
 
 
@@ -398,6 +400,9 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
     defined.workbook = name
     defined.workflows.extend((("workflows", k), w) for k, w in workflows.items())
     defined.actions.extend((("actions", k), a) for k, a in actions.items())
+    triggers = check_triggers(
+        reading.expressions, (), data, name, workflows, of_workbook=True
+    )
     if found.errors:
         return None
     spec = WorkbookSpec(
@@ -407,6 +412,7 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
         description=sound.get("description"),
         tags=tuple(sound.get("tags", ())),
         body=to_json(data),
+        triggers=triggers,
     )
     of_workflows = member_texts(document, "workflows")
     of_actions = member_texts(document, "actions")

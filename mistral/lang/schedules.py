@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
+from mistral.errors import BadRequest, ServiceError
 from mistral.lang import cron, zones
 from mistral.messages import StartWorkflow
 
@@ -41,6 +42,9 @@ MISSED_AFTER: Final = timedelta(seconds=60)
 
 _SECOND: Final = timedelta(seconds=1)
 
+_LONGEST_SHIFT: Final = timedelta(hours=3)
+"""No clocks are put back by more."""
+
 Shift = Literal["", "gap", "first"]
 """Why a firing is not simply when clocks show its time: they never show it on this
 day, or they show it twice and the first time counts."""
@@ -59,10 +63,16 @@ class Schedule:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """Of the columns of a trigger."""
-        return cls(
-            row["pattern"], zones.find_zone(row["timezone"]), row["jitter"], row["id"]
-        )
+        """Of the columns of a trigger.
+
+        :raises ServiceError: this host does not know its time zone.
+        """
+        try:
+            zone = zones.find_zone(row["timezone"])
+        except BadRequest as error:
+            # it was there when the trigger was made: another host's database has it
+            raise ServiceError(error.message) from error
+        return cls(row["pattern"], zone, row["jitter"], row["id"])
 
     def following(self, after: datetime) -> datetime | None:
         """The next planned time after a moment, or None."""
@@ -100,15 +110,13 @@ class Schedule:
             # Clocks may be meant to show the time at which they are put forward to.
             before = cron.next_match(self.pattern, shown - _SECOND)
             return "" if before == shown else "gap"
-        for hours in (1, 2):
-            again = planned + timedelta(hours=hours)
-            change = zones.next_change(self.zone, planned, again)
-            if change is not None:
-                ahead = zones.offset_at(self.zone, change)
-                behind = zones.offset_at(self.zone, planned) - ahead
-                if behind > timedelta(0) and planned + behind >= change:
-                    return "first"
-        return ""
+        change = zones.next_change(self.zone, planned, planned + _LONGEST_SHIFT)
+        if change is None:
+            return ""
+        before = zones.offset_at(self.zone, planned)
+        behind = before - zones.offset_at(self.zone, change)
+        is_twice = behind > timedelta(0) and planned + behind >= change
+        return "first" if is_twice else ""
 
 
 def is_missed(due: datetime, now: datetime) -> bool:

@@ -160,6 +160,25 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerSpec:
+    """What starts a workflow by itself.
+
+    :ivar type: ``cron`` or ``event``.
+    :ivar workflow: of a workbook's: short name of the member that is started.
+    :ivar declared: all that its text says, or leaves to what is usual; JSON. Of a cron
+        trigger ``pattern``, ``timezone``, ``first`` (ISO, UTC), ``count``, ``input``,
+        ``overlap``, ``catch_up``, ``catch_up_window``, ``enabled``, ``jitter``; of an
+        event trigger ``exchange``, ``topic``, ``event``, and ``input`` as a tree of
+        expressions; of both ``params``, ``scope``, ``workflow``.
+    """
+
+    name: str
+    type: Literal["cron", "event"]
+    workflow: str | None
+    declared: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowSpec:
     """One workflow. ``vars``, ``output`` and ``output_on_error`` are mappings
     of expression trees, or None where the text has no such property. ``timeout`` and
@@ -177,6 +196,8 @@ class WorkflowSpec:
     timeout: Any = None
     retry: Retry | None = None
     body: Mapping[str, Any] = field(default_factory=_nothing, compare=False)
+    triggers: tuple[TriggerSpec, ...] = field(default=(), compare=False)
+    """Of its text, where that was read; not of a stored body."""
     derived: dict[str, Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -210,3 +231,4 @@ class WorkbookSpec:
     description: str | None = None
     tags: tuple[str, ...] = ()
     body: Mapping[str, Any] = field(default_factory=_nothing, compare=False)
+    triggers: tuple[TriggerSpec, ...] = ()

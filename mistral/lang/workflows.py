@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from mistral.lang.tasks import (
     normalise_task,
 )
 from mistral.lang.text import to_json
+from mistral.lang.triggers import SECTIONS, check_triggers
 
 DEFAULT_TRANSITIONS: Final = 1_000_000
 """Defaults are multiplied by the tasks: two long lists of a small text must
@@ -86,6 +88,7 @@ _PROPERTIES: Final[Mapping[str, Shape]] = {
     "retry": policies.retry_of_run,
     "task-defaults": _entries,
     "tasks": _entries,
+    **dict.fromkeys(SECTIONS, shapes.anything),
 }
 
 
@@ -132,6 +135,8 @@ def check_workflow(
     if _too_many_edges(found, path, sound):
         return None
     spec = build_workflow(normalise_workflow(name, to_json(sound)))
+    triggers = check_triggers(expressions, path, value, name, {name: spec})
+    spec = replace(spec, triggers=triggers)
     if _is_graph_known(value, sound):
         _check_graph(found, path, spec)
     return spec

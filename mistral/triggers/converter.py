@@ -164,20 +164,42 @@ class Converter:
         found: Mapping[str, Any] = self._evaluator.evaluate(dict(tree), view, allowance)
         return found
 
+    def input_of(
+        self, mapping: Any, event: Notification, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What a trigger's input becomes of an event. A part that fails is null; one
+        expression for all of it has to give a mapping, otherwise there is none: the
+        log says so.
+
+        :param params: as for ``evaluated``.
+        """
+        seen = {**_seen(event), "params": dict(params)}
+        if isinstance(mapping, Mapping):
+            return self._each(mapping, seen, "Input")
+        found = self._each({"input": mapping}, seen, "The")["input"]
+        if isinstance(found, Mapping):
+            return dict(found)
+        LOG.warning(
+            "The input of a trigger of %s is no mapping: it is empty", event.event_type
+        )
+        return {}
+
     def _evaluated(self, definition: Definition, event: Notification) -> dict[str, Any]:
-        view = View(_seen(event))
+        return self._each(definition.properties, _seen(event), "Property")
+
+    def _each(
+        self, values: Mapping[str, Any], seen: Mapping[str, Any], what: str
+    ) -> dict[str, Any]:
+        """The values of expressions about an event."""
+        view = View(dict(seen))
         allowance = Allowance(EXPRESSION_SECONDS)
         found = {}
-        for name, value in definition.properties.items():
+        for name, value in values.items():
             try:
                 found[name] = self._evaluator.evaluate(value, view, allowance)
             except ExpressionFault as error:
-                LOG.warning(
-                    "Property %s of events %s: %s",
-                    name,
-                    ", ".join(definition.patterns),
-                    error.message,
-                )
+                about = (what, name, seen["event_type"], error.message)
+                LOG.warning("%s %s of events %s: %s", *about)
                 found[name] = None
         return found
 

@@ -52,6 +52,7 @@ class EventIntake:
             if not mine:
                 return 0
             params = self._converter.convert(event)
+            mine = [self._with_input(row, event, params) for row in mine]
             told = self._told(mine, event, params)
             return self._database.replay(
                 lambda connection: event_triggers.fire(
@@ -84,6 +85,13 @@ class EventIntake:
         if event.exchange == event_triggers.HTTP:
             return (event.exchange, event.project_id, event.topic)
         return (event.exchange, event.topic)
+
+    def _with_input(self, row: Row, event: Notification, params: Row) -> Row:
+        """With the input that the event gives the trigger."""
+        if row["input_mapping"] is None or row["message"] is not None:
+            return row
+        found = self._converter.input_of(row["input_mapping"], event, params)
+        return {**row, "workflow_input": {**row["workflow_input"], **found}}
 
     def _told(
         self, triggers: Sequence[Row], event: Notification, params: Mapping[str, Any]

@@ -69,6 +69,9 @@ def test_a_trigger_is_created_shown_and_deleted(api: Any, ids: dict[str, str]) -
         "topic": "notifications",
         "event": "compute.instance.create.end",
         "scope": "private",
+        "input_mapping": None,
+        "definition_type": None,
+        "definition_id": None,
     }
     assert api.get(f"{PATH}/{made['id']}").json == made
     assert api.get(PATH).json == {"event_triggers": [made]}

@@ -551,3 +551,17 @@ def test_an_engine_that_fires_late_is_told_of(service: Service) -> None:
     service.house.clock.advance(timedelta(minutes=2).total_seconds())
     [first, *_] = service.get("cron_triggers/x/next")["firings"]
     assert first["why"][-1] == "it is late: no engine has fired it yet"
+
+
+def test_a_zone_that_an_engine_does_not_know(service: Service) -> None:
+    """Its host has another database: the firing is tried again, and not lost."""
+    house = service.house
+    create(service, "quick", timezone="Europe/Berlin")
+    with house.database.begin() as connection:
+        connection.execute(models.cron_triggers.update().values(timezone="Moon/Sea"))
+    to_time(house, "2020-01-02 03:05:00")
+    assert [row["kind"] for row in house.rows(models.poison)] == ["CronDue"]
+    with house.database.begin() as connection:
+        connection.execute(models.cron_triggers.update().values(timezone="UTC"))
+    to_time(house, "2020-01-02 04:05:00")
+    assert outcomes(service)[0] == ("03:05", "started", "SUCCESS")

@@ -282,7 +282,7 @@ WORKBOOKS = [
         f"version: 2\nname: b\nworkflows: {{{UUID}: {BODY}}}",
         [],
     ),
-    ("LANG-025 unknown", "version: 2\nname: b\ntriggers: {}", ["V-07"]),
+    ("LANG-025 unknown", "version: 2\nname: b\ntrigger: {}", ["V-07"]),
     ("LANG-026 nothing in it", "version: 2\nname: b", []),
     ("A.3 empty workflows", "version: 2\nname: b\nworkflows: {}", ["V-06"]),
     ("A.3 empty tags", "version: 2\nname: b\ntags: []", ["V-06"]),

@@ -183,6 +183,49 @@ def test_eng_226_an_event_starts_the_workflow_with_its_data(world: World) -> Non
     assert world.output(run) == {"of": {"id": 7}, "who": "Ada"}
 
 
+@pytest.mark.parametrize(
+    ("mapping", "who"),
+    [
+        ({"who": "<% $.payload.id %>"}, 7),
+        ({"who": "{{ _.event_type }} by {{ _.publisher }}"}, "made by p"),
+        ({"who": {"deep": ["<% $.payload.id %>", 1]}}, {"deep": [7, 1]}),
+        ("<% dict(who => $.payload.id + 1) %>", 8),
+        # what fails is null, and in the log
+        ({"who": "<% $.payload.nothing.at.all %>"}, None),
+        # no mapping: no input
+        ("<% $.payload.id %>", "Ada"),
+    ],
+)
+def test_the_input_follows_from_the_event(world: World, mapping: Any, who: Any) -> None:
+    """Of triggers in definitions (decision 0040); it goes before what is given."""
+    world.trigger(workflow_input={"who": "Ada"}, input_mapping=mapping)
+    world.engine.run_once()
+    world.tell()
+    [run] = world.runs()
+    assert world.output(run)["who"] == who
+
+
+def test_a_trigger_of_a_definition_hears_its_event(world: World) -> None:
+    """From the text to the run, and no more when the text is another one."""
+    text = (
+        WORKFLOW
+        + """\
+  triggers:
+    hears: {type: event, exchange: nova, topic: notes, event: made, scope: public,
+            input: {who: <% $.payload.id %>}}
+"""
+    )
+    house = world.house
+    house.upload(text.replace("react:", "told:"))
+    world.engine.run_once()
+    world.tell()
+    [run] = world.runs()
+    assert (run["workflow_name"], world.output(run)["who"]) == ("told", 7)
+    house.update(WORKFLOW.replace("react:", "told:"))
+    world.tell(id="m2")
+    assert len(world.runs()) == 1
+
+
 def test_eng_224_the_description_names_the_trigger(world: World) -> None:
     id = world.trigger(name="on boot")
     world.engine.run_once()

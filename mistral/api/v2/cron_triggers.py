@@ -259,7 +259,7 @@ class CronTriggers(Firings):
             refuses=(NotFound, Conflict),
         ),
         show_route(TRIGGERS, "cron_triggers:get", "{identifier}"),
-        delete_route("cron_triggers:delete", "{identifier}"),
+        delete_route("cron_triggers:delete", "{identifier}", refuses=(Conflict,)),
         *firing_routes(SHOWN_ONE),
     )
     owned = OWNED

@@ -14,6 +14,7 @@ from mistral.api.owned import KnownBy, Owned, delete_route, show_route
 from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid, replayed
 from mistral.api.shapes import Sent, Shown
 from mistral.api.types import (
+    AnyJsonText,
     Attribute,
     Date,
     JsonText,
@@ -24,6 +25,7 @@ from mistral.api.types import (
     StrictTextType,
     Text,
     Uuid,
+    WordType,
     nullable,
 )
 from mistral.bus import check_source
@@ -68,6 +70,8 @@ LISTING: Final = Listing(
         "topic": Kind.TEXT,
         "event": Kind.TEXT,
         "scope": Kind.TEXT,
+        "definition_type": Kind.TEXT,
+        "definition_id": Kind.UUID,
         "project_id": Kind.PROJECT,
         "created_at": Kind.DATE,
         "updated_at": Kind.DATE,
@@ -100,6 +104,17 @@ class EventTrigger(ResourceType):
         "Without `execution_id`: to those in which a task waits for it.",
     )
     scope = Attribute(Scope, "`public`: events of every project count.")
+    input_mapping = nullable(
+        AnyJsonText,
+        "Input with expressions about the event (`$.payload`, `$.event_type`, "
+        "`$.publisher`, `$.timestamp`, `$.context`), or one expression that is the "
+        "input; it goes before `workflow_input`.",
+    )
+    definition_type = nullable(
+        WordType("workflow", "workbook"),
+        "What defines the trigger, if a text does: it changes with that alone.",
+    )
+    definition_id = nullable(Uuid, "UUID of that.")
 
 
 SHOWN: Final = Shown(EventTrigger, selectable=True)
@@ -117,7 +132,7 @@ OWNED: Final = Owned(
     TRIGGERS,
     KnownBy.ID,
     values=triggers.shown_values,
-    remove=rows.remove,
+    remove=rows.remove_apart,
 )
 """By UUID alone: names need not be unique."""
 
@@ -157,7 +172,7 @@ class EventTriggers(Resource):
             refuses=(Conflict,),
             tagged=True,
         ),
-        delete_route("event_triggers:delete", "{identifier}"),
+        delete_route("event_triggers:delete", "{identifier}", refuses=(Conflict,)),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
@@ -207,6 +222,7 @@ class EventTriggers(Resource):
             row = owned.to_change(
                 connection, event_triggers, row, call.context, author.unchanged
             )
+            owned.refuse_declared(event_triggers, row)
             _check_message(call, values.get("message"))
             if {"workflow_id", "workflow_input", "message"} & set(values):
                 wanted = {**row, **values}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from mistral.api import uploads
+from sqlalchemy import Connection
+
+from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, show_route
 from mistral.api.parameters import Flag
@@ -25,6 +27,7 @@ from mistral.api.v2.actions import refuse_builtin
 from mistral.db import workbooks as stored
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import workbooks
+from mistral.db.owned import Author, Row
 from mistral.errors import Conflict, NotFound
 from mistral.lang.parse import check_workbook, parse_workbook
 from mistral.lang.unchecked import unchecked_workbook
@@ -94,6 +97,8 @@ CASCADE: Final = Flag("cascade", "Delete the workflows and actions of it, too.")
 DELETES_MEMBERS: Final = ("workflows:delete", "actions:delete")
 
 LEFT: Final = ("left_behind", "pruned")
+
+Members = list[stored.Member]
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,12 +191,15 @@ class Workbooks(Resource):
         for action in parsed.actions:
             refuse_builtin(call, action.spec.name)
         kept = {each.spec.name for each in (*parsed.workflows, *parsed.actions)}
-        with call.services.database.begin() as connection:
-            author = uploads.author_of(call, connection)
+
+        def put(connection: Connection, author: Author) -> tuple[Row, Members]:
             row = write(connection, author, parsed, place)
             left = stored.members_besides(connection, row, kept)
             if prune:
                 stored.remove_members(connection, left)
+            return row, left
+
+        row, left = triggers.with_declared(call, put)
         shown = {"pruned" if prune else "left_behind": _left(left)} if left else {}
         return UploadedWorkbook.shape(_values(row) | shown)
 
@@ -211,7 +219,7 @@ class Workbooks(Resource):
         With ``cascade`` they go, too, unless an execution of them is under way.
         """
         cascade = self._deletes_members(call, CASCADE)
-        remove = stored.remove_with_members if cascade else None
+        remove = stored.remove_with_members if cascade else stored.remove
         OWNED.delete(call, name, namespace, remove)
 
     def validate(self, call: Call) -> Shaped:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from mistral.api import uploads
+from sqlalchemy import Connection
+
+from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned, delete_route, show_route
 from mistral.api.parameters import NAMESPACE, Parameter
@@ -29,6 +31,7 @@ from mistral.api.v2.members import Members
 from mistral.db import definitions
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import workflows
+from mistral.db.owned import Author, Row
 from mistral.errors import Conflict, NotFound
 from mistral.lang.parse import check_workflows, parse_workflows
 from mistral.lang.unchecked import unchecked_workflows
@@ -210,10 +213,11 @@ class Workflows(Members):
         """Create workflows, all or none."""
         place = uploads.place_of(call, "workflows")
         parsed = uploads.parse(call, parse_workflows, unchecked_workflows)
-        database = call.services.database
-        with database.begin() as connection:
-            author = uploads.author_of(call, connection)
-            rows = definitions.create_workflows(connection, author, parsed, place)
+
+        def create(connection: Connection, author: Author) -> list[Row]:
+            return definitions.create_workflows(connection, author, parsed, place)
+
+        rows = triggers.with_declared(call, create)
         return {"workflows": [uploaded(row, created=True) for row in rows]}
 
     def put(self, call: Call) -> Any:
@@ -234,11 +238,13 @@ class Workflows(Members):
     def _update(self, call: Call, identifier: str | None) -> list[Shaped]:
         place = uploads.place_of(call, "workflows")
         parsed = uploads.parse(call, parse_workflows, unchecked_workflows)
-        with call.services.database.begin() as connection:
-            author = uploads.author_of(call, connection)
-            rows = definitions.update_workflows(
+
+        def update(connection: Connection, author: Author) -> list[Row]:
+            return definitions.update_workflows(
                 connection, author, parsed, place, identifier
             )
+
+        rows = triggers.with_declared(call, update)
         return [uploaded(row, created=False) for row in rows]
 
     def delete(self, call: Call, identifier: str) -> None:

@@ -1,0 +1,275 @@
+"""The section ``triggers`` of workflows and workbooks (decision 0040)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mistral.errors import DefinitionFault
+from mistral.lang.parse import (
+    check_workbook,
+    check_workflows,
+    parse_workbook,
+    parse_workflows,
+    workflow_from_dict,
+)
+from mistral.lang.specs import TriggerSpec
+
+CRON = {"type": "cron", "pattern": "0 3 * * *"}
+EVENT = {"type": "event", "exchange": "e", "topic": "t", "event": "x.y"}
+INPUT = [{"what": "all"}, {"deep": False}]
+
+
+def workflow(triggers: Any, key: str = "triggers", **more: Any) -> str:
+    body = {"tasks": {"t": {"action": "std.noop"}}, key: triggers, **more}
+    return json.dumps({"version": "2.0", "w": body})
+
+
+def made(triggers: Any, key: str = "triggers", **more: Any) -> list[TriggerSpec]:
+    [parsed] = parse_workflows(workflow(triggers, key, **more))
+    return list(parsed.spec.triggers)
+
+
+def said(trigger: dict[str, Any], **more: Any) -> dict[str, Any]:
+    [spec] = made({"x": trigger}, **more)
+    return dict(spec.declared)
+
+
+def faults(triggers: Any, **more: Any) -> list[tuple[str, str]]:
+    report = check_workflows(workflow(triggers, **more))
+    return [(problem.path, problem.message) for problem in report.problems]
+
+
+def test_all_of_a_cron_trigger() -> None:
+    found = said(
+        {
+            "type": "cron",
+            "pattern": "0 3 * * *",
+            "timezone": "Europe/Berlin",
+            "input": {"what": "some"},
+            "params": {"env": {"a": 1}},
+            "overlap": "skip",
+            "catch-up": "all",
+            "catch-up-window": 60,
+            "count": 10,
+            "first": "2027-07-01 03:00",
+            "enabled": False,
+            "jitter": 5,
+            "scope": "public",
+            "description": "Each night.",
+        },
+        input=INPUT,
+    )
+    assert found == {
+        "pattern": "0 3 * * *",
+        "timezone": "Europe/Berlin",
+        "first": "2027-07-01T01:00:00",
+        "count": 10,
+        "input": {"what": "some"},
+        "params": {"env": {"a": 1}},
+        "overlap": "skip",
+        "catch_up": "all",
+        "catch_up_window": 60,
+        "enabled": False,
+        "jitter": 5,
+        "scope": "public",
+        "workflow": "w",
+    }
+
+
+def test_what_is_usual_of_a_cron_trigger() -> None:
+    assert said(CRON) == {
+        "pattern": "0 3 * * *",
+        "timezone": "UTC",
+        "first": None,
+        "count": None,
+        "input": {},
+        "params": {},
+        "overlap": "allow",
+        "catch_up": "once",
+        "catch_up_window": 86400,
+        "enabled": True,
+        "jitter": 0,
+        "scope": "private",
+        "workflow": "w",
+    }
+
+
+def test_an_event_trigger() -> None:
+    given = {"what": "<% $.payload.id %>", "deep": True}
+    assert said({**EVENT, "input": given}, input=INPUT) == {
+        "exchange": "e",
+        "topic": "t",
+        "event": "x.y",
+        "input": given,
+        "params": {},
+        "scope": "private",
+        "workflow": "w",
+    }
+    whole = said({**EVENT, "input": "<% $.payload %>"}, input=["unknown"])
+    assert whole["input"] == "<% $.payload %>"
+
+
+@pytest.mark.parametrize(
+    ("first", "moment"),
+    [
+        ("2027-01-31 03:00", "2027-01-31T02:00:00"),
+        ("2027-01-31 03:00:30", "2027-01-31T02:00:30"),
+        ("2027-01-31T03:00Z", "2027-01-31T03:00:00"),
+        ("2027-01-31T03:00+05:30", "2027-01-30T21:30:00"),
+        # clocks never show it
+        ("2027-03-28 02:30", "2027-03-28T01:00:00"),
+    ],
+)
+def test_first_times(first: str, moment: str) -> None:
+    trigger = {"type": "cron", "first": first, "timezone": "Europe/Berlin"}
+    assert said(trigger)["first"] == moment
+
+
+def test_the_older_spelling() -> None:
+    """§ 30: what the language once had means what it has now."""
+    old = {
+        "version": "2.0",
+        "nightly": {
+            "type": "periodic",
+            "tasks": "t",
+            "parameters": {"cron-pattern": "1 0 * * *"},
+        },
+    }
+    [found] = made(old, "Triggers", type="reverse")
+    assert (found.name, found.type) == ("nightly", "cron")
+    assert found.declared["pattern"] == "1 0 * * *"
+    assert found.declared["params"] == {"task_name": "t"}
+    [same] = made({"x": {**old["nightly"], "tasks": ["t"]}}, type="reverse")
+    assert same.declared == found.declared
+
+
+def test_a_stored_body_needs_no_triggers() -> None:
+    """What was ignored once is not looked at again."""
+    [parsed] = parse_workflows(workflow({"x": CRON}))
+    body = {**parsed.spec.body, "triggers": "odd"}
+    assert workflow_from_dict(body) == parsed.spec
+
+
+@pytest.mark.parametrize(
+    ("trigger", "message"),
+    [
+        (1, "expected a trigger, found a number"),
+        ({}, "'type' is missing: expected cron or event, found null"),
+        ({"type": "ceilometer_alarm"}, "expected cron or event, found 'ceilomet"),
+        ({"type": "cron"}, "'pattern' is missing, or 'first' for one time"),
+        ({**CRON, "pattern": "0 25 * * *"}, "The specified pattern is not valid"),
+        ({**CRON, "pattern": 5}, "expected a non-empty string, found a number"),
+        ({**CRON, "timezone": "Mars"}, "Expected a time zone of the IANA database"),
+        ({**CRON, "overlap": "queu"}, "found 'queu'; did you mean 'queue'?"),
+        ({**CRON, "catch-up": True}, "expected one of once, skip, all, found a bool"),
+        ({**CRON, "count": 0}, "expected a whole number from 1 to"),
+        ({**CRON, "count": True}, "expected a whole number from 1 to"),
+        ({**CRON, "jitter": 4000}, "expected a whole number from 0 to 3600"),
+        ({**CRON, "enabled": "yes"}, "expected true or false, found 'yes'"),
+        ({**CRON, "first": "soon"}, "expected a time such as"),
+        ({**CRON, "scope": "all"}, "expected one of private, public, found 'all'"),
+        ({**CRON, "patern": "x"}, "unknown property 'patern'; did you mean"),
+        ({**CRON, "topic": "x"}, "unknown property 'topic'"),
+        ({**CRON, "workflow": "w"}, "unknown property 'workflow'"),
+        ({**CRON, "input": []}, "expected a mapping with at least one entry"),
+        ({"type": "cron", "first": "2027-01-01 00:00", "count": 2}, "only be 1"),
+        ({**EVENT, "input": "payload"}, "expected an expression"),
+        ({**EVENT, "input": "<% $. %>"}, ""),
+        ({**EVENT, "input": {"what": "<% $. %>"}}, ""),
+        ({**EVENT, "topic": "t" * 81}, "expected at most 80 characters"),
+        ({"type": "event", "topic": "t", "event": "e"}, "'exchange' is missing"),
+        ({**CRON, "input": {"wat": 1}}, "no input 'wat'; did you mean 'what'?"),
+        ({**EVENT, "input": {"wat": 1}}, "no input 'wat'; did you mean 'what'?"),
+        ({"type": "periodic", "parameters": {"every": 5}}, "'cron-pattern' alone"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(trigger: Any, message: str) -> None:
+    found = faults({"x": trigger}, input=INPUT)
+    assert found
+    assert all(path.startswith("w.triggers.x") for path, _ in found)
+    assert any(message in text for _, text in found)
+
+
+def test_inputs_that_are_missing() -> None:
+    found = faults({"x": CRON, "y": EVENT}, input=["a", "b", {"c": 1}])
+    wanted = "the workflow needs the input 'a', 'b'"
+    assert found == [("w.triggers.x", wanted), ("w.triggers.y", wanted)]
+
+
+def test_targets_of_reverse_workflows() -> None:
+    missing = faults({"x": CRON}, type="reverse")
+    assert "a reverse workflow needs" in missing[0][1]
+    other = {**CRON, "params": {"task_name": "u"}}
+    assert "'u' is no task" in faults({"x": other}, type="reverse")[0][1]
+    right = {**CRON, "params": {"task_name": "t"}}
+    assert faults({"x": right}, type="reverse") == []
+
+
+def test_triggers_as_a_whole() -> None:
+    assert "expected a mapping of triggers" in faults([CRON])[0][1]
+    twice = {"a": EVENT, "b": EVENT}
+    assert "'a' starts the workflow by this event already" in faults(twice)[0][1]
+    assert "use one" in faults({"x": CRON}, Triggers={"y": CRON})[0][1]
+    assert "have at most 200 characters" in faults({"x" * 199: CRON})[0][1]
+    assert faults({}) == []
+
+
+BOOK = {
+    "version": "2.0",
+    "name": "b",
+    "workflows": {
+        "one": {"input": ["n"], "tasks": {"t": {"action": "std.noop"}}},
+        "two": {"tasks": {"t": {"action": "std.noop"}}},
+    },
+}
+
+
+def book(triggers: Any, **more: Any) -> str:
+    return json.dumps({**BOOK, "triggers": triggers, **more})
+
+
+def test_a_workbook_says_which_member_is_started() -> None:
+    trigger = {**CRON, "workflow": "one", "input": {"n": 1}}
+    parsed = parse_workbook(book({"x": trigger, "y": {**EVENT, "workflow": "two"}}))
+    names = [(spec.name, spec.workflow) for spec in parsed.spec.triggers]
+    assert names == [("x", "one"), ("y", "two")]
+    assert parsed.spec.triggers[0].declared["workflow"] == "one"
+
+
+def test_the_only_member_need_not_be_named() -> None:
+    text = book({"x": CRON}, workflows={"two": BOOK["workflows"]["two"]})
+    assert parse_workbook(text).spec.triggers[0].workflow == "two"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "message"),
+    [
+        (CRON, "'workflow' is missing: which member of the workbook is started"),
+        ({**CRON, "workflow": "tow"}, "'tow' is no workflow of this workbook; did"),
+        ({**CRON, "workflow": "one"}, "the workflow needs the input 'n'"),
+    ],
+)
+def test_what_is_wrong_in_a_workbook(trigger: Any, message: str) -> None:
+    report = check_workbook(book({"x": trigger}))
+    assert [message in problem.message for problem in report.problems] == [True]
+    with pytest.raises(DefinitionFault):
+        parse_workbook(book({"x": trigger}))
+
+
+def test_members_of_a_workbook_have_triggers_of_their_own() -> None:
+    two = {**BOOK["workflows"]["two"], "triggers": {"x": CRON}}
+    parsed = parse_workbook(book({}, workflows={"two": two}))
+    [spec] = parsed.workflows[0].spec.triggers
+    assert (parsed.workflows[0].spec.name, spec.name) == ("b.two", "x")
+
+
+@pytest.mark.parametrize("priority", [11, "high", True])
+def test_a_priority_is_one(priority: Any) -> None:
+    wrong = {**CRON, "params": {"priority": priority}}
+    [(path, message)] = faults({"x": wrong})
+    assert path == "w.triggers.x.params.priority"
+    assert "expected a whole number from -10 to 10" in message
+    assert faults({"x": {**CRON, "params": {"priority": -10}}}) == []
