@@ -30,7 +30,15 @@ def test_every_scenario_comes_to_the_right_end(topology: str, tmp_path: Path) ->
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = {row["scenario"]: row for row in json.loads(found.read_text())["rows"]}
-    assert {"dag", "chain", "items-5", "data", "timers", "idle"} < rows.keys()
+    assert {
+        "dag",
+        "chain",
+        "items-5",
+        "data",
+        "timers",
+        "schedules",
+        "idle",
+    } < rows.keys()
     assert all(row["target"] == topology and row["rate"] > 0 for row in rows.values())
     if topology != "embedded":
         assert rows["dag"]["statements"] > 0

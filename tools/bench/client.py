@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -81,6 +81,10 @@ class Client:
         return list(
             self._pool.map(lambda each: self.start(workflow, each, params), inputs)
         )
+
+    def each(self, work: Callable[[Any], Any], things: Iterable[Any]) -> None:
+        """Do it for all, ``width`` at a time."""
+        list(self._pool.map(work, things))
 
     def wait(self, id: str, pause: float = 0.005, share: float = 0.0) -> dict[str, Any]:
         """The execution, once it has ended.

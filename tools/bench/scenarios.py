@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import processes
+import schedules as cron
 from client import Client, Wrong, fresh
 from shapes import (
     Shape,
@@ -229,6 +230,24 @@ def timers(number: int, seconds: float) -> Callable[[Target, Client], Sample]:
     return run
 
 
+def schedules(number: int, period: int, seconds: float) -> Callable[..., Sample]:
+    """So many cron triggers, which fire once in a period each; how late each is, by
+    the clock of who evaluates expressions."""
+
+    def run(target: Target, client: Client) -> Sample:
+        triggers = cron.Triggers(client, number, period)
+        with Watch(target).over(number) as sample:
+            times = cron.measure(client, triggers, seconds)
+        triggers.delete()
+        sample.times = times
+        sample.units = len(times)
+        sample.figures["p95 late, ms"] = 1000 * percentile(times, 95)
+        sample.figures["p99 late, ms"] = 1000 * percentile(times, 99)
+        return sample
+
+    return run
+
+
 LISTS = {
     "newest executions": "executions?limit=100&sort_keys=created_at&sort_dirs=desc",
     "executions in ERROR": "executions?limit=100&state=ERROR",
@@ -307,6 +326,7 @@ class Sizes:
     singles: int = 50
     timers: int = 500
     wait: float = 5
+    triggers: tuple[int, int, float] = (10_000, 300, 60)
     lists: int = 20
     waiting: int = 1_000
     idle: float = 60
@@ -314,11 +334,13 @@ class Sizes:
 
 TINY = Sizes(
     executions=3, items=(5,), branches=(4,), chain=3, x=2, n=3, seven=2, upload=(5,),
-    data=2, starts=4, singles=2, timers=3, wait=1, lists=2, waiting=3, idle=1,
+    data=2, starts=4, singles=2, timers=3, wait=1, triggers=(3, 1, 3), lists=2,
+    waiting=3, idle=1,
 )  # fmt: skip
 QUICK = Sizes(
     executions=100, items=(100, 1_000), branches=(60, 500), chain=50, seven=10,
-    starts=200, singles=20, timers=100, wait=2, lists=10, waiting=200, idle=15,
+    starts=200, singles=20, timers=100, wait=2, triggers=(1_000, 60, 30), lists=10,
+    waiting=200, idle=15,
 )  # fmt: skip
 
 
@@ -358,6 +380,7 @@ def table(sizes: Sizes) -> list[Scenario]:
         Scenario("data", "task", alone(data(sizes.data), 1), writes=True),
         Scenario("starts", "start", starts(sizes.starts)),
         Scenario("timers", "timer", timers(sizes.timers, sizes.wait), once=True),
+        Scenario("schedules", "firing", schedules(*sizes.triggers), once=True),
         *(
             Scenario(f"list: {name}", "request", lists(path, sizes.lists))
             for name, path in LISTS.items()
