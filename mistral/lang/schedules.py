@@ -113,8 +113,8 @@ class Schedule:
         change = zones.next_change(self.zone, planned, planned + _LONGEST_SHIFT)
         if change is None:
             return ""
-        before = zones.offset_at(self.zone, planned)
-        behind = before - zones.offset_at(self.zone, change)
+        ahead = zones.offset_at(self.zone, planned)
+        behind = ahead - zones.offset_at(self.zone, change)
         is_twice = behind > timedelta(0) and planned + behind >= change
         return "first" if is_twice else ""
 
