@@ -60,6 +60,8 @@ def next_match(
     :param zone: whose wall clocks the pattern is about.
     :returns: None: there is none in the next fifty years.
     """
+    if after.year > zones.LAST_YEAR:
+        return None
     if zones.is_plain(zone):
         return _shown_next(pattern, after)
     if is_repeated(pattern):

@@ -400,8 +400,12 @@ def _workbook(reading: _Reading) -> ParsedWorkbook | None:
     defined.workbook = name
     defined.workflows.extend((("workflows", k), w) for k, w in workflows.items())
     defined.actions.extend((("actions", k), a) for k, a in actions.items())
+    given = data.get("workflows")
+    members = {} if not isinstance(given, dict) else given
+    names = [each for each in members if isinstance(each, str) and each != "version"]
+    startable = {each: workflows.get(each) for each in names}
     triggers = check_triggers(
-        reading.expressions, (), data, name, workflows, of_workbook=True
+        reading.expressions, (), data, name, startable, of_workbook=True
     )
     if found.errors:
         return None

@@ -103,15 +103,14 @@ def _source(found: Findings, path: Path, value: Any) -> bool:
 
 
 def _time(found: Findings, path: Path, value: Any) -> bool:
-    if isinstance(value, datetime):
-        return True
+    moment = value
     if isinstance(value, str):
         try:
-            datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value)
         except ValueError:
-            pass
-        else:
-            return True
+            moment = None
+    if isinstance(moment, datetime) and 1970 <= moment.year <= zones.LAST_YEAR:
+        return True
     message = "expected a time such as '2027-01-31 03:00' (of the time zone) or"
     found.error(path, f"{message} '2027-01-31T03:00Z', found {_shown(value)}", _RULE)
     return False
@@ -180,7 +179,7 @@ def check_triggers(
     path: Path,
     body: Mapping[Any, Any],
     owner: str,
-    workflows: Mapping[str, WorkflowSpec],
+    workflows: Mapping[str, WorkflowSpec | None],
     *,
     of_workbook: bool = False,
 ) -> tuple[TriggerSpec, ...]:
@@ -189,7 +188,7 @@ def check_triggers(
     :param path: of the definition.
     :param owner: its name.
     :param workflows: those that they may start: the workflow itself, or the members
-        of the workbook by their short names.
+        of the workbook by their short names; None: it is not sound.
     """
     found, section = expressions.found, section_of(body)
     if section is None:
@@ -233,7 +232,7 @@ def _entry(
     path: Path,
     name: str,
     entry: Any,
-    workflows: Mapping[str, WorkflowSpec],
+    workflows: Mapping[str, WorkflowSpec | None],
     of_workbook: bool,
 ) -> TriggerSpec | None:
     found = expressions.found
@@ -260,6 +259,9 @@ def _entry(
         _modernise(found, path, sound)
     if len(found.errors) > before or workflow is None:
         return None
+    if isinstance(sound.get("first"), datetime):
+        # as a text it keeps its offset
+        sound["first"] = sound["first"].isoformat()
     make = _event if kind == "event" else _cron
     sound = to_json(sound)
     declared = make(expressions, path, sound, workflow[1])
@@ -282,16 +284,15 @@ def _target(
     found: Findings,
     path: Path,
     sound: Mapping[str, Any],
-    workflows: Mapping[str, WorkflowSpec],
+    workflows: Mapping[str, WorkflowSpec | None],
     of_workbook: bool,
 ) -> tuple[str, WorkflowSpec] | None:
     """Name and spec of the workflow that is started; None: it is not known, or not
     sound itself."""
     name = sound.get("workflow")
     if name is None and len(workflows) == 1:
-        [(name, spec)] = workflows.items()
-        return name, spec
-    if not of_workbook:
+        [name] = workflows
+    elif not of_workbook:
         return None
     if name is None:
         message = "'workflow' is missing: which member of the workbook is started"
@@ -300,8 +301,8 @@ def _target(
         hint = found.did_you_mean(name, workflows)
         message = f"'{shapes.shortened(name)}' is no workflow of this workbook{hint}"
         found.error((*path, "workflow"), message, _RULE)
-    else:
-        return name, workflows[name]
+    elif (spec := workflows[name]) is not None:
+        return name, spec
     return None
 
 

@@ -19,6 +19,9 @@ UTC: Final = "UTC"
 LONGEST: Final = 64
 """Characters of the name of a zone."""
 
+LAST_YEAR: Final = 9000
+"""After it nothing is known of zones."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 # What the machine is set to: another time on each.
@@ -52,12 +55,15 @@ def is_plain(zone: tzinfo) -> bool:
 
 def offset_at(zone: tzinfo, moment: datetime) -> timedelta:
     """What wall clocks are ahead of UTC by, at a moment."""
-    found = moment.replace(tzinfo=_UTC).astimezone(zone).utcoffset()
+    moment = min(moment, datetime(LAST_YEAR, 12, 31)).replace(tzinfo=_UTC)
+    found = moment.astimezone(zone).utcoffset()
     return found or timedelta(0)
 
 
 def wall_clock(zone: tzinfo, moment: datetime) -> datetime:
     """What wall clocks show at a moment."""
+    if moment.year > LAST_YEAR:
+        return moment
     return moment + offset_at(zone, moment)
 
 

@@ -533,6 +533,17 @@ def test_the_hour_that_comes_twice(service: Service) -> None:
     assert found[1]["why"][1:] == ["clocks show this time twice: the first time counts"]
 
 
+def test_a_first_time_at_the_end_of_all_times(service: Service) -> None:
+    create(
+        service,
+        first_execution_time="9999-12-31 23:59",
+        timezone="Asia/Tokyo",
+        jitter=60,
+    )
+    [only] = service.get("cron_triggers/x/next")["firings"]
+    assert only["planned_at"] == only["local_time"] == "9999-12-31 23:59:00"
+
+
 @everywhere
 def test_the_firings_that_are_remembered(service: Service) -> None:
     house = service.house

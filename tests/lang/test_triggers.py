@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mistral.errors import DefinitionFault
 from mistral.lang.parse import (
@@ -128,6 +130,27 @@ def test_first_times(first: str, moment: str) -> None:
     assert said(trigger)["first"] == moment
 
 
+@pytest.mark.parametrize(
+    ("first", "moment"),
+    [
+        ("2027-01-31 03:00", "2027-01-31T02:00:00"),
+        ("2027-01-31 03:00:00", "2027-01-31T02:00:00"),
+        ("2027-01-31T03:00:00Z", "2027-01-31T03:00:00"),
+    ],
+)
+def test_first_times_without_quotes(first: str, moment: str) -> None:
+    """YAML takes some of them for times."""
+    text = f"""
+version: '2.0'
+w:
+  triggers:
+    x: {{type: cron, first: {first}, timezone: Europe/Berlin}}
+  tasks: {{t: {{action: std.noop}}}}
+"""
+    [parsed] = parse_workflows(text)
+    assert parsed.spec.triggers[0].declared["first"] == moment
+
+
 def test_the_older_spelling() -> None:
     """§ 30: what the language once had means what it has now."""
     old = {
@@ -170,6 +193,8 @@ def test_a_stored_body_needs_no_triggers() -> None:
         ({**CRON, "jitter": 4000}, "expected a whole number from 0 to 3600"),
         ({**CRON, "enabled": "yes"}, "expected true or false, found 'yes'"),
         ({**CRON, "first": "soon"}, "expected a time such as"),
+        ({**CRON, "first": "0001-01-01T00:00+14:00"}, "expected a time such as"),
+        ({**CRON, "first": "9999-12-31 23:59"}, "expected a time such as"),
         ({**CRON, "scope": "all"}, "expected one of private, public, found 'all'"),
         ({**CRON, "patern": "x"}, "unknown property 'patern'; did you mean"),
         ({**CRON, "topic": "x"}, "unknown property 'topic'"),
@@ -259,6 +284,13 @@ def test_what_is_wrong_in_a_workbook(trigger: Any, message: str) -> None:
         parse_workbook(book({"x": trigger}))
 
 
+def test_a_member_that_is_wrong_itself_is_not_missing() -> None:
+    wrong = {"one": {"tasks": 1}, "two": BOOK["workflows"]["two"]}
+    for trigger in ({**CRON, "workflow": "one"}, {**CRON, "workflow": "two"}):
+        report = check_workbook(book({"x": trigger}, workflows=wrong))
+        assert {problem.path[:9] for problem in report.problems} == {"workflows"}
+
+
 def test_members_of_a_workbook_have_triggers_of_their_own() -> None:
     two = {**BOOK["workflows"]["two"], "triggers": {"x": CRON}}
     parsed = parse_workbook(book({}, workflows={"two": two}))
@@ -273,3 +305,38 @@ def test_a_priority_is_one(priority: Any) -> None:
     assert path == "w.triggers.x.params.priority"
     assert "expected a whole number from -10 to 10" in message
     assert faults({"x": {**CRON, "params": {"priority": -10}}}) == []
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 10**12)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=6)
+    | st.sampled_from(["cron", "event", "periodic", "0 3 * * *", "<% $.payload %>"])
+    | st.sampled_from(["2027-01-31 03:00", "Europe/Berlin", "0001-01-01T00:00+14:00"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda each: (
+        st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=4), each)
+    ),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    "type pattern timezone input params overlap catch-up catch-up-window count first"
+    " enabled jitter scope exchange topic event workflow parameters tasks".split()
+)
+
+
+@given(
+    st.dictionaries(KEYS, VALUES, max_size=8), st.sampled_from(["cron", "event", "x"])
+)
+def test_any_entry_is_judged(entry: dict[str, Any], kind: str) -> None:
+    """Never more than faults come of it, and what has none can be made."""
+    entry = entry if kind == "x" else {**entry, "type": kind}
+    report = check_workflows(workflow({"x": entry}, input=INPUT))
+    if report.valid:
+        [spec] = made({"x": entry}, input=INPUT)
+        assert json.loads(json.dumps(spec.declared)) == spec.declared
+    check_workbook(book({"x": entry}))
