@@ -375,7 +375,10 @@ def test_eng_10_3_an_event_trigger_acts_by_its_trust(world: World) -> None:
     with database.begin() as connection:
         found = event_triggers.of_event(connection, "nova", "notes", "made")
         now = database.now(connection)
-        assert event_triggers.fire(connection, found, "n1", {}, now) == 1
+        assert (
+            event_triggers.fire(connection, found, ("nova", "notes"), "n1", {}, {}, now)
+            == 1
+        )
     world.house.sweep()
     [security] = Look.seen
     assert (security.trust_id, security.project_id) == (trust, "red")
