@@ -74,6 +74,9 @@ class Lapse:
         if dies_at:
             if dies_at > 1:
                 engine.loop.run_once(timeout=0)
+            # as its process would
+            engine.claims.close()
+            engine.loop._own.close()
             self.engines[place] = house.engine = self.new_engine()
             self.deaths += 1
             house.clock.advance(LEASE)
