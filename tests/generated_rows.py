@@ -25,6 +25,10 @@ _WORDS: Final = {
     "type": ("ACTION", "WORKFLOW"),
     "scope": ("private", "private", "public"),
     "project_id": ("<default-project>", "red", "blue"),
+    "overlap": ("allow", "skip", "queue"),
+    "catch_up": ("once", "skip"),
+    "timezone": ("UTC", "Europe/Berlin"),
+    "definition_type": (None, "workflow", "workbook"),
 }
 
 
