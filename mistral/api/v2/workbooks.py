@@ -11,7 +11,7 @@ from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, show_route
 from mistral.api.parameters import Flag
-from mistral.api.rest import Answer, Call, Resource, Route, replayed, upload
+from mistral.api.rest import Answer, Call, Resource, Route, upload
 from mistral.api.shapes import Shown, Upload
 from mistral.api.types import (
     Date,
@@ -183,7 +183,6 @@ class Workbooks(Resource):
         """Update the workbook of the name in the text, and what is in it."""
         return self._put(call, stored.update)
 
-    @replayed
     def _put(self, call: Call, write: Any) -> Shaped:
         prune = self._deletes_members(call, PRUNE)
         place = uploads.place_of(call, "workbooks")

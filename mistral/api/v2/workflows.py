@@ -11,7 +11,7 @@ from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import Owned, delete_route, show_route
 from mistral.api.parameters import NAMESPACE, Parameter
-from mistral.api.rest import Answer, Call, replayed, upload
+from mistral.api.rest import Answer, Call, upload
 from mistral.api.shapes import Either, Shown, Together, Upload
 from mistral.api.types import (
     Attribute,
@@ -208,7 +208,6 @@ class Workflows(Members):
         """Show a workflow, by UUID, or by name in a namespace."""
         return OWNED.show(call, identifier)
 
-    @replayed
     def post(self, call: Call) -> dict[str, Any]:
         """Create workflows, all or none."""
         place = uploads.place_of(call, "workflows")
@@ -234,7 +233,6 @@ class Workflows(Members):
         """Update one workflow; the text may rename it."""
         return self._update(call, identifier)[0]
 
-    @replayed
     def _update(self, call: Call, identifier: str | None) -> list[Shaped]:
         place = uploads.place_of(call, "workflows")
         parsed = uploads.parse(call, parse_workflows, unchecked_workflows)
