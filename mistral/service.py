@@ -149,6 +149,11 @@ class Loop(Service, ABC):
             self._wanted = True
             self._change.notify_all()
 
+    def rest(self, seconds: float) -> None:
+        """Let others go on for so long within a pass, unless it is to stop."""
+        with self._change:
+            self._change.wait_for(lambda: self._stopping, seconds)
+
     @property
     def stopping(self) -> bool:
         """Whether ``stop`` was called; long passes look at it."""

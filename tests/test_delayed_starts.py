@@ -67,6 +67,19 @@ def test_an_execution_that_waits_is_there_and_obeys(service: Service) -> None:
     assert house.examined() == []
 
 
+def test_an_estimate_begins_with_the_execution(service: Service) -> None:
+    """Not with the time that it has waited for (spec/engine.md § 10.9)."""
+    house = service.house
+    service.upload("version: '2.0'\nw: {tasks: {t: {wait-before: 100}}}")
+    ids = [service.start("w", params={"start-after": after}) for after in (0, 500)]
+    house.advance(100)
+    assert service.execution(ids[0])["state"] == "SUCCESS"
+    house.advance(400)
+    house.advance(10)
+    report = service.api.get(f"/v2/executions/{ids[1]}/report").json
+    assert report["statistics"]["estimated_time"] == 90
+
+
 def test_what_is_no_time_is_answered_with_400_and_starts_nothing(
     service: Service,
 ) -> None:

@@ -243,7 +243,7 @@ def report(
         _file(made.executions, runs, "task_execution_id")
         level = [row["id"] for row in runs]
         depth += 1
-    made.estimated_time = _estimate(connection, context, execution_row, now)
+    made.estimated_time = _estimate(connection, context, root, now)
     return made
 
 
@@ -291,6 +291,13 @@ def _file(
         places.setdefault(row[parent_column], []).append(row)
 
 
+def _began(row: Row) -> datetime:
+    """When it was created, or later: at its time."""
+    began = row["internals"].get("began")
+    found: datetime = row["created_at"]
+    return found if began is None else datetime.fromisoformat(began)
+
+
 def _estimate(
     connection: Connection, context: Context, execution_row: Row, now: datetime
 ) -> int:
@@ -300,7 +307,7 @@ def _estimate(
         return 0
     table = workflow_executions
     query = (
-        select(table.c.created_at, table.c.updated_at)
+        select(table.c.created_at, table.c.updated_at, table.c.internals)
         .where(
             table.c.workflow_id == execution_row["workflow_id"],
             table.c.state == "SUCCESS",
@@ -310,8 +317,9 @@ def _estimate(
         .order_by(table.c.created_at.desc())
         .limit(SAMPLE)
     )
-    spans = [(end - start).total_seconds() for start, end in connection.execute(query)]
+    rows = connection.execute(query).mappings()
+    spans = [(row["updated_at"] - _began(row)).total_seconds() for row in rows]
     if not spans:
         return -1
-    passed = (now - execution_row["created_at"]).total_seconds()
+    passed = (now - _began(execution_row)).total_seconds()
     return max(1, round(sum(spans) / len(spans) - passed))

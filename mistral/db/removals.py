@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from sqlalchemy import (
@@ -38,10 +38,7 @@ from mistral.db.models import (
 from mistral.messages import ChildStarted, DeleteWorkflow, encode
 
 PAGE: Final = 500
-"""Rows that one transaction removes."""
-
-FEW: Final = 50
-"""The same of rows that may be large."""
+"""Rows that one transaction removes at most."""
 
 SIDE_BY_SIDE: Final = 8
 """Executions that are removed at the same time, by as many engines."""
@@ -72,7 +69,20 @@ def _owner(table: Table) -> Any:
     return table.c.workflow_execution_id
 
 
-def page(connection: Connection, now: datetime) -> int | None:
+class Page(NamedTuple):
+    """:param now: the database's time.
+    :param most: rows; of those that may be large a tenth.
+    """
+
+    now: datetime
+    most: int = PAGE
+
+    @property
+    def few(self) -> int:
+        return max(1, self.most // 10)
+
+
+def remove(connection: Connection, page: Page) -> int | None:
     """Remove a page of the oldest that nobody else is at.
 
     :returns: how many rows; None: there is nothing to do.
@@ -84,7 +94,7 @@ def page(connection: Connection, now: datetime) -> int | None:
         # Foreign keys remove the row of ``removals``, too.
         _delete(connection, workflow_executions, [row["id"]])
         return 1
-    removed, is_done = _STEPS[row["step"]](connection, row, now)
+    removed, is_done = _STEPS[row["step"]](connection, row, page)
     if is_done:
         connection.execute(_of(row).values(step=row["step"] + 1))
     return removed
@@ -112,19 +122,19 @@ def _delete(connection: Connection, table: Table, ids: list[str]) -> None:
     bulk.delete_ids(connection, table, ids)
 
 
-Step = Callable[[Connection, Row, datetime], tuple[int, bool]]
+Step = Callable[[Connection, Row, Page], tuple[int, bool]]
 """(…, row of ``removals``, …) → how many rows went, and whether those were the last."""
 
 
-def _promises(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _promises(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     """But for the news of a child that begins, whose end it leads to."""
     query = select(outbox.c.id).where(
         outbox.c.run_id == row["id"], outbox.c.kind != ChildStarted.__name__
     )
-    return _by_id(connection, outbox, query, PAGE)
+    return _by_id(connection, outbox, query, page.most)
 
 
-def _children(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _children(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     """Sub-workflows have locks of their own: an engine deletes each."""
     child, task = workflow_executions.c, task_executions.c
     query = select(child.id).where(child.id > (row["after"] or ""))
@@ -134,12 +144,12 @@ def _children(connection: Connection, row: Row, now: datetime) -> tuple[int, boo
     else:
         query = query.join(task_executions, task.id == child.task_execution_id)
         query = query.where(task.workflow_execution_id == row["id"])
-    ids = list(connection.scalars(query.order_by(child.id).limit(PAGE)))
-    told = [_told(row["id"], child_id, now) for child_id in ids]
+    ids = list(connection.scalars(query.order_by(child.id).limit(page.most)))
+    told = [_told(row["id"], child_id, page.now) for child_id in ids]
     bulk.insert_missing(connection, outbox, told)
     if ids:
         connection.execute(_of(row).values(after=ids[-1]))
-    return 0, len(ids) < PAGE
+    return 0, len(ids) < page.most
 
 
 def _told(run_id: str, child_id: str, now: datetime) -> dict[str, Any]:
@@ -158,43 +168,43 @@ def _told(run_id: str, child_id: str, now: datetime) -> dict[str, Any]:
 _NAMESPACE: Final = UUID("f4b2a4c1-6f0e-4a52-9f39-8a0f2b1c7d10")
 
 
-def _actions(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _actions(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     query = select(action_executions.c.id).where(_owner(action_executions) == row["id"])
-    return _by_id(connection, action_executions, query, PAGE)
+    return _by_id(connection, action_executions, query, page.most)
 
 
-def _arrivals(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _arrivals(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     table, task = join_arrivals.c, task_executions.c
     key = (table.join_id, table.round, table.inbound)
     query = select(*key).join(task_executions, task.id == table.join_id)
-    query = query.where(task.workflow_execution_id == row["id"]).limit(PAGE)
+    query = query.where(task.workflow_execution_id == row["id"]).limit(page.most)
     found = [tuple(each) for each in connection.execute(query)]
     if found:
         connection.execute(delete(join_arrivals).where(tuple_(*key).in_(found)))
-    return len(found), len(found) < PAGE
+    return len(found), len(found) < page.most
 
 
-def _tasks(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _tasks(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     query = select(task_executions.c.id).where(_owner(task_executions) == row["id"])
-    return _by_id(connection, task_executions, query, PAGE)
+    return _by_id(connection, task_executions, query, page.most)
 
 
-def _documents(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _documents(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     table = documents.c
     mine = table.workflow_execution_id == row["id"]
-    found = list(connection.scalars(select(table.id).where(mine).limit(FEW)))
+    found = list(connection.scalars(select(table.id).where(mine).limit(page.few)))
     if found:
         connection.execute(delete(documents).where(mine, table.id.in_(found)))
-    return len(found), len(found) < FEW
+    return len(found), len(found) < page.few
 
 
-def _history(connection: Connection, row: Row, now: datetime) -> tuple[int, bool]:
+def _history(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     mine = history.c.run_id == row["id"]
-    query = select(history.c.seq).where(mine).order_by(history.c.seq).limit(PAGE)
+    query = select(history.c.seq).where(mine).order_by(history.c.seq).limit(page.most)
     found = list(connection.scalars(query))
     if found:
         connection.execute(delete(history).where(mine, history.c.seq <= found[-1]))
-    return len(found), len(found) < PAGE
+    return len(found), len(found) < page.most
 
 
 def _by_id(

@@ -187,7 +187,7 @@ class EngineServer(Service):
         self.sweeps: list[Loop] = [
             self.overdue,
             ExpirySweep(database),
-            RemovalSweep(database),
+            RemovalSweep(database, clock),
         ]
         if options.lost_after > 0:
             self.sweeps.append(

@@ -21,6 +21,7 @@ from mistral.messages import (
     ChildStarted,
     DeleteWorkflow,
     Event,
+    MaintenanceChanged,
     PauseWorkflow,
     RerunTask,
     ResumeWorkflow,
@@ -191,6 +192,15 @@ def test_maintenance_holds_back_what_is_due() -> None:
     assert life.at(100).state == "IDLE"
     life.sim.store.maintenance = ""
     assert life.at(106).state == SUCCESS
+
+
+def test_maintenance_holds_the_next_attempt_back() -> None:
+    life = Life(AGAIN, [BAD, GOOD])
+    life.sim.store.maintenance = "PAUSED"
+    assert (life.at(50).state, life.made) == ("PAUSED", 1)
+    assert life.row["paused_by"] == "maintenance"
+    life.sim.store.maintenance = ""
+    assert life.hear(MaintenanceChanged(run_id=life.id)).state == SUCCESS
 
 
 def test_names_of_tasks_inputs_start_nothing_later() -> None:

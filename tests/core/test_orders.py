@@ -220,3 +220,48 @@ def test_eng_189_reruns_skips_stops_and_answers_come_to_what_the_language_says(
         sim.quiet()
         note(repr(oracle.result()))
         assert differences(sim, run_id, oracle.result()) == []
+
+
+def tried_again(case: Case) -> str:
+    """The same workflows, each of which begins anew after a failure, once."""
+    definitions = rendered(case.definitions)
+    again = {"retry": {"count": 1, "delay": 1, "jitter": 0.5}}
+    repeated = {name: {**body, **again} for name, body in definitions.items()}
+    return json.dumps({"version": "2.0", **repeated})
+
+
+def forget_past(sim: Shuffled) -> None:
+    """Leave the last attempt of each run alone."""
+    store = sim.store
+    for id, row in list(store.task_rows.items()):
+        run = store.runs[row["workflow_execution_id"]]
+        if row["seq"] <= run["internals"].get("past", 0):
+            assert (row["processed"], row["unique_key"]) == (True, None)
+            del store.task_rows[id]
+
+
+@profile(60)
+@given(case=cases(holds=False), weather=weathers())
+def test_0043_each_attempt_of_a_run_comes_to_what_the_language_says(
+    case: Case, weather: Weather
+) -> None:
+    """A run that fails does so twice, and nothing of the first attempt is left."""
+    try:
+        result = interpreted(case).result()
+    except Undetermined as reason:
+        event(f"undetermined: {reason}")
+        result = None
+    sim = Shuffled(tried_again(case), weather, case.plan)
+    run_id = sim.start(case.start, **case.params)
+    sim.drive(run_id)
+    sim.settled()
+    for row in sim.store.runs.values():
+        begun = row["internals"]["begun"]
+        assert begun in (1, 2)
+        if row["state"] == "ERROR":
+            assert begun == 2
+    forget_past(sim)
+    if result is not None:
+        event(f"determined: {result.state}")
+        note(repr(result))
+        assert differences(sim, run_id, result) == []

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from cells import CELLS, Cell
+from fakes import FakeClock
 from house import CALLER, House
 from rest import Service
+from sqlalchemy import event as events
 
 from mistral.db import models, removals
+from mistral.engine.removal import LEAST, SHORT, RemovalSweep
 from mistral.engine.store import AT_ONCE
 from mistral.errors import Conflict, NotFound
 from mistral.messages import (
@@ -70,7 +73,9 @@ def delete(house: House, id: str, **more: Any) -> Any:
 
 def page(house: House) -> int | None:
     def work(connection: Any) -> int | None:
-        return removals.page(connection, house.database.now(connection))
+        return removals.remove(
+            connection, removals.Page(house.database.now(connection))
+        )
 
     found = house.database.replay(work)
     return found
@@ -170,12 +175,52 @@ def test_two_engines_remove_side_by_side(house: House) -> None:
     if house.database.is_sqlite:
         assert page(house) is not None
         return
-    now = house.clock.now()
+    now = removals.Page(house.clock.now())
     with house.database.begin() as one, house.database.begin() as two:
-        removals.page(one, now)
-        assert removals.page(two, now) is not None
+        removals.remove(one, now)
+        assert removals.remove(two, now) is not None
         with house.database.begin() as three:
-            assert removals.page(three, now) is None
+            assert removals.remove(three, now) is None
+
+
+class Slow(FakeClock):
+    """Each look at it takes time."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        self.advance(self.seconds)
+        return super().monotonic()
+
+
+def test_pages_are_smaller_where_they_take_long(alone: House) -> None:
+    """Seen by what each transaction removes."""
+    clock = Slow()
+    rests: list[float] = []
+    sweep = RemovalSweep(alone.database, clock, rests.append)
+    for seconds in (0.2, 0.001):
+        id = alone.start("open")
+        alone.settle()
+        delete(alone, id, force=True)
+        removed: list[int] = []
+
+        def count(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("DELETE FROM action_executions"):
+                removed.append(cursor.rowcount)  # noqa: B023
+
+        clock.seconds = seconds
+        engine = alone.database.engine
+        events.listen(engine, "after_cursor_execute", count)
+        while sweep.run_once()["removed"]:
+            pass
+        events.remove(engine, "after_cursor_execute", count)
+        *whole, _ = removed
+        if seconds < SHORT:
+            assert whole == sorted(whole) and whole[0] < whole[-1]
+        else:
+            assert whole == sorted(whole, reverse=True) and whole[-1] == LEAST
+        assert rests[-1] == pytest.approx(seconds)
+        assert sum(removed) == ITEMS
 
 
 def test_nobody_sees_it_over_rest(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 import ending
 import requests
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text
 from stack import Servers, Target
 
 from mistral.db import bulk, models
@@ -69,15 +69,17 @@ class Watch(threading.Thread):
     :ivar longest: seconds.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, administrator: str) -> None:
         super().__init__(daemon=True)
-        self._database = database
+        self._name = database.engine.url.database
+        is_mariadb = database.engine.dialect.name == "mariadb"
+        self._engine = create_engine(administrator) if is_mariadb else database.engine
         self._told = threading.Event()
         self._seen: dict[str, float] = {}
         self.longest = 0.0
 
     def run(self) -> None:
-        with self._database.engine.connect() as connection:
+        with self._engine.connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             look = {"postgresql": _on_postgresql}.get(
                 connection.dialect.name, self._on_mariadb
@@ -88,8 +90,12 @@ class Watch(threading.Thread):
     def _on_mariadb(self, connection: Connection) -> Iterator[float]:
         """It knows of whole seconds alone: the first look at each is its beginning."""
         now = time.perf_counter()
-        query = "SELECT trx_id FROM information_schema.innodb_trx"
-        ids = set(connection.scalars(text(query)))
+        query = (
+            "SELECT trx_id FROM information_schema.innodb_trx"
+            " JOIN information_schema.processlist ON id = trx_mysql_thread_id"
+            " WHERE db = :name"
+        )
+        ids = set(connection.scalars(text(query), {"name": self._name}))
         self._seen = {id: self._seen.get(id, now - PERIOD) for id in ids if id}
         yield from (now - begun for begun in self._seen.values())
 
@@ -210,7 +216,7 @@ def rows_left(database: Database, root: str) -> int:
         return int(connection.scalar(query) or 0)
 
 
-def measured(target: Target, tasks: int, idle: float) -> list[str]:
+def measured(target: Target, administrator: str, tasks: int, idle: float) -> list[str]:
     assert target.store is not None
     database = Database(target.store.url)
     answer = requests.post(f"{target.url}/workflows", data=SMALL.encode())
@@ -220,11 +226,11 @@ def measured(target: Target, tasks: int, idle: float) -> list[str]:
     model = requests.get(f"{target.url}/executions?limit=1").json()["executions"][0]
     root = fill(database, model["id"], tasks)
     until = time.perf_counter() + idle
-    calm = Watch(database)
+    calm = Watch(database, administrator)
     calm.start()
     before = list(beside.until(lambda: time.perf_counter() > until))
     longest_before = calm.finish()
-    watch = Watch(database)
+    watch = Watch(database, administrator)
     watch.start()
     begun = time.perf_counter()
     gone = requests.delete(f"{target.url}/executions/{root}")
@@ -286,7 +292,7 @@ def main() -> None:
         servers = Servers(stack, given.postgresql, given.mariadb)
         for name in given.topologies:
             target = servers.start(name)
-            shown = measured(target, given.tasks, given.idle)
+            shown = measured(target, given.mariadb, given.tasks, given.idle)
             print("| " + " | ".join(shown) + " |", flush=True)
     print(f"\nload average {os.getloadavg()[0]:.1f}")
 

@@ -79,6 +79,8 @@ def begin_by_itself(case: Case) -> None:
 
 def _start(case: Case) -> None:
     run = case.run
+    if run.state == State.IDLE and case.now != run.created_at:
+        run.began = case.now.isoformat()
     move(run, run, State.RUNNING)
     if not run.limits:
         limit(case)

@@ -278,6 +278,7 @@ class Run(Row):
     kept_messages: int
     kept_message_bytes: int
     begun: int
+    began: str | None
     past: int
     resting: bool
     ready: bool
@@ -334,6 +335,8 @@ class Run(Row):
         "kept_message_bytes": 0,
         # How often it has begun: 0 before its time has come, more than 1 by ``retry``.
         "begun": 0,
+        # ISO time of its first beginning, where that was not at once.
+        "began": None,
         # The last task of the attempts that have failed before the present one.
         "past": 0,
         # Between two attempts; and a timer came meanwhile, while it was paused.
