@@ -23,6 +23,7 @@ from sqlalchemy import (
     exc,
     func,
     select,
+    text,
 )
 from sqlalchemy.engine import URL, Dialect, make_url
 
@@ -176,6 +177,21 @@ class Database:
         """A connection for reads; whatever it may have changed is rolled back."""
         with self.connect() as connection:
             yield connection.execution_options(**{_READS: True})
+
+    @property
+    def has_pipelines(self) -> bool:
+        """Whether statements are sent before the ones in front are answered."""
+        return self.url.get_backend_name() == "postgresql"
+
+    def end_stopped(self) -> int:
+        """End what has stopped in the midst of a pipeline and holds locks: there the
+        server takes a transaction for busy, and ``held_seconds`` do not count.
+
+        :returns: how many.
+        """
+        with self.read() as connection:
+            bound = {"held": self._held_seconds}
+            return len(connection.execute(_END_STOPPED, bound).all())
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -467,6 +483,14 @@ def _until_through(
             ) from error
 
 
+_END_STOPPED: Final = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user"
+    " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    # An operator's COPY looks the same.
+    " AND state = 'active' AND wait_event = 'ClientRead' AND query NOT ILIKE 'copy %'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :held)"
+)
 _POSTGRESQL_NOW: Final = func.timezone("UTC", func.clock_timestamp()).label("now")
 _MYSQL_NOW: Final = func.utc_timestamp(6).label("now")
 _asked = cache(select)

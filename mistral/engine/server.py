@@ -35,6 +35,7 @@ from mistral.engine.sweeps import (
     ExpirySweep,
     LostSweep,
     OverdueSweep,
+    StoppedSweep,
     UnclaimedSweep,
 )
 from mistral.engine.trusts import End, TrustSweep
@@ -189,6 +190,8 @@ class EngineServer(Service):
             ExpirySweep(database),
             RemovalSweep(database, clock),
         ]
+        if database.has_pipelines:
+            self.sweeps.append(StoppedSweep(database))
         if options.lost_after > 0:
             self.sweeps.append(
                 LostSweep(

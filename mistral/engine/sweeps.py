@@ -7,6 +7,7 @@ any of it, several at once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from mistral.engine.intake import Intake
 from mistral.errors import MistralError
 from mistral.messages import ExecutorLost, NobodyCame, State
 from mistral.service import Counts, Loop
+
+LOG = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 10.0
 
@@ -155,6 +158,22 @@ class OverdueSweep(Loop):
         if found["kind"] == outbox.OFFER:
             found["payload"] = {**found["payload"], "reply_to": self._reply_to}
         return found
+
+
+class StoppedSweep(Loop):
+    """Transactions of engines that are stopped in the midst of what they write."""
+
+    LONGEST_PAUSE = LONGEST_PAUSE
+
+    def __init__(self, database: Database, interval: float = 2.0) -> None:
+        super().__init__("engine-stopped-transactions", interval)
+        self._database = database
+
+    def run_once(self) -> Counts:
+        ended = self._database.end_stopped()
+        if ended:
+            LOG.warning("%d transactions that had stopped were ended", ended)
+        return {"ended": ended}
 
 
 class LostSweep(Loop):
