@@ -22,7 +22,7 @@ from mistral.fair_queue import Traffic
 
 PLACES: Final = 16
 EACH: Final = 8
-EACH_LOUD: Final = 3
+EACH_LOUD: Final = 2
 """Places of a project from which most requests come, while others have some, too: these
 do not wait for what a flood has in hand."""
 
