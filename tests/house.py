@@ -19,6 +19,7 @@ from servers import make_tables
 from sqlalchemy import select
 
 from mistral.actions.registry import Registry
+from mistral.callbacks import Callbacks
 from mistral.config import DynamicActionSettings, Settings
 from mistral.context import DEFAULT_PROJECT, Context
 from mistral.db import models
@@ -34,6 +35,7 @@ from mistral.engine.steps import Reached, unwatched
 from mistral.engine.trusts import End
 from mistral.errors import Bug, Unavailable
 from mistral.executors.dynamic import CodeTexts, DynamicActions
+from mistral.executors.identities import Identities
 from mistral.executors.runner import Runner
 from mistral.expressions.evaluate import Evaluator
 from mistral.lang.parse import parse_actions, parse_workflows
@@ -115,7 +117,9 @@ class House:
         evaluator: Callable[[FakeClock], Evaluator] | None = None,
         dynamic: DynamicActionSettings | None = None,
         end_trust: End | None = None,
+        callbacks: Callbacks | None = None,
     ) -> None:
+        self.callbacks = callbacks
         self.expiration = expiration
         self.end_trust = end_trust
         self.reached: Reached = unwatched
@@ -136,6 +140,7 @@ class House:
                 CodeTexts(self, self.clock), dynamic or DynamicActionSettings()
             ),
             result_limit_kb=limit // 1024 if limit >= 0 else -1,
+            identities=Identities(callbacks=callbacks, now=self.clock.now),
         )
         self.sources: Sources
         self.engine = self.new_engine("one")
@@ -151,7 +156,11 @@ class House:
         :param database: its own connections to it.
         """
         self.sources = Sources(
-            self.evaluator, self.registry, lambda: self.new_id(), rules=self.rules
+            self.evaluator,
+            self.registry,
+            lambda: self.new_id(),
+            rules=self.rules,
+            callbacks=self.callbacks,
         )
         options = EngineOptions(
             name=name,

@@ -172,6 +172,7 @@ class Service:
             settings=settings,
             clock=self.house.clock,
             new_id=self.house.new_id,
+            callbacks=self.house.callbacks,
             events=lambda: EventIntake(
                 self.house.database, Converter(Evaluator()), authenticated=False
             ),

@@ -85,6 +85,9 @@ class MemoryStore:
     def uuid(self) -> str:
         return f"{next(self._uuids):08x}-0000-4000-8000-000000000000"
 
+    def callback_url(self, action_id: str, now: datetime) -> str | None:
+        return f"/call/{action_id}"
+
     def spec(self, spec_id: str) -> Any:
         return self.specs[spec_id]
 

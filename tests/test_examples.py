@@ -28,6 +28,7 @@ def test_there_are_examples():
         "fan_out_fan_in",
         "fan_out_http",
         "order",
+        "pictures",
         "poll_until_ready",
         "saga",
     }

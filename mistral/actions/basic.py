@@ -87,6 +87,23 @@ class SleepAction(BuiltinAction):
             self.sleep(self.seconds)
 
 
+class CallFunction(BuiltinAction):
+    """Calls a function of a worker (``mistral.worker``), which the ``target`` of the
+    task names."""
+
+    NAME = "std.call"
+
+    def __init__(self, function: Any, arguments: Any = None) -> None:
+        self.function = function
+        self.arguments = arguments
+
+    def run(self, context: Any) -> None:
+        raise ActionException(
+            "std.call: this executor has no functions; give the task a 'target' that a"
+            " worker serves."
+        )
+
+
 class WaitForAction(BuiltinAction):
     """Waits for a message to its workflow execution, whose payload is the result.
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from mistral_lib.actions import Action
 
 BUILTIN: Final[dict[str, str]] = {
+    "std.call": "mistral.actions.basic:CallFunction",
     "std.async_noop": "mistral.actions.basic:AsyncNoOpAction",
     "std.echo": "mistral.actions.basic:EchoAction",
     "std.email": "mistral.actions.mail:EmailAction",

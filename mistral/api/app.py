@@ -28,6 +28,7 @@ from mistral.api.services import Services
 from mistral.api.target import target_of
 from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
+from mistral.api.v2.callbacks import Callbacks
 from mistral.api.v2.code_sources import CodeSources
 from mistral.api.v2.cron_triggers import CronTriggers
 from mistral.api.v2.dynamic_actions import DynamicActions
@@ -116,6 +117,7 @@ def collections() -> dict[str, Resource]:
         "action_executions": ActionExecutions(),
         "cron_triggers": CronTriggers(),
         "event_triggers": EventTriggers(),
+        "callbacks": Callbacks(),
         "event_sources": EventSources(),
         "events": Events(),
     }

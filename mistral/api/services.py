@@ -25,6 +25,8 @@ class Services:
     :param gate: how many requests are worked on at the same time.
     :param new_id: makes ids of rows and requests (UUID text).
     :param keyring: ``keyring.Keyring``; None: callers have no secrets.
+    :param callbacks: ``callbacks.Callbacks``; None: there is no key, so nobody has a
+        signed address.
     :param delegation: ``trusts.Delegation``, for the runs of triggers; None: they
         have no token.
     """
@@ -36,6 +38,7 @@ class Services:
     clock: Clock
     new_id: Callable[[], str]
     keyring: Any = None
+    callbacks: Any = None
     delegation: Any = None
     endings: Any = None
     events: Callable[[], Any] | None = None

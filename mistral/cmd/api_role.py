@@ -20,7 +20,7 @@ from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.front import in_front_of
 from mistral.cmd.names import new_id
-from mistral.cmd.secrets import make_keyring, make_trusts
+from mistral.cmd.secrets import make_callbacks, make_keyring, make_trusts
 from mistral.cmd.unread_requests import Channel
 from mistral.config import Settings
 from mistral.db.database import Database
@@ -126,6 +126,7 @@ def make_api(settings: Settings, database: Database, bus: Bus, clock: Clock) -> 
             clock=clock,
             new_id=new_id,
             keyring=make_keyring(settings),
+            callbacks=make_callbacks(settings),
             delegation=make_trusts(settings),
             endings=endings,
             events=cache(lambda: _make_intake(settings, database, clock)),

@@ -14,7 +14,7 @@ from mistral.bus import Bus
 from mistral.clock import Clock
 from mistral.cmd.names import new_id
 from mistral.cmd.notifier_role import make_courier
-from mistral.cmd.secrets import make_keyring, make_trust_ending
+from mistral.cmd.secrets import make_callbacks, make_keyring, make_trust_ending
 from mistral.config import ConfigurationFault, ExpirationSettings, Settings
 from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
@@ -49,6 +49,7 @@ def make_sources(settings: Settings, clock: Clock) -> Sources:
         evaluator=make_evaluator(settings, clock),
         registry=Registry(settings),
         new_id=new_id,
+        callbacks=make_callbacks(settings),
         rules=Rules(
             merge_strategy=settings.engine.merge_strategy,
             versioning=settings.engine.context_versioning,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mistral.callbacks import Callbacks
 from mistral.config import Settings, separate
 
 if TYPE_CHECKING:
@@ -27,6 +29,15 @@ def make_keyring(settings: Settings) -> Keyring | None:
     from mistral.keyring import Keyring
 
     return Keyring(settings.engine.secret_key)
+
+
+def make_callbacks(settings: Settings) -> Callbacks | None:
+    """None where no key is set: then nobody can be given a signed address."""
+    ours = settings.engine
+    if not ours.secret_key:
+        return None
+    lifetime = timedelta(seconds=ours.callback_lifetime)
+    return Callbacks(ours.secret_key, ours.callback_base_url, lifetime)
 
 
 def make_trusts(settings: Settings) -> Trusts | None:
@@ -59,6 +70,7 @@ def make_identities(settings: Settings) -> Identities:
 
     keyring, trusts = make_keyring(settings), make_trusts(settings)
     unseal = keyring.open if keyring else None
+    callbacks = make_callbacks(settings)
     if trusts is None:
-        return Identities(unseal)
-    return Identities(unseal, trusts.enter, trusts.cloud())
+        return Identities(unseal, callbacks=callbacks)
+    return Identities(unseal, trusts.enter, trusts.cloud(), callbacks)

@@ -199,6 +199,17 @@ class EngineSettings:
         "action execution.",
         group="DEFAULT",
     )
+    callback_base_url: str = option(
+        "",
+        "Address of the API as applications reach it, such as "
+        "https://mistral.example.org; it stands before the paths of callback_url(). "
+        "Executors use it, too.",
+    )
+    callback_lifetime: int = option(
+        604800,
+        "Seconds for which an address of callback_url() can be used.",
+        minimum=1,
+    )
     secret_key: tuple[str, ...] = option(
         (),
         "Keys that encrypt secrets in rows and messages, the current one first, "

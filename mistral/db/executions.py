@@ -236,6 +236,14 @@ def task(connection: Connection, context: Context, task_id: str) -> Row:
     return with_documents(connection, [row], ("published",))[0]
 
 
+def find_action(connection: Connection, action_id: str) -> Row | None:
+    """Whose it is and what it belongs to, for who has shown that he may complete it."""
+    table = action_executions.c
+    query = select(table.id, table.project_id, table.workflow_execution_id)
+    found = connection.execute(query.where(table.id == action_id))
+    return found.mappings().first()
+
+
 def action(connection: Connection, context: Context, action_id: str) -> Row:
     """The columns ``ACTION`` with documents put back.
 

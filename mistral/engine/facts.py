@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from mistral.actions.signatures import describe_dynamic
+from mistral.callbacks import Callbacks
 from mistral.db import code_sources, conditions, direct, firings, scope
 from mistral.db.columns import may_be_named
 from mistral.db.models import (
@@ -95,6 +97,7 @@ class Sources:
     """What facts come from besides the database.
 
     :param registry: ``actions.registry.Registry``: descriptors by name.
+    :param callbacks: makes signed addresses; None: there is no key.
     :param new_id: random ids: seeds of runs, ids of outbox rows and turns.
     """
 
@@ -102,6 +105,7 @@ class Sources:
     registry: Any
     new_id: Callable[[], str]
     rules: Rules = field(default_factory=Rules)
+    callbacks: Callbacks | None = None
     specs: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
     documents: Kept = field(default_factory=lambda: Kept(KEPT_DOCUMENTS))
 
@@ -137,6 +141,10 @@ class SqlFacts:
 
     def uuid(self) -> str:
         return self._sources.new_id()
+
+    def callback_url(self, action_id: str, now: datetime) -> str | None:
+        callbacks = self._sources.callbacks
+        return None if callbacks is None else callbacks.url(action_id, now)
 
     def spec(self, spec_id: str) -> WorkflowSpec:
         """:raises Bug: a run refers to a spec that was never stored."""

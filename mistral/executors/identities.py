@@ -10,10 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from mistral_lib.actions import context as lib_context
 
+from mistral.callbacks import Callbacks
+from mistral.clock import SystemClock
 from mistral.errors import Unavailable
 from mistral.messages import CallAction
 
@@ -52,11 +55,15 @@ class Identities:
     :param enter: gets tokens by trusts.
     :param cloud: the identity service, as actions shall speak to it: ``auth_uri``,
         ``auth_cacert``, ``insecure``.
+    :param callbacks: makes the address that an action hands to who is to complete it;
+        None: there is no key.
     """
 
     unseal: Unseal | None = None
     enter: Enter = _no_trusts
     cloud: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Callbacks | None = None
+    now: Callable[[], datetime] = SystemClock().now
 
     def context(self, call: CallAction) -> lib_context.ActionContext:
         """With the secrets of the caller.
@@ -64,10 +71,18 @@ class Identities:
         :raises ServiceError: they cannot be opened.
         """
         given = self.plain(call)
+        execution = lib_context.ExecutionContext(**given["execution"])
+        execution.signed_callback_url = self._callback_url(call)
         return lib_context.ActionContext(
             security_ctx=self._security(call, given["security"]),
-            execution_ctx=lib_context.ExecutionContext(**given["execution"]),
+            execution_ctx=execution,
         )
+
+    def _callback_url(self, call: CallAction) -> str | None:
+        """Made here, so that no row and no message holds it (SEC-07)."""
+        if self.callbacks is None or not call.action_id:
+            return None
+        return self.callbacks.url(call.action_id, self.now())
 
     def plain(self, call: CallAction) -> dict[str, dict[str, Any]]:
         """Arguments of both parts of the context, without secrets."""

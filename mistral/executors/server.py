@@ -100,6 +100,7 @@ class ExecutorSettings:
     """What an operator may choose.
 
     :param host: name of the group that ``target`` of a task names (ENG-209).
+    :param any_offer: also takes offers that name no group.
     :param threads: actions that run at the same time.
     :param result_limit_kb: kilobytes of one result, -1: any.
     :param check_interval: seconds between heartbeats.
@@ -111,6 +112,7 @@ class ExecutorSettings:
     """
 
     host: str = "0.0.0.0"
+    any_offer: bool = True
     threads: int = 64
     result_limit_kb: int = 1024
     check_interval: float = 10.0
@@ -288,9 +290,12 @@ class ExecutorServer(Service):
             loop.start()
         subscriptions = self._subscriptions
         try:
-            for topic in (bus.executor_topic, f"{bus.executor_topic}.{host}"):
+            groups = ("", f".{host}") if self._settings.any_offer else (f".{host}",)
+            for group in groups:
+                topic = f"{bus.executor_topic}{group}"
                 subscriptions.append(bus.listen(topic, self.take, prefetch=prefetch))
-            for topic in (bus.run_now_topic, f"{bus.run_now_topic}.{host}"):
+            for group in groups:
+                topic = f"{bus.run_now_topic}{group}"
                 subscriptions.append(bus.serve(topic, self.run_now))
         except BaseException:
             self._stop()

@@ -53,6 +53,10 @@ class Facts(Protocol):
     def uuid(self) -> str:
         """A fresh UUID, from the run's own source of ids."""
 
+    def callback_url(self) -> str:
+        """The address by which an application completes the action whose input is
+        evaluated; raises :class:`~mistral.errors.ExpressionFault` elsewhere."""
+
     def now(self) -> datetime:
         """The time of the turn, UTC."""
 

@@ -134,6 +134,11 @@ def uuid(view: View) -> str:
         return facts.uuid()
 
 
+def callback_url(view: View) -> str:
+    with asking(view) as facts:
+        return facts.callback_url()
+
+
 def now(view: View) -> datetime:
     """The time of the turn, UTC."""
     with asking(view) as facts:
@@ -205,6 +210,7 @@ FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     "json_dump": json_dump,
     "yaml_parse": yaml_parse,
     "yaml_dump": yaml_dump,
+    "callback_url": callback_url,
 }
 
 

@@ -68,7 +68,7 @@ GRACE_SECONDS: Final = 5.0
 """Added to an action's own time-out before the wait for it is given up."""
 
 
-def _finishes_work(call: Call, status: Status) -> bool:
+def finishes_work(call: Call, status: Status) -> bool:
     """What runs still may come to its end."""
     return status is Status.PAUSING
 
@@ -133,7 +133,7 @@ class ActionExecutions(Resource):
             "action_executions:update",
             takes=CHANGE,
             answer=WHOLE,
-            in_maintenance=_finishes_work,
+            in_maintenance=finishes_work,
         ),
         Route("DELETE", "{id}", "delete", "action_executions:delete", 204),
     )
@@ -167,7 +167,7 @@ class ActionExecutions(Resource):
         scope.require_owner(row, call.context, f"Action execution {action_id!r}")
         if row["state"] in COMPLETED:
             raise BadRequest(_refusal(action_id, row["state"], state))
-        delivered = _post_processed(call, row, state, _delivered(state, sent))
+        delivered = post_processed(call, row, state, _delivered(state, sent))
         call.services.bus.call(
             UpdateAction(
                 run_id=row["workflow_execution_id"] or "",
@@ -298,7 +298,7 @@ def _delivered(state: str, sent: Mapping[str, Any]) -> Any:
     return None
 
 
-def _post_processed(call: Call, row: Row, state: str, result: Any) -> dict[str, Any]:
+def post_processed(call: Call, row: Row, state: str, result: Any) -> dict[str, Any]:
     """State, result and fault after the action's own descriptor has seen the
     result (spec/engine.md § 12.3): plug-ins run here, not in engines."""
     as_it_is = {"state": state, "result": result}

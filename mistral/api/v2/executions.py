@@ -27,6 +27,7 @@ from mistral.api.types import (
     Text,
 )
 from mistral.api.v2 import execution_messages, reports
+from mistral.api.v2.action_executions import finishes_work
 from mistral.api.v2.execution_changes import CHANGE, change_request, env_of
 from mistral.api.v2.execution_starts import START, start_request, taken
 from mistral.api.v2.runs import (
@@ -63,11 +64,6 @@ def _cancels(call: Call, status: Status) -> bool:
         return bool(call.document().get("state") == State.CANCELLED)
     except (BadRequest, exc.HTTPError):
         return False
-
-
-def _finishes_work(call: Call, status: Status) -> bool:
-    """What runs still may come to its end."""
-    return status is Status.PAUSING
 
 
 ALL: Final = replace(
@@ -183,7 +179,7 @@ class Executions(Resource):
             takes=execution_messages.SEND,
             answer=execution_messages.SENT,
             refuses=(Conflict, TooMany),
-            in_maintenance=_finishes_work,
+            in_maintenance=finishes_work,
         ),
     )
 

@@ -154,11 +154,15 @@ def open_action(
     text = spec.action or NOOP
     with _scheduling(item):
         name = evaluated_name(case, task, text, "action") or NOOP
-    given = evaluated_input(case, spec, view(case, task, extra=item))
-    given = merged(_defaults(case, text), given)
-    namespace = (run.params or {}).get("namespace") or ""
-    with _scheduling(item, UnknownAction):
-        call = prepare(case, name, given, namespace, task=task, workbook=run.workbook)
+    action_id = run.new_id()
+    with _opening(case, action_id):
+        given = evaluated_input(case, spec, view(case, task, extra=item))
+        given = merged(_defaults(case, text), given)
+        namespace = (run.params or {}).get("namespace") or ""
+        with _scheduling(item, UnknownAction):
+            call = prepare(
+                case, name, given, namespace, task=task, workbook=run.workbook
+            )
     try:
         check_size(case, call.input, "ActionExecution", "input")
     except WorkflowFault as error:
@@ -174,7 +178,7 @@ def open_action(
     if isinstance(safe, str):
         safe = case.evaluate(safe, view(case, task), "safe-rerun")
     action = Action(
-        id=run.new_id(),
+        id=action_id,
         task_execution_id=task.id,
         workflow_execution_id=run.id,
         project_id=run.project_id,
@@ -204,6 +208,16 @@ def open_action(
         return action
     _offer(case, action, call, target, timeout)
     return action
+
+
+@contextmanager
+def _opening(case: Case, action_id: str) -> Iterator[None]:
+    """What is evaluated in here may hand out the action's address."""
+    case.opening = action_id
+    try:
+        yield
+    finally:
+        case.opening = None
 
 
 @contextmanager
@@ -403,7 +417,8 @@ def run_alone(case: Case, event: Any) -> Action:
     run = case.run
     run.project_id = event.context.get("project_id")
     run.security = security_of(event.context)
-    call = prepare(case, event.name, dict(event.input), event.namespace)
+    with _opening(case, event.action_id):
+        call = prepare(case, event.name, dict(event.input), event.namespace)
     if call.descriptor.name == mail.WAIT_FOR:
         raise WorkflowFault(
             f"{mail.WAIT_FOR} waits for a message to its workflow execution: it cannot"

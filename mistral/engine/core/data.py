@@ -44,6 +44,8 @@ class Case:
     outbound: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     # Behind what starts now stands a ``fail`` or ``succeed``: it has to be over first.
     ending: bool = False
+    # The action whose input is evaluated.
+    opening: str | None = None
     # How an attempt of the run was that has failed and is to be repeated.
     failed: Failed | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from mistral.expressions.facts import View
@@ -72,6 +73,10 @@ class Facts(Protocol):
         ...
 
     def uuid(self) -> str: ...
+    def callback_url(self, action_id: str, now: datetime) -> str | None:
+        """A signed address for the action; None: there is no key to sign with."""
+        ...
+
     def spec(self, spec_id: str) -> WorkflowSpec: ...
     def workflow(
         self, id: str | None, name: str | None, namespace: str, project_id: str

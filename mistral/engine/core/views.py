@@ -259,6 +259,23 @@ class Lookups:
     def uuid(self) -> str:
         return self._case.facts.uuid()
 
+    def callback_url(self) -> str:
+        """
+        :raises ExpressionFault: no action is about to start, or there is no key.
+        """
+        case = self._case
+        if case.opening is None:
+            raise ExpressionFault(
+                "callback_url() is for the input of an action: elsewhere there is"
+                " nothing to call back"
+            )
+        found = case.facts.callback_url(case.opening, case.now)
+        if found is None:
+            raise ExpressionFault(
+                "callback_url() needs a key: [engine] secret_key is not set"
+            )
+        return found
+
     def now(self) -> datetime:
         return self._case.now
 
