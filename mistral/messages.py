@@ -509,6 +509,18 @@ class NobodyCame(Event):
     attempt: int = 1
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoticeRefused(Event):
+    """A notification that publishers never took; nobody tries any more.
+
+    :param notice: encoded, with the publishers that did not.
+    :param reason: why; no values.
+    """
+
+    notice: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+
 # -- Effects ------------------------------------------------------------------
 
 

@@ -107,7 +107,7 @@ def make_engine(
             trace_log=settings.engine.workflow_trace_log_name,
             cron_triggers=settings.cron_triggers.enabled,
             end_trust=make_trust_ending(settings),
-            publish=make_courier(settings).carry
+            publish=make_courier(settings, bus).carry
             if settings.notifier.type == "local"
             else None,
         ),

@@ -5,17 +5,23 @@ from __future__ import annotations
 from mistral.bus import Bus
 from mistral.cmd.secrets import make_keyring
 from mistral.config import Settings
+from mistral.messages import NoticeRefused
 from mistral.notifier.publishers import Publishers
 from mistral.notifier.server import Courier, NotifierServer
 
 
-def make_courier(settings: Settings) -> Courier:
-    """Calls publishers in this process."""
+def make_courier(settings: Settings, bus: Bus) -> Courier:
+    """Calls publishers in this process; what they never take, engines keep."""
     keyring = make_keyring(settings)
     unseal = keyring.open if keyring else None
-    return Courier(Publishers(settings.http, unseal=unseal).publish)
+
+    def give_up(refused: NoticeRefused) -> None:
+        bus.send(refused, topic=bus.results_topic)
+
+    publish = Publishers(settings.http, unseal=unseal).publish
+    return Courier(publish, give_up=give_up)
 
 
 def make_notifier(settings: Settings, bus: Bus) -> NotifierServer:
     """The role ``notifier``."""
-    return NotifierServer(bus, make_courier(settings))
+    return NotifierServer(bus, make_courier(settings, bus))

@@ -239,6 +239,10 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
         trusts.outlive(connection, spent)
         outbox.disarm(connection, list(spent))
     _save_firings(connection, found)
+    # One that is told again has the same id.
+    rows.insert_missing(
+        connection, poison, [row for c in found for row in c.refused_notices]
+    )
     withdrawn = [id for c in found for id in c.withdrawn]
     if withdrawn:
         rows.delete_ids(connection, action_executions, withdrawn)

@@ -8,6 +8,9 @@ one instance of each in a process.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -28,6 +31,9 @@ GROUP: Final = "mistral.notification.publishers"
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0
 
+SIGNATURE: Final = "X-Mistral-Signature-256"
+"""Of a webhook with a secret: ``sha256=`` and the signature in hexadecimal digits."""
+
 
 class PublishingFailed(MistralError):
     """A publisher did not take a notification; it may be asked again."""
@@ -45,7 +51,9 @@ class NoopPublisher:
 class WebhookPublisher:
     """POST of the data as JSON, under the egress policy of ``std.http``.
 
-    200 and 201 are success; redirects are not followed.
+    200 and 201 are success; redirects are not followed. With ``secret`` the body is
+    signed with it, HMAC-SHA-256. ``X-Mistral-Delivery`` is the same when a
+    notification comes again.
     """
 
     settings: ClassVar[HttpSettings] = HttpSettings()
@@ -60,6 +68,7 @@ class WebhookPublisher:
         timestamp: str,
         url: str = "",
         headers: Mapping[str, Any] | None = None,
+        secret: str | None = None,
         **_: Any,
     ) -> None:
         """:raises PublishingFailed: neither 200 nor 201 came back."""
@@ -69,8 +78,16 @@ class WebhookPublisher:
         from mistral.actions import http_client
 
         guard = egress.Egress(self.settings, self.resolve)
-        given = {str(k): str(v) for k, v in (headers or {}).items()}
-        request = requests.Request("POST", str(url), json=data, headers=given)
+        body = json.dumps(data).encode()
+        given = {
+            "Content-Type": "application/json",
+            "X-Mistral-Event": str(event),
+            "X-Mistral-Delivery": _delivery(ex_id, event, timestamp, body),
+            **{str(k): str(v) for k, v in (headers or {}).items()},
+        }
+        if secret:
+            given[SIGNATURE] = f"sha256={_signature(str(secret), body)}"
+        request = requests.Request("POST", str(url), data=body, headers=given)
         try:
             guard.check_url(str(url))
             answer = http_client.send(
@@ -90,6 +107,15 @@ class WebhookPublisher:
             raise PublishingFailed(f"webhook: {type(error).__name__}") from error
         if answer.status_code not in (200, 201):
             raise PublishingFailed(f"webhook: answered {answer.status_code}")
+
+
+def _signature(secret: str, body: bytes) -> str:
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _delivery(ex_id: str, event: str, timestamp: str, body: bytes) -> str:
+    text = f"{ex_id} {event} {timestamp} ".encode() + body
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 class Publishers:

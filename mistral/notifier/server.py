@@ -10,10 +10,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from mistral.errors import MistralError, Unavailable
-from mistral.messages import Message, Notify
+from mistral.messages import Message, NoticeRefused, Notify, encode
 from mistral.service import Service
 
 LOG = logging.getLogger(__name__)
@@ -24,6 +25,13 @@ DELAYS: Final = (1.0, 5.0, 15.0)
 PREFETCH: Final = 64
 
 Publish = Callable[[Notify, Mapping[str, Any]], None]
+
+GiveUp = Callable[[NoticeRefused], None]
+"""Lets it be kept for operators, or raises ``MistralError``."""
+
+
+def _left_to_others(refused: NoticeRefused) -> None:
+    """Nobody keeps it: it is in the log."""
 
 
 class NotifierBus(Protocol):
@@ -45,6 +53,7 @@ class Courier:
 
     :param publish: hands a notification to one publisher, or raises
         ``MistralError``.
+    :param give_up: hears of what publishers never took.
     :param wait: waits for the event, or that many seconds; answers whether the
         event came.
     """
@@ -53,8 +62,10 @@ class Courier:
         self,
         publish: Publish,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+        give_up: GiveUp = _left_to_others,
     ) -> None:
         self._publish = publish
+        self._give_up = give_up
         self._wait = wait
         self._guard = threading.Lock()
         # A run that is in here has somebody who carries for it.
@@ -98,8 +109,15 @@ class Courier:
     def _ask_all(self, notice: Notify) -> bool:
         """False: stopped before every publisher had its turn."""
         waiting = list(notice.publishers)
+        reason = ""
         for delay in (*DELAYS, None):
-            waiting = [entry for entry in waiting if not self._asked(notice, entry)]
+            left = []
+            for entry in waiting:
+                said = self._refusal(notice, entry)
+                if said is not None:
+                    left.append(entry)
+                    reason = said
+            waiting = left
             if not waiting:
                 return True
             if delay is None:
@@ -107,20 +125,34 @@ class Courier:
                     "%d publishers never took %s of %s",
                     len(waiting), notice.event, notice.object_id,
                 )  # fmt: skip
-                return True
+                return self._given_up(notice, waiting, reason)
             if self._wait(self._ending, delay):
                 return False
         return True
 
-    def _asked(self, notice: Notify, entry: Mapping[str, Any]) -> bool:
+    def _given_up(
+        self, notice: Notify, left: list[Mapping[str, Any]], reason: str
+    ) -> bool:
+        """False: nobody could keep it, so it comes again."""
+        whole = encode(replace(notice, publishers=tuple(left)))
+        refused = NoticeRefused(run_id=notice.run_id, notice=whole, reason=reason)
+        try:
+            self._give_up(refused)
+        except MistralError as error:
+            LOG.warning("What nobody took is not kept yet: %s", error)
+            return False
+        return True
+
+    def _refusal(self, notice: Notify, entry: Mapping[str, Any]) -> str | None:
+        """Why the publisher did not take it; None: it did."""
         try:
             self._publish(notice, entry)
         except MistralError as error:
             LOG.warning(
                 "%s of %s was not published: %s", notice.event, notice.object_id, error
             )
-            return False
-        return True
+            return str(error)
+        return None
 
     def end(self) -> None:
         """Give up waiting; what is not carried is left to others."""

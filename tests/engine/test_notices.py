@@ -14,7 +14,7 @@ from mistral.db import models
 from mistral.engine.core.ports import Rules
 from mistral.engine.notices import AGAIN_SECONDS, Notices
 from mistral.errors import Unavailable
-from mistral.messages import Notify, StartWorkflow, encode
+from mistral.messages import NoticeRefused, Notify, StartWorkflow, encode
 
 TREE = """
 version: '2.0'
@@ -59,6 +59,36 @@ def start(house: House, notify: Any) -> str:
     for _ in range(3):
         house.advance(1)
     return id
+
+
+def test_retries_are_told_to_who_asks_for_them(house: House) -> None:
+    house.upload(TREE)
+    types = ["TASK_RETRIED", "WORKFLOW_SUCCEEDED"]
+    start(house, [{"type": "webhook", "url": "http://x/", "event_types": types}])
+    assert told(house) == [
+        ("c", "TASK_RETRIED"),
+        ("s", "WORKFLOW_SUCCEEDED"),
+        ("w", "WORKFLOW_SUCCEEDED"),
+    ]
+    assert house.post.notices[0].data["state"] == "DELAYED"
+
+
+def test_what_publishers_never_took_is_kept_and_the_doctor_tells_of_it(
+    house: House,
+) -> None:
+    house.upload(TREE)
+    id = start(house, [{"type": "webhook", "url": "http://x/"}])
+    notice = next(n for n in house.post.notices if n.run_id == id)
+    refused = NoticeRefused(run_id=id, notice=encode(notice), reason="answered 500")
+    for _ in range(2):
+        house.engine.intake.put(refused)
+        house.settle()
+    [kept] = house.rows(models.poison)
+    assert (kept["kind"], kept["run_id"]) == ("Notify", id)
+    assert (kept["payload"]["event"], kept["error"]) == (notice.event, "answered 500")
+    [said] = house.examined()
+    assert said.startswith("notification-not-taken: Publishers never took")
+    assert house.header(id)["state"] == "SUCCESS"
 
 
 def told(house: House) -> list[tuple[str, str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
@@ -15,7 +18,7 @@ from answering import answering
 
 from mistral.config import HttpSettings
 from mistral.errors import MistralError, Unavailable
-from mistral.messages import Notify
+from mistral.messages import NoticeRefused, Notify
 from mistral.notifier.publishers import GROUP, Publishers, PublishingFailed
 from mistral.notifier.server import DELAYS, Courier
 
@@ -73,6 +76,23 @@ def test_a_webhook_gets_the_data_as_json(hook: Hook) -> None:
     assert body == {"id": "o", "event": "TASK_FAILED"}
     assert headers["X-Token"] == "t"
     assert headers["Content-Type"] == "application/json"
+
+
+def test_a_secret_signs_the_body_and_a_repeat_is_known(hook: Hook) -> None:
+    entry = {"type": "webhook", "url": hook.url, "secret": "s"}
+    for number in (1, 1, 2):
+        Publishers(OPEN).publish(notice(number), entry)
+    body = json.dumps({"id": "o", "event": "TASK_FAILED"}).encode()
+    expected = hmac.new(b"s", body, hashlib.sha256).hexdigest()
+    for headers, _ in hook.heard:
+        assert headers["X-Mistral-Signature-256"] == f"sha256={expected}"
+        assert headers["X-Mistral-Event"] == "TASK_FAILED"
+    assert len({headers["X-Mistral-Delivery"] for headers, _ in hook.heard}) == 1
+    other = replace(notice(), timestamp="2026-11-21 01:02:04")
+    Publishers(OPEN).publish(other, {"type": "webhook", "url": hook.url})
+    headers, _ = hook.heard[-1]
+    assert "X-Mistral-Signature-256" not in headers
+    assert headers["X-Mistral-Delivery"] != hook.heard[0][0]["X-Mistral-Delivery"]
 
 
 @pytest.mark.parametrize("status", [202, 204, 302, 307, 400, 500])
@@ -195,6 +215,26 @@ def test_notifications_of_a_run_go_one_after_the_other() -> None:
     first.join(10)
     second.join(10)
     assert order == [("quick", 1), ("slow", 1), ("slow", 2)]
+
+
+def test_what_publishers_never_take_is_kept_for_operators() -> None:
+    asked = Asked(bad=100)
+    kept: list[NoticeRefused] = []
+    courier = Courier(asked.publish, lambda event, seconds: False, kept.append)
+    courier.carry(notice(1, {"type": "bad"}, {"type": "good"}))
+    [refused] = kept
+    assert refused.run_id == "r"
+    assert refused.notice["publishers"] == ({"type": "bad"},)
+    assert refused.reason
+
+
+def test_what_cannot_be_kept_comes_again() -> None:
+    def away(refused: NoticeRefused) -> None:
+        raise Unavailable("The broker is away.")
+
+    courier = Courier(Asked(bad=100).publish, lambda event, seconds: False, away)
+    with pytest.raises(Unavailable):
+        courier.carry(notice(1, {"type": "bad"}))
 
 
 def test_what_a_stopping_notifier_has_not_carried_comes_again() -> None:

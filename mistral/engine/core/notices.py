@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Move, Run, Task
 from mistral.engine.core.views import stamp
-from mistral.messages import Notify, State
+from mistral.messages import NoticeRefused, Notify, State
 
 _ENDS: Final = {
     State.SUCCESS: "SUCCEEDED",
@@ -26,6 +27,12 @@ _TASK_RUNS: Final = {
     State.WAITING: "RESUMED",
     State.ERROR: "RERUN",
 }
+
+
+RETRIED: Final = "TASK_RETRIED"
+"""A task has failed and is going to be tried again."""
+
+WARNINGS: Final = frozenset({RETRIED})
 
 
 def event_of(kind: str, start: str, to: str, again: bool = False) -> str | None:
@@ -46,6 +53,24 @@ def event_of(kind: str, start: str, to: str, again: bool = False) -> str | None:
     return f"{kind.upper()}_{verb}"
 
 
+def refused(case: Case, event: NoticeRefused) -> None:
+    """Keep for operators what publishers never took."""
+    run = case.run
+    number = event.notice.get("number")
+    text = f"{run.id} notice {number} {event.notice.get('timestamp')}"
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    run.refused_notices.append(
+        {
+            "id": digest,
+            "run_id": run.id,
+            "kind": Notify.__name__,
+            "payload": dict(event.notice),
+            "error": event.reason,
+            "at": case.now,
+        }
+    )
+
+
 def of(case: Case) -> list[Notify]:
     """An effect for each change of this decision that a publisher wants."""
     run = case.run
@@ -53,6 +78,8 @@ def of(case: Case) -> list[Notify]:
     wanted = publishers(run.params)
     for move in run.moves if wanted else ():
         event = event_of(move.thing.kind, move.start, move.to, move.again)
+        if event is None and move.retries:
+            event = RETRIED
         mine = tuple(p for p in wanted if event and wants(p, event))
         if event is None or not mine:
             continue
@@ -81,8 +108,11 @@ def publishers(params: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def wants(publisher: Mapping[str, Any], event: str) -> bool:
-    """Without ``event_types``, or with none in it, everything (ENG-231)."""
+    """Without ``event_types``, or with none in it, everything (ENG-231), but for
+    warnings, which have to be named."""
     types = publisher.get("event_types")
+    if event in WARNINGS and not types:
+        return False
     return not types or (isinstance(types, list | tuple | str) and event in types)
 
 

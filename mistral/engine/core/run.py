@@ -380,6 +380,8 @@ class Run(Row):
         self.taken: set[str] = set()
         self.new_waits: dict[str, dict[str, Any]] = {}
         self.ended_waits: set[str] = set()
+        # Notifications that publishers never took.
+        self.refused_notices: list[dict[str, Any]] = []
         # Action executions of which nothing is kept.
         self.withdrawn: set[str] = set()
         self.transitions: list[list[Any]] = []
@@ -462,6 +464,7 @@ class Move:
     """One change of a state, as it was at that moment.
 
     :param again: of a task: it has been started before.
+    :param retries: of a task: it waits to be tried again.
     """
 
     thing: Run | Task
@@ -469,6 +472,7 @@ class Move:
     to: str
     info: str | None
     again: bool
+    retries: bool = False
 
 
 @dataclass(slots=True)
@@ -489,6 +493,7 @@ class Changes:
     taken_messages: list[dict[str, Any]] = field(default_factory=list)
     new_waits: list[dict[str, Any]] = field(default_factory=list)
     ended_waits: list[str] = field(default_factory=list)
+    refused_notices: list[dict[str, Any]] = field(default_factory=list)
     forgotten_messages: tuple[str, int] | None = None
     """The run, and the number up to which those that were taken are forgotten."""
     trigger: dict[str, Any] | None = None
@@ -509,6 +514,7 @@ def changes(run: Run, now: datetime) -> Changes:
         new_messages=[run.posted[id] for id in run.posted if id in run.arrived],
         taken_messages=_taken(run),
         new_waits=list(run.new_waits.values()),
+        refused_notices=run.refused_notices,
         ended_waits=sorted(run.ended_waits),
     )
     if run.arrived and run.mail_seq > REMEMBERED_MESSAGES:
@@ -582,4 +588,5 @@ def move(run: Run, thing: Row, to: str, info: str | None = None) -> None:
     run.transitions.append([thing.kind, thing.id, name, start, thing.state])
     if isinstance(thing, Run | Task):
         again = isinstance(thing, Task) and thing.epoch > 1
-        run.moves.append(Move(thing, start, thing.state, info, again))
+        retries = isinstance(thing, Task) and thing.step == "launch"
+        run.moves.append(Move(thing, start, thing.state, info, again, retries))

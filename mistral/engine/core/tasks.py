@@ -385,8 +385,8 @@ def _held_by_policy(case: Case, task: Task) -> bool:
     seconds = values.retry.seconds(made - 1, chance)
     text = f"Delayed by 'retry' policy [delay={seconds}]"
     held = State.WAITING if task.unique_key else State.DELAYED
-    move(case.run, task, held, text)
     task.step = "launch"
+    move(case.run, task, held, text)
     _wake(case, task, "retry", seconds, task.tries)
     return True
 

@@ -22,7 +22,7 @@ from mistral.db.models import maintenance as maintenance_table
 from mistral.db.models import outbox as outbox_table
 from mistral.engine.doctor.look import GRACE, Look, Page, Row, Violation
 from mistral.engine.store import LEASE, OWN_TIMERS
-from mistral.messages import CronDue, MoreItems, State
+from mistral.messages import CronDue, MoreItems, Notify, State
 
 row_of, action, trigger = outbox_table.c, action_executions.c, cron_triggers.c
 
@@ -251,6 +251,15 @@ def poisonous(look: Look) -> Iterator[Violation]:
     for page in look.pages(poison):
         query = select(poison.c.id, poison.c.run_id, poison.c.kind, poison.c.at)
         for row in page.rows(query, poison.c.id):
+            if row["kind"] == Notify.__name__:
+                yield Violation(
+                    "notification-not-taken",
+                    {"poison_id": row["id"], "run_id": row["run_id"]},
+                    f"Publishers never took a notification of {row['run_id']}, and"
+                    f" since {row['at']} nobody tries any more; the table poison holds"
+                    " it and says why.",
+                )
+                continue
             yield Violation(
                 "poison",
                 {"poison_id": row["id"], "run_id": row["run_id"]},
