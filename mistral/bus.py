@@ -58,6 +58,9 @@ from oslo_messaging.notify.dispatcher import NotificationDispatcher
 LOG = logging.getLogger(__name__)
 
 EXCHANGE: Final = "mistral"
+ANNOUNCED: Final = "mistral_notifications"
+"""The exchange of what other services are told; ours carries nothing else."""
+
 OUTSIDE_AT_ONCE: Final = 16
 """Notifications of one source that are taken in at the same time."""
 
@@ -262,6 +265,30 @@ class Bus(Service):
             # succeeded; who sends here must know, so its transport is used.
             self._transports.outgoing()._send_notification(
                 place, {}, wire, version=2.0, retry=self._retry
+            )
+        except _FAILURES as error:
+            raise Unavailable(f"Not sent to {topic}: {_reason(error)}") from error
+
+    def announce(
+        self, topic: str, notification: Mapping[str, Any], context: Mapping[str, Any]
+    ) -> None:
+        """Tell other services, as a notification of the library.
+
+        :param topic: of the exchange ``ANNOUNCED``.
+        :param notification: ``message_id``, the same when it is sent again,
+            ``event_type``, ``timestamp`` and ``payload``.
+        :param context: of who caused it, without credentials.
+        :raises Unavailable: the broker has not confirmed it. It may have it.
+        """
+        wire = {
+            **notification,
+            "publisher_id": self._server_name,
+            "priority": "INFO",
+        }
+        place = oslo_messaging.Target(exchange=ANNOUNCED, topic=f"{topic}.info")
+        try:
+            self._transports.outgoing()._send_notification(
+                place, dict(context), wire, version=2.0, retry=self._retry
             )
         except _FAILURES as error:
             raise Unavailable(f"Not sent to {topic}: {_reason(error)}") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mistral.bus import Bus
 from mistral.cmd.secrets import make_keyring
 from mistral.config import Settings
@@ -18,7 +20,10 @@ def make_courier(settings: Settings, bus: Bus) -> Courier:
     def give_up(refused: NoticeRefused) -> None:
         bus.send(refused, topic=bus.results_topic)
 
-    publish = Publishers(settings.http, unseal=unseal).publish
+    announce = None
+    if settings.notifier.messaging_topic:
+        announce = partial(bus.announce, settings.notifier.messaging_topic)
+    publish = Publishers(settings.http, unseal=unseal, announce=announce).publish
     return Courier(publish, give_up=give_up)
 
 

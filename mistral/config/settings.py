@@ -262,6 +262,12 @@ class NotifierSettings:
         "JSON list of publishers that are told of every execution, besides those of "
         "its own notify parameter.",
     )
+    messaging_topic: str = option(
+        "",
+        "Topic of the exchange mistral_notifications that publishers of the type "
+        "messaging send notifications of oslo.messaging to; empty: there are no such "
+        "publishers.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Final
 
@@ -33,6 +33,13 @@ READ_SECONDS: Final = 10.0
 
 SIGNATURE: Final = "X-Mistral-Signature-256"
 """Of a webhook with a secret: ``sha256=`` and the signature in hexadecimal digits."""
+
+
+Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""(notification, context) → other services are told; see ``bus.Bus.announce``.
+
+:raises MistralError: not yet.
+"""
 
 
 class PublishingFailed(MistralError):
@@ -118,10 +125,42 @@ def _delivery(ex_id: str, event: str, timestamp: str, body: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
+class MessagingPublisher:
+    """A notification of oslo.messaging, which other services hear: the event type is
+    ``mistral.`` and the event, such as ``mistral.task_failed``; the payload is the
+    data.
+
+    Where it is sent to is the operator's choice: whoever starts a workflow must not
+    speak in the name of another service.
+    """
+
+    announce: Announce | None = None
+
+    def publish(
+        self, ctx: Any, ex_id: str, data: Any, event: str, timestamp: str, **_: Any
+    ) -> None:
+        """:raises PublishingFailed: the operator has no topic for it, or the broker is
+        away."""
+        if self.announce is None:
+            raise PublishingFailed("messaging: [notifier] messaging_topic is not set")
+        text = json.dumps(data).encode()
+        told = {
+            "message_id": _delivery(ex_id, event, timestamp, text),
+            "event_type": f"mistral.{event.lower()}",
+            "timestamp": timestamp,
+            "payload": dict(data),
+        }
+        try:
+            self.announce(told, {"project_id": str(data.get("project_id"))})
+        except MistralError as error:
+            raise PublishingFailed(f"messaging: {error}") from error
+
+
 class Publishers:
     """Publishers by type.
 
     :param points: entry points; by default those of the installed packages.
+    :param announce: sends a notification of oslo.messaging; None: nobody may.
     :param unseal: opens what entries say to publishers alone (SEC-09); None: there is
         no key, and nothing is sealed.
     """
@@ -131,6 +170,7 @@ class Publishers:
         settings: HttpSettings,
         points: Iterable[EntryPoint] | None = None,
         unseal: Unseal | None = None,
+        announce: Announce | None = None,
     ) -> None:
         if points is None:
             points = entry_points(group=GROUP)
@@ -138,6 +178,7 @@ class Publishers:
         self._made: dict[str, Any] = {}
         self._settings = settings
         self._unseal = unseal
+        self._announce = announce
 
     def publish(self, notice: Notify, entry: Mapping[str, Any]) -> None:
         """Hand the notification to the publisher of one entry.
@@ -183,5 +224,7 @@ class Publishers:
                 ) from error
             if isinstance(made, WebhookPublisher):
                 made.settings = self._settings  # type: ignore[misc]
+            if isinstance(made, MessagingPublisher):
+                made.announce = self._announce
             self._made[kind] = made
         return self._made[kind]

@@ -7,15 +7,18 @@ import hmac
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import pytest
 from answering import answering
 
+from mistral.bus import Bus
 from mistral.config import HttpSettings
 from mistral.errors import MistralError, Unavailable
 from mistral.messages import NoticeRefused, Notify
@@ -116,7 +119,7 @@ def test_sec_10_the_egress_policy_holds_and_secrets_are_not_told(url: str) -> No
 
 
 def test_an_unknown_type_says_what_is_known() -> None:
-    with pytest.raises(PublishingFailed, match="'pigeon'; known: noop, webhook"):
+    with pytest.raises(PublishingFailed, match="'pigeon'; known: "):
         Publishers(OPEN).publish(notice(), {"type": "pigeon"})
 
 
@@ -215,6 +218,44 @@ def test_notifications_of_a_run_go_one_after_the_other() -> None:
     first.join(10)
     second.join(10)
     assert order == [("quick", 1), ("slow", 1), ("slow", 2)]
+
+
+def test_other_services_hear_where_the_operator_lets_them() -> None:
+    told: list[Any] = []
+    made = "mistral.notifier.publishers:MessagingPublisher"
+    point = EntryPoint("messaging", made, GROUP)
+    entry = {"type": "messaging", "topic": "theirs"}
+    shut = Publishers(OPEN, [point])
+    with pytest.raises(PublishingFailed, match="messaging_topic is not set"):
+        shut.publish(notice(), entry)
+    Publishers(OPEN, [point], announce=lambda *told_: told.append(told_)).publish(
+        notice(), entry
+    )
+    [(sent, whose)] = told
+    assert sent["event_type"] == "mistral.task_failed"
+    assert sent["payload"]["event"] == "TASK_FAILED"
+    assert set(whose) == {"project_id"}
+
+
+def test_eng_232_a_notification_of_the_library_is_heard_by_others() -> None:
+    """As event triggers hear those of other services."""
+    bus = Bus(f"memory:///{uuid.uuid4()}")
+    bus.start()
+    heard: SimpleQueue[Any] = SimpleQueue()
+    listening = bus.hear("mistral_notifications", "told", "pool", heard.put)
+    told = {
+        "message_id": "m1",
+        "event_type": "mistral.task_failed",
+        "timestamp": "t",
+        "payload": {"id": "o"},
+    }
+    bus.announce("told", told, {"project_id": "red"})
+    event = heard.get(timeout=20)
+    assert event.id == "m1"
+    assert (event.event_type, event.project_id) == ("mistral.task_failed", "red")
+    assert event.payload == {"id": "o"}
+    listening.stop()
+    bus.stop()
 
 
 def test_what_publishers_never_take_is_kept_for_operators() -> None:
