@@ -26,6 +26,7 @@ from mistral.db import models
 from mistral.db.database import Database
 from mistral.db.definitions import create_actions, create_workflows, update_workflows
 from mistral.db.owned import Author, Place
+from mistral.engine.apart import LOCK_SECONDS
 from mistral.engine.core.ports import Rules
 from mistral.engine.doctor.examine import examine
 from mistral.engine.expiration import Expiration
@@ -105,6 +106,8 @@ class Post:
 class House:
     """``House(tmp_path)``; ``house.upload(text)``; ``house.start("w")``."""
 
+    lock_seconds = LOCK_SECONDS
+
     def __init__(
         self,
         directory: Path,
@@ -167,6 +170,7 @@ class House:
             expiration=self.expiration,
             end_trust=self.end_trust,
             reached=lambda step: self.reached(step),
+            lock_seconds=self.lock_seconds,
         )
         return EngineServer(
             database or self.database, self.post, self.sources, self.clock, options

@@ -72,6 +72,7 @@ class Claims:
     :param claimers: sees to the rows of executors.
     :param seconds: how long an answer is waited for.
     :param reached: hears of each step.
+    :param lock_seconds: the longest wait for a lock that somebody else holds.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class Claims:
         claimers: Claimers,
         seconds: float,
         reached: Reached = unwatched,
+        lock_seconds: float = LOCK_SECONDS,
     ) -> None:
         self._database = database
-        self._own = OwnConnection(database, LOCK_SECONDS)
+        self._own = OwnConnection(database, lock_seconds)
         self._offers = offers
         self._claimers = claimers
         self._seconds = seconds

@@ -18,6 +18,7 @@ from mistral.clock import Clock
 from mistral.db import bulk, code_sources, rows
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
+from mistral.engine.apart import LOCK_SECONDS
 from mistral.engine.claimers import Claimers
 from mistral.engine.claims import Claims
 from mistral.engine.deliver import Deliver
@@ -118,6 +119,7 @@ class EngineOptions:
         due wait for one that does.
     :param publish: takes notifications; None: the bus, for notifiers.
     :param reached: hears of each step that the engine takes.
+    :param lock_seconds: the longest wait for a lock that somebody else holds.
     :param end_trust: ends a trust whose trigger is gone; None: there are none, or
         this engine cannot.
     """
@@ -134,6 +136,7 @@ class EngineOptions:
     publish: Callable[[Notify], None] | None = None
     end_trust: End | None = None
     reached: Reached = unwatched
+    lock_seconds: float = LOCK_SECONDS
 
 
 class EngineServer(Service):
@@ -170,6 +173,7 @@ class EngineServer(Service):
             self.reply_to,
             options.trace_log,
             options.reached,
+            options.lock_seconds,
         )
         self.claims = Claims(
             database,
@@ -177,6 +181,7 @@ class EngineServer(Service):
             Claimers(options.lost_after),
             options.answer_seconds,
             options.reached,
+            options.lock_seconds,
         )
         self.overdue = OverdueSweep(
             database,

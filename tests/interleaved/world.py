@@ -86,6 +86,9 @@ class Side:
 class World(House):
     """Two engines; who runs actions is a list of calls that never end by themselves."""
 
+    # Whoever waits here waits for somebody who goes on as soon as that is seen.
+    lock_seconds = 30.0
+
     def __init__(self, directory: Path, **more: Any) -> None:
         super().__init__(directory, **more)
         self.upload(WORKFLOWS)
