@@ -172,6 +172,17 @@ def test_tracebacks_of_ours_and_of_more_than_outages_are_found(
     assert strange([f"{HEAD} {logger} [-] failed", *lines]) == [last] * found
 
 
+def test_of_a_chain_of_tracebacks_the_last_one_counts() -> None:
+    logger = "oslo_messaging.rpc.server"
+    texts = ["Traceback (most recent call last):", "  File 1", "KeyError", "",
+             "During handling of the above exception, another exception occurred:", "",
+             "Traceback (most recent call last):", "  File 2"]  # fmt: skip
+    lines = [f"{HEAD} {logger} {text}" for text in texts]
+    away = f"{HEAD} {logger} amqp.exceptions.ConnectionForced: (0, 0): (320) away"
+    assert strange([*lines, away]) == []
+    assert strange([*lines, f"{HEAD} {logger} ValueError: no"]) == ["ValueError: no"]
+
+
 def test_what_nobody_has_caught_is_found() -> None:
     lines = ["Traceback (most recent call last):", "  File 1", "OSError: away"]
     assert strange(lines) == ["OSError: away"]

@@ -20,12 +20,24 @@ OF_FAULTS = frozenset(
 """What libraries log when a broker or database is away; we have to say it in a line."""
 
 
+_CHAINED = (
+    "During handling of the above exception",
+    "The above exception was the direct cause",
+)
+
+
 def strange(lines: Iterable[str]) -> list[str]:
-    """Last lines of tracebacks of anything else."""
-    found, within = [], False
+    """Last lines of tracebacks of anything else; of a chain of them the last one
+    counts, which is what was raised."""
+    found: list[str] = []
+    within = last_is_found = False
     for line in lines:
         match = _LINE.fullmatch(line)
         logger, text = (match[1], match[2]) if match else ("", line)
+        if text.startswith(_CHAINED) and last_is_found:
+            found.pop()
+        if text:
+            last_is_found = False
         if _BEGINS in text:
             within = True
         elif within and text and not text.startswith(" "):
@@ -35,4 +47,5 @@ def strange(lines: Iterable[str]) -> list[str]:
             ours = not logger or logger.startswith("mistral")
             if ours or last is None or last[1].rpartition(".")[2] not in OF_FAULTS:
                 found.append(text[:300])
+                last_is_found = True
     return found
