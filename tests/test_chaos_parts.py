@@ -183,6 +183,11 @@ def test_of_a_chain_of_tracebacks_the_last_one_counts() -> None:
     assert strange([*lines, f"{HEAD} {logger} ValueError: no"]) == ["ValueError: no"]
 
 
+def test_what_a_full_disk_has_left_of_a_line_is_no_error() -> None:
+    lines = ["Traceback (most recent call last):", "  File 1"]
+    assert strange([*lines, "53.206 12 WARNING mistral.service [-] beat: late"]) == []
+
+
 def test_what_nobody_has_caught_is_found() -> None:
     lines = ["Traceback (most recent call last):", "  File 1", "OSError: away"]
     assert strange(lines) == ["OSError: away"]

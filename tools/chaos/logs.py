@@ -9,6 +9,9 @@ _BEGINS = "Traceback (most recent call last)"
 _LINE = re.compile(r"\S+ \S+ \d+ [A-Z]+ (\S+) ?(.*)")
 """Date, time, process, level, logger, text."""
 
+_PIECE = re.compile(r"\d [A-Z]+ [\w.]+ \[")
+"""Of a line that a full disk has cut."""
+
 _LAST = re.compile(r"([A-Za-z_][\w.]*)(: .*)?")
 
 OF_FAULTS = frozenset(
@@ -38,7 +41,9 @@ def strange(lines: Iterable[str]) -> list[str]:
             found.pop()
         if text:
             last_is_found = False
-        if _BEGINS in text:
+        if not match and _PIECE.search(line):
+            within = False
+        elif _BEGINS in text:
             within = True
         elif within and text and not text.startswith(" "):
             within = False
