@@ -98,7 +98,8 @@ class Broker:
                 with suppress(amqp.AMQPError):
                     connection.channel().basic_consume(name, callback=taken.append)
             while time.monotonic() < end:
-                with suppress(TimeoutError):
+                # a queue that goes meanwhile takes its consumers with it
+                with suppress(TimeoutError, amqp.ConsumerCancelled):
                     connection.drain_events(timeout=0.2)
         return len(taken)
 
