@@ -29,6 +29,7 @@ _WORDS: Final = {
     "catch_up": ("once", "skip"),
     "timezone": ("UTC", "Europe/Berlin"),
     "definition_type": (None, "workflow", "workbook"),
+    "kind": ("hmac", "token"),
 }
 
 

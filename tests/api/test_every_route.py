@@ -233,6 +233,9 @@ def _sees(case: Case, who: str) -> bool:
     return who != "other"
 
 
+SIGNED = ("POST /v2/callbacks {action_id}", "POST /v2/events {source}")
+"""Who asks is nothing to them; without a signature all are refused."""
+
 NOT_404: Final = frozenset(
     {
         # nothing is looked for: the name belongs into the body
@@ -247,6 +250,8 @@ NOT_404: Final = frozenset(
 
 def _expected(case: Case, who: str, *, strict: bool) -> int | None:
     """The status; None: it was let in, and the rest is other tests' business."""
+    if str(case) in SIGNED:
+        return 403
     if case.public:
         return None
     if who == "anonymous":
