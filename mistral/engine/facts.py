@@ -48,10 +48,11 @@ KEPT_DOCUMENTS: Final = 16 * 1024 * 1024
 """Characters of JSON of the documents that a process keeps. In memory a text takes
 as much, a structure of small values up to ten times as much."""
 
-EXPRESSION_SECONDS: Final = 6.0
+EXPRESSION_SECONDS: Final = 5.0
 """For all expressions of one part of a decision that cannot be divided: an item, a
 task that begins or ends. With the next constant and the rest of a turn it stays below
-the leases (10 s) that other engines go by."""
+the time after which the database ends the transaction (``HELD``), and below the leases
+that other engines go by."""
 
 DECISION_SECONDS: Final = 1.0
 """Of evaluating, after which a decision puts the parts that are left off."""

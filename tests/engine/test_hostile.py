@@ -327,5 +327,5 @@ def test_what_cannot_be_divided_shares_its_time_SEC_13(
     house.settle()
     header = house.header(id)
     assert header["state"] == "ERROR"
-    assert "the expressions of one step take longer than 6 s" in header["state_info"]
+    assert "the expressions of one step take longer than 5 s" in header["state_info"]
     assert house.longest_turn < LONGEST_DECIDING + EXPRESSION_SECONDS + 2

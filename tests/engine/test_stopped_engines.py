@@ -14,9 +14,12 @@ from cells import SERVERS, Cell
 from house import House
 
 from mistral.db import models
-from mistral.db.database import Database
+from mistral.db.database import HELD, Database
 from mistral.engine.apart import UNWAITED_SECONDS
+from mistral.engine.facts import DECISION_SECONDS, EXPRESSION_SECONDS
+from mistral.engine.pace import LONGEST_DECIDING
 from mistral.engine.steps import Step
+from mistral.engine.store import LEASE
 from mistral.messages import ActionFinished
 
 SECONDS = 60.0
@@ -101,3 +104,10 @@ def test_eng_235_a_stopped_engine_comes_back_and_changes_nothing(
 def _turn(engine: Any) -> None:
     while engine.loop.run_once(timeout=0):
         continue
+
+
+def test_sec_13_no_author_makes_the_database_take_an_engine_for_stopped() -> None:
+    """A turn whose expressions take as long as they may would be ended and tried again
+    for ever."""
+    longest = LONGEST_DECIDING + DECISION_SECONDS + EXPRESSION_SECONDS
+    assert longest + 1 <= HELD < LEASE.total_seconds()
