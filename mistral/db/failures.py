@@ -18,7 +18,7 @@ from mistral.redaction import vouch
 # refused or too many; a server that starts, stops or has become a standby; one whose
 # disk or memory is full, which operators mend while nothing is lost.
 _RETRYABLE_SQLSTATES: Final = frozenset(
-    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006")
+    ("40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "25P03")
     + ("53000", "53100", "53200", "53300", "53400")
 )
 _RETRYABLE_MYSQL: Final = frozenset(

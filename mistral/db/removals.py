@@ -35,10 +35,14 @@ from mistral.db.models import (
     task_executions,
     workflow_executions,
 )
-from mistral.messages import ChildStarted, DeleteWorkflow, encode
+from mistral.messages import ChildFinished, ChildStarted, DeleteWorkflow, encode
 
 PAGE: Final = 500
 """Rows that one transaction removes at most."""
+
+NEWS: Final = (ChildStarted.__name__, ChildFinished.__name__)
+"""What a sub-workflow tells when it has begun: the outbox keeps it though the parent is
+gone, as that is how such a child is found."""
 
 SIDE_BY_SIDE: Final = 8
 """Executions that are removed at the same time, by as many engines."""
@@ -129,7 +133,7 @@ Step = Callable[[Connection, Row, Page], tuple[int, bool]]
 def _promises(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     """But for the news of a child that begins, whose end it leads to."""
     query = select(outbox.c.id).where(
-        outbox.c.run_id == row["id"], outbox.c.kind != ChildStarted.__name__
+        outbox.c.run_id == row["id"], outbox.c.kind.not_in(NEWS)
     )
     return _by_id(connection, outbox, query, page.most)
 

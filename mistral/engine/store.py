@@ -35,7 +35,6 @@ from mistral.engine.intake import key_of
 from mistral.errors import Bug
 from mistral.messages import (
     CallAction,
-    ChildStarted,
     Effect,
     Event,
     Notify,
@@ -186,10 +185,11 @@ def save(connection: Connection, written: Written) -> None:
     if untimed:
         # They ended: no timer means anything to them any more (§ 2.6).
         outbox.remove_timers(connection, untimed)
+    # The news of a child that starts in this very turn stays, as it does in _remove.
     kept = [
         row
         for row in written.outbox
-        if row["run_id"] not in gone
+        if (row["run_id"] not in gone or row["kind"] in removals.NEWS)
         and row["run_id"] not in buried
         and not (row["kind"] in outbox.TIMERS and row["run_id"] in untimed)
     ]
@@ -362,6 +362,6 @@ def _remove(connection: Connection, keys: set[str]) -> None:
         delete(history_table).where(bulk.among(connection, history_table.c.run_id)),
         delete(outbox_table)
         .where(bulk.among(connection, outbox_table.c.run_id))
-        .where(outbox_table.c.kind != ChildStarted.__name__),
+        .where(outbox_table.c.kind.not_in(removals.NEWS)),
     ):
         connection.execute(gone, bound)

@@ -79,14 +79,22 @@ def test_sources_are_counted_in_pairs(database: Database, workflow: str) -> None
         make(database, workflow, most=2, topic="other")
 
 
+def fire(connection: Any, trigger: Any, id: str, params: Any) -> int:
+    source = ("nova", "notes")
+    rows = event_triggers.of_event(connection, *source, trigger["event"])
+    return event_triggers.fire(connection, rows, source, id, params, {}, NOW)
+
+
 def test_a_firing_is_one_row_however_often(database: Database, workflow: str) -> None:
     trigger = make(database, workflow)
+    fired: list[int] = []
     for _ in range(2):
         with database.begin() as connection:
-            fired = event_triggers.fire(connection, [trigger], "m", {"x": 1}, NOW)
-            assert fired == 1
+            found = fire(connection, trigger, "m", {"x": 1})
+            fired.append(found)
+    assert fired == [1, 0]
     with database.begin() as connection:
-        event_triggers.fire(connection, [trigger], "n", {"x": 2}, NOW)
+        fire(connection, trigger, "n", {"x": 2})
     with database.read() as connection:
         rows = connection.execute(models.outbox.select()).mappings().all()
     params = sorted(row["payload"]["params"]["event_params"]["x"] for row in rows)
@@ -99,7 +107,7 @@ def test_eng_225_no_row_during_maintenance(database: Database, workflow: str) ->
     trigger = make(database, workflow)
     with database.begin() as connection:
         connection.execute(update(models.maintenance).values(status="PAUSED"))
-        assert event_triggers.fire(connection, [trigger], "m", {}, NOW) == 0
+        assert fire(connection, trigger, "m", {}) == 0
         connection.execute(update(models.maintenance).values(status="RUNNING"))
     with database.read() as connection:
         assert connection.execute(models.outbox.select()).first() is None

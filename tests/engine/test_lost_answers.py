@@ -15,7 +15,7 @@ from mistral_lib.actions import Action
 
 from mistral.errors import Unavailable
 from mistral.executors.server import ExecutorServer, ExecutorSettings
-from mistral.messages import Batch, Heartbeat, Message, decode
+from mistral.messages import Heartbeat, Message
 
 SECONDS = 20
 
@@ -72,17 +72,14 @@ class Pair:
         )
 
     def _hear(self, message: Message) -> Any:
+        answer = self.house.engine.handle(message)
         if isinstance(message, Heartbeat):
-            answer = self.house.engine.heartbeat(message)
             self.house.turn()
-            return answer
-        assert isinstance(message, Batch)
-        answers = [self.house.ask(decode(event)) for event in message.events]
-        if self.dying:
+        elif self.dying:
             self.dying -= 1
             self.house.engine = self.house.new_engine(f"after-{self.dying}")
             raise Unavailable("nobody answers")
-        return answers
+        return answer
 
     def offered(self) -> str:
         """Start a run whose offer waits at the executor; its id."""

@@ -167,6 +167,21 @@ def test_a_large_child_goes_with_its_parent(alone: House) -> None:
         assert alone.rows(table) == [], table.name
 
 
+def test_eng_199_a_child_that_starts_in_the_same_turn_goes_too(alone: House) -> None:
+    """The parent goes before the child is there; so the news of its start is heard by
+    nobody, and ends it."""
+    id = alone.new_id()
+    asked = {"run_id": id, "context": CALLER.to_dict()}
+    start = StartWorkflow(workflow_name="kid", request_id=alone.new_id(), **asked)
+    alone.put(start)
+    alone.engine.loop.run_once(timeout=0)
+    assert len(alone.engine.intake) == 1, "the start of the child waits"
+    alone.put(DeleteWorkflow(request_id=alone.new_id(), force=True, **asked))
+    alone.settle()
+    for table in (models.workflow_executions, models.task_executions, models.outbox):
+        assert alone.rows(table) == []
+
+
 def test_two_engines_remove_side_by_side(house: House) -> None:
     """Each has its own page: who finds a row locked takes another."""
     ids = [house.run("small")["id"] for _ in range(2)]

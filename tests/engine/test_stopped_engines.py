@@ -40,9 +40,11 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
     cell: Cell = request.param
 
     def make(directory: Path, *, url: str, database: Any) -> House:
+        patient = House(directory, url=url, database=database)
+        patient.upload(WORKFLOW)
+        patient.close()
         short = partial(database, held_seconds=1.0)
         house = House(directory, url=url, database=short)
-        house.upload(WORKFLOW)
         house.hold.add("std.sleep")
         return house
 

@@ -120,5 +120,5 @@ def test_a_connection_lost_at_commit_changes_nothing(
     house.settle()
     setattr(house.database, moment, 1)
     assert house.header(id)["state"] == "SUCCESS"
-    assert len(house.rows(models.history)) == 3
+    assert len(house.rows(models.history)) == 2
     house.close()

@@ -83,8 +83,11 @@ def left_behind(event: ChildStarted) -> list[Effect]:
     return [Tell(event=said)]
 
 
-def orphaned(event: ChildStarted) -> list[Effect]:
-    """Its parent was deleted meanwhile."""
+def orphaned(event: ChildStarted | ChildFinished) -> list[Effect]:
+    """Its parent was deleted meanwhile. One that ends in its first turn says only
+    that."""
+    if not event.child_id:
+        return []
     return [Tell(event=DeleteWorkflow(run_id=event.child_id, force=True))]
 
 

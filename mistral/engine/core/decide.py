@@ -108,9 +108,12 @@ def decide(run: Run | None, event: Event, facts: Facts, now: datetime) -> Decisi
     if isinstance(event, TriggerEvent):
         return _of_trigger(run, event, facts, now)
     if run is None or (run.standalone and not run.actions):
+        if isinstance(event, DeleteWorkflow) and not event.request_id:
+            # Nobody asked but the engine itself: it is gone, as was wanted.
+            return Decision(None)
         if isinstance(event, Request):
             raise NotFound(f"Execution not found [id={_key(event)}]")
-        if isinstance(event, ChildStarted):
+        if isinstance(event, ChildStarted | ChildFinished):
             return Decision(None, children.orphaned(event))
         return Decision(None)
     case = Case(run, facts, now)
