@@ -49,7 +49,7 @@ LEFT: Final = datetime(1970, 1, 1)
 what it still ran."""
 
 FORGOTTEN_AFTER: Final = timedelta(hours=1)
-"""From the time when an executor is given up: no turn that grants a claim takes as
+"""From the time when an executor is given up: nothing that grants a claim takes as
 long, though its engine be stopped meanwhile."""
 
 CLAIM_SECONDS: Final = 60.0

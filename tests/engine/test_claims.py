@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import CELLS, Cell
+from cells import CELLS, SERVERS, Cell
 from house import CALLER, House
 
 from mistral.db import bulk, models
@@ -105,11 +105,9 @@ def test_of_all_that_ask_at_once_one_begins_each(house: House) -> None:
     assert house.rows(models.outbox) == []
 
 
+@pytest.mark.parametrize("house", SERVERS, indirect=True)
 def test_a_claim_does_not_wait_for_the_header(house: House) -> None:
     """A turn that is stopped in its midst holds up nobody who asks."""
-    if house.database.is_sqlite:
-        # one writer at a time: there is nothing beside
-        return
     run_id, (call, *_rest) = offers(house)
     table = models.workflow_executions
     with house.database.begin() as other:
@@ -120,9 +118,8 @@ def test_a_claim_does_not_wait_for_the_header(house: House) -> None:
             ]
 
 
+@pytest.mark.parametrize("house", SERVERS, indirect=True)
 def test_what_somebody_holds_is_not_known_yet_and_blocks_nobody(house: House) -> None:
-    if house.database.is_sqlite:
-        return
     _, (first, second, *_rest) = offers(house)
     with house.database.begin() as other:
         bulk.lock(other, models.action_executions, [first.action_id], ("id",))
