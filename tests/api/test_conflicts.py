@@ -43,10 +43,22 @@ def database(
         with fresh_database(request.param, tmp_path) as url:
             database = Database(url, clock=clock)
             make_tables(database)
+            look_late(database)
             yield database
             database.dispose()
     except NoServer as missing:
         pytest.skip(str(missing))
+
+
+def look_late(database: Database) -> None:
+    """PostgreSQL looks for a deadlock once, so long after a session began to wait: by
+    then the other one has to wait, too, also on a machine that has much to do."""
+    if database.engine.dialect.name != "postgresql":
+        return
+    with database.begin() as connection:
+        name = database.engine.url.database
+        connection.execute(text(f"ALTER DATABASE {name} SET deadlock_timeout = '4s'"))
+    database.dispose()
 
 
 def touch(connection: Connection, name: str) -> None:
