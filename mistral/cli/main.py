@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
 from mistral import errors
-from mistral.cli import calls, schedules
-from mistral.cli.output import FORMATS, Output
-from mistral.cli.rest import DEFAULT_URL, Service, decoded
+from mistral.cli import calls, schedules, telling
+from mistral.cli.rest import Service, decoded
+from mistral.cli.session import Session, command
 from mistral.cli.texts import KINDS, read_definition, read_values
 from mistral.cli.watch import watch as follow
 
@@ -26,59 +26,6 @@ SUCCEEDED: Final = "SUCCESS"
 #: Of an execution, in the order of its life.
 STATES: Final = ("IDLE", "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED")
 
-
-class Session:
-    """What every command needs: the service and where results go."""
-
-    def __init__(self, url: str, style: str) -> None:
-        self.service = Service(url)
-        self.output = Output(style)
-
-    def end(self, code: int) -> NoReturn:
-        raise click.exceptions.Exit(code)
-
-
-def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
-    """A command with ``--url`` and ``-o``; its function gets a :class:`Session`
-    first. A refusal becomes one line on standard error and exit code 1."""
-
-    def decorate(function: Callable[..., None]) -> click.Command:
-        def run(url: str, style: str, **arguments: Any) -> None:
-            try:
-                function(Session(url, style), **arguments)
-            except errors.MistralError as error:
-                click.echo(f"mistralctl: {error.message}", err=True)
-                raise click.exceptions.Exit(1) from error
-
-        run.__doc__ = function.__doc__
-        run.__name__ = function.__name__
-        run.__click_params__ = list(  # type: ignore[attr-defined]
-            getattr(function, "__click_params__", ())
-        )
-        for option in (_format_option, _url_option):
-            option(run)
-        return main.command(name or function.__name__)(run)
-
-    return decorate
-
-
-_url_option = click.option(
-    "--url",
-    envvar="MISTRAL_URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    show_envvar=True,
-    help="Root of the API.",
-)
-_format_option = click.option(
-    "-o",
-    "--output",
-    "style",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="For people, or for programs.",
-)
 _namespace_option = click.option(
     "--namespace", default="", help="Namespace of the definitions."
 )
@@ -89,15 +36,6 @@ _strict_option = click.option(
     "--strict", is_flag=True, help="Refuse what is only advised against, too."
 )
 _file = click.Path(path_type=Path, dir_okay=False)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mistral-workflow-service")
-def cli() -> None:
-    """Upload workflows, run them and see what they do."""
-
-
-main = cli
 
 
 @command()
@@ -471,6 +409,34 @@ def _watch(session: Session, execution_id: str) -> None:
     _show(session, execution_id)
     if state != SUCCEEDED:
         session.end(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mistral-workflow-service")
+def cli() -> None:
+    """Upload workflows, run them and see what they do."""
+
+
+main = cli
+
+for _command in (
+    validate,
+    upload,
+    run,
+    executions,
+    show,
+    watch,
+    report,
+    pause,
+    resume,
+    cancel,
+    rerun,
+    skip,
+    maintenance,
+    schedule,
+    *telling.COMMANDS,
+):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

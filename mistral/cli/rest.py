@@ -94,6 +94,15 @@ class Service:
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         return self._call("POST", path, json_body=body)
 
+    def post_bytes(
+        self, *path: str, body: bytes, headers: Mapping[str, str], **query: Any
+    ) -> Any:
+        """JSON as it is: where it is signed, each of its bytes counts."""
+        return self._call("POST", path, query=query, raw=body, headers=headers)
+
+    def delete(self, *path: str) -> None:
+        self._call("DELETE", path)
+
     def maintenance(self, wanted: str | None = None) -> str:
         """The status, after asking for ``wanted`` if that is given (§ 7.4)."""
         method = "PUT" if wanted else "GET"
@@ -125,13 +134,17 @@ class Service:
         query: Mapping[str, Any] | None = None,
         json_body: Mapping[str, Any] | None = None,
         text: str | None = None,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         base: str | None = None,
     ) -> Any:
-        headers = {"Accept": "application/json"}
-        body: bytes | None = None
+        sent = {"Accept": "application/json"}
+        body = raw
+        if raw is not None:
+            sent["Content-Type"] = "application/json"
         if text is not None:
             # Raw endpoints read text whatever its type says.
-            headers = {"Content-Type": "text/plain; charset=utf-8", "Accept": "*/*"}
+            sent = {"Content-Type": "text/plain; charset=utf-8", "Accept": "*/*"}
             body = text.encode()
         target = "/".join((base or self.url, *(quote(part, safe="") for part in path)))
         asked = {name: value for name, value in (query or {}).items() if value != ""}
@@ -142,7 +155,7 @@ class Service:
                 params=asked,
                 json=json_body,
                 data=body,
-                headers=headers,
+                headers={**sent, **(headers or {})},
                 timeout=ANSWER_SECONDS,
             )
         except requests.Timeout as error:

@@ -126,6 +126,35 @@ def read_values(given: Sequence[str], option: str) -> dict[str, Any]:
     return merged
 
 
+def read_json(given: str | None, option: str) -> Any:
+    """What stands there as JSON, or in ``@file``; a text that is no JSON and does not
+    begin like an object, a list or a quoted text is that text. None: nothing.
+
+    :raises BadRequest: it begins like JSON and is none, or the file cannot be read.
+    """
+    if given is None:
+        return None
+    if given.startswith("@"):
+        return _json(_file(given[1:], option), f"{option} {given}")
+    if given.lstrip().startswith(("{", "[", '"')):
+        return _json(given, option)
+    return _value(given)
+
+
+def read_secret(given: str | None, option: str) -> str | None:
+    """A text, or what stands in ``@file`` but for the end of its last line.
+
+    :raises BadRequest: the file cannot be read, or there is nothing.
+    """
+    if given is None:
+        return None
+    found = _file(given[1:], option) if given.startswith("@") else given
+    found = found.removesuffix("\n").removesuffix("\r")
+    if not found:
+        raise errors.BadRequest(f"{option}: expected a text, found nothing")
+    return found
+
+
 def _file(name: str, option: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
@@ -137,11 +166,15 @@ def _file(name: str, option: str) -> str:
         raise errors.BadRequest(f"{option}: '{name}' is not UTF-8 text") from error
 
 
-def _object(text: str, where: str) -> dict[str, Any]:
+def _json(text: str, where: str) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise errors.BadRequest(f"{where}: this is not JSON: {error}") from error
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    value = _json(text, where)
     if not isinstance(value, dict):
         raise errors.BadRequest(f"{where}: expected a JSON object")
     return value

@@ -24,6 +24,7 @@ class Request:
     path: str
     query: dict[str, str]
     body: str
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> Any:
@@ -68,6 +69,7 @@ def service() -> Iterator[FakeService]:
                 parts.path.removeprefix("/v2"),
                 dict(parse_qsl(parts.query)),
                 self.rfile.read(length).decode(),
+                dict(self.headers.items()),
             )
             status, value = fake.answer(request)
             body = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -76,7 +78,7 @@ def service() -> Iterator[FakeService]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = _serve
+        do_GET = do_POST = do_PUT = do_DELETE = _serve
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
