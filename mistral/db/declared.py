@@ -286,6 +286,7 @@ def _event_values(spec: TriggerSpec, target: Row) -> dict[str, Any]:
         "workflow_id": target["id"],
         "workflow_input": {},
         "input_mapping": said["input"] or None,
+        "message": said.get("message"),
     }
 
 

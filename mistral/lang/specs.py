@@ -169,7 +169,9 @@ class TriggerSpec:
         trigger ``pattern``, ``timezone``, ``first`` (ISO, UTC), ``count``, ``input``,
         ``overlap``, ``catch_up``, ``catch_up_window``, ``enabled``, ``jitter``; of an
         event trigger ``exchange``, ``topic``, ``event``, and ``input`` as a tree of
-        expressions; of both ``params``, ``scope``, ``workflow``.
+        expressions, or ``message``, too, which is sent instead of a start (``name``,
+        ``key``, ``payload``, ``execution_id``); of both ``params``, ``scope``,
+        ``workflow``.
     """
 
     name: str

@@ -10,6 +10,12 @@
         topic: notifications
         event: image.upload
         input: {image: <% $.payload.id %>}
+      on-payment:
+        type: event
+        exchange: http
+        topic: shop
+        event: paid
+        message: {name: paid, key: <% $.payload.order %>, payload: <% $.payload %>}
 
 Also read is what the language once had (spec/language.md § 30): ``Triggers``, the type
 ``periodic``, ``parameters: {cron-pattern: …}`` and ``tasks``, the target of a reverse
@@ -23,6 +29,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mistral.errors import BadRequest
+from mistral.expressions.recognition import contains_expression
 from mistral.fair_queue import HIGHEST, LOWEST
 from mistral.lang import cron, schedules, shapes, zones
 from mistral.lang.embedded import Expressions
@@ -35,6 +42,8 @@ TYPES: Final = ("cron", "event")
 
 LONGEST_NAME: Final = 200
 LONGEST_SOURCE: Final = 80
+LONGEST_WORD: Final = 255
+"""Of a message: its name, its key, and the id of an execution."""
 MOST_COUNT: Final = 2**31 - 1
 
 _RULE: Final = "TRIGGER"
@@ -127,6 +136,26 @@ def _input_of_event(found: Findings, path: Path, value: Any) -> bool:
     return _values(found, path, value)
 
 
+def _word(found: Findings, path: Path, value: Any) -> bool:
+    """A text of a message, or an expression that gives one."""
+    if not shapes.text(found, path, value):
+        return False
+    if contains_expression(value) or len(value) <= LONGEST_WORD:
+        return True
+    found.error(path, f"expected at most {LONGEST_WORD} characters", _RULE)
+    return False
+
+
+def _key(found: Findings, path: Path, value: Any) -> bool:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return True
+    if isinstance(value, str):
+        return not value or _word(found, path, value)
+    message = "expected a text, a whole number, an expression or null"
+    found.error(path, f"{message}, found {_shown(value)}", _RULE)
+    return False
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, str) and value:
         return f"'{shapes.shortened(value, 40)}'"
@@ -157,13 +186,22 @@ _PERIODIC_KEYS: Final[Mapping[str, Shape]] = {
     "parameters": shapes.mapping,
     "tasks": shapes.text_or_list,
 }
+_MESSAGE: Final[Mapping[str, Shape]] = {
+    "name": _word,
+    "key": _key,
+    "payload": shapes.json_value,
+    "execution-id": _word,
+}
 _EVENT: Final[Mapping[str, Shape]] = {
     **_ALL,
     "exchange": _source,
     "topic": _source,
     "event": _source,
     "input": _input_of_event,
+    "message": shapes.mapping,
 }
+_OF_STARTS: Final = ("input", "params")
+"""What says how a workflow is started."""
 
 
 # -- Judging ------------------------------------------------------------------
@@ -370,6 +408,9 @@ def _event(
     for key in ("exchange", "topic", "event"):
         if key not in sound:
             found.error(path, f"'{key}' is missing", _RULE)
+    source = {key: sound.get(key) for key in ("exchange", "topic", "event")}
+    if "message" in sound:
+        return source | {"input": {}, "message": _message(expressions, path, sound)}
     given, here = sound.get("input", {}), (*path, "input")
     if isinstance(given, str):
         expressions.must(here, given)
@@ -377,9 +418,23 @@ def _event(
         _check_texts(expressions, here, given)
         _check_input(found, path, given, spec)
     _check_params(found, path, sound.get("params", {}), spec)
-    return {key: sound.get(key) for key in ("exchange", "topic", "event")} | {
-        "input": given
-    }
+    return source | {"input": given}
+
+
+def _message(
+    expressions: Expressions, path: Path, sound: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is sent instead of starting the workflow, named as over REST."""
+    found, here = expressions.found, (*path, "message")
+    for key in _OF_STARTS:
+        if key in sound:
+            why = f"with 'message' nothing is started: '{key}' has no use"
+            found.error((*path, key), why, _RULE, at_key=True)
+    message = shapes.fields(found, here, sound["message"], _MESSAGE)
+    if "name" not in sound["message"]:
+        found.error(here, "'name' is missing: which message is sent", _RULE)
+    _check_texts(expressions, here, message)
+    return {key.replace("-", "_"): value for key, value in message.items()}
 
 
 def _check_texts(expressions: Expressions, path: Path, tree: Any) -> None:
@@ -431,7 +486,7 @@ def _check_params(
 
 
 def _check_sources(found: Findings, path: Path, made: list[TriggerSpec]) -> None:
-    """One of a workflow for an event."""
+    """One of a workflow for an event, whatever comes of it."""
     known: dict[tuple[Any, ...], str] = {}
     for spec in made:
         if spec.type != "event":
@@ -439,6 +494,6 @@ def _check_sources(found: Findings, path: Path, made: list[TriggerSpec]) -> None
         said = spec.declared
         source = tuple(said[key] for key in ("exchange", "topic", "event", "workflow"))
         if source in known:
-            message = f"'{known[source]}' starts the workflow by this event already"
+            message = f"'{known[source]}' is the workflow's for this event already"
             found.error((*path, spec.name), message, _RULE, at_key=True)
         known.setdefault(source, spec.name)

@@ -210,6 +210,30 @@ def test_event_triggers_may_change_places(service: Service) -> None:
     assert found["w.b"]["input_mapping"] is None
 
 
+@everywhere
+def test_a_trigger_that_sends_a_message(service: Service) -> None:
+    sends = {"name": "built", "key": "<% $.payload.sha %>", "execution-id": "r"}
+    upload(service, text({"told": {**EVENT, "message": sends}}, input=["needed"]))
+    told = events(service)["w.told"]
+    stored = {"name": "built", "key": "<% $.payload.sha %>", "execution_id": "r"}
+    assert json.loads(told["message"]) == stored
+    assert told["input_mapping"] is None
+    # another message, then none
+    put(service, {"told": {**EVENT, "message": {"name": "go"}}}, input=["needed"])
+    assert json.loads(events(service)["w.told"]["message"]) == {"name": "go"}
+    put(service, {"told": {**EVENT, "input": {"n": "<% $.payload.n %>"}}})
+    found = events(service)["w.told"]
+    assert found["id"] == told["id"]
+    assert found["message"] is None
+    assert json.loads(found["input_mapping"]) == {"n": "<% $.payload.n %>"}
+    # and back: it is the message alone
+    put(service, {"told": {**EVENT, "message": {"name": "go"}}})
+    found = events(service)["w.told"]
+    assert json.loads(found["message"]) == {"name": "go"}
+    assert found["input_mapping"] is None
+    assert service.house.examined() == []
+
+
 def test_namespaces(service: Service) -> None:
     upload(service, text({"tick": CRON}), namespace="n")
     upload(service, text({"tick": CRON}))

@@ -186,6 +186,31 @@ def test_an_event_is_a_message_to_those_who_wait_for_it(service: Service) -> Non
     assert not service.house.rows(models.outbox)
 
 
+DECLARED = """
+hears:
+  output: {got: <% task(t).result %>}
+  triggers:
+    built:
+      type: event
+      exchange: http
+      topic: forge
+      event: push
+      message: {name: built, key: <% $.payload.sha %>, payload: <% $.payload.ok %>}
+  tasks:
+    t: {action: std.wait_for, input: {name: built, key: abc}}
+"""
+
+
+def test_a_message_that_a_definition_declares_is_heard(service: Service) -> None:
+    made = source(service)
+    service.upload(DECLARED)
+    waits = service.start("hears")
+    assert service.api.post(made["path"], BODY, headers=signed(made)).status == 202
+    service.house.sweep()
+    assert service.execution(waits)["output"] == {"got": True}
+    assert service.house.examined() == []
+
+
 def test_a_message_of_a_trigger_can_name_its_execution(local: Service) -> None:
     made = source(local)
     trigger(local, "build", message={

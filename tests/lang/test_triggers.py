@@ -114,20 +114,78 @@ def test_an_event_trigger() -> None:
     assert whole["input"] == "<% $.payload %>"
 
 
+def test_a_message_of_an_event_trigger() -> None:
+    """The workflow's inputs do not matter: it is not started."""
+    given = {
+        "name": "built",
+        "key": "<% $.payload.sha %>",
+        "payload": {"state": ["<% $.payload.state %>", 1, None]},
+        "execution-id": "{{ _.payload.run }}",
+    }
+    found = said({**EVENT, "message": given}, input=["needed"])
+    assert found == {
+        "exchange": "e",
+        "topic": "t",
+        "event": "x.y",
+        "input": {},
+        "message": {
+            "name": "built",
+            "key": "<% $.payload.sha %>",
+            "payload": {"state": ["<% $.payload.state %>", 1, None]},
+            "execution_id": "{{ _.payload.run }}",
+        },
+        "params": {},
+        "scope": "private",
+        "workflow": "w",
+    }
+    for key in (17, None, "", "<% 1 %>"):
+        least = {"name": "go", "key": key}
+        assert said({**EVENT, "message": least})["message"] == least
+
+
+def test_a_message_needs_no_target() -> None:
+    """Of a reverse workflow, which is not started."""
+    assert faults({"x": {**EVENT, "message": {"name": "go"}}}, type="reverse") == []
+
+
 @pytest.mark.parametrize(
-    ("first", "moment"),
+    ("message", "where", "words"),
     [
-        ("2027-01-31 03:00", "2027-01-31T02:00:00"),
-        ("2027-01-31 03:00:30", "2027-01-31T02:00:30"),
-        ("2027-01-31T03:00Z", "2027-01-31T03:00:00"),
-        ("2027-01-31T03:00+05:30", "2027-01-30T21:30:00"),
-        # clocks never show it
-        ("2027-03-28 02:30", "2027-03-28T01:00:00"),
+        ("go", "", "expected a mapping"),
+        ({}, "", "expected a mapping with at least one entry"),
+        ({"key": 1}, "", "'name' is missing: which message is sent"),
+        ({"name": ""}, ".name", "expected a non-empty string"),
+        ({"name": 5}, ".name", "expected a non-empty string, found a number"),
+        ({"name": "n" * 256}, ".name", "expected at most 255 characters"),
+        ({"name": "n", "key": "k" * 256}, ".key", "expected at most 255 characters"),
+        ({"name": "n", "key": 1.5}, ".key", "expected a text, a whole number, an expr"),
+        ({"name": "n", "key": True}, ".key", "or null, found a boolean"),
+        ({"name": "n", "execution-id": 7}, ".execution-id", "a non-empty string"),
+        ({"name": "n", "execution_id": "x"}, ".execution_id", "'execution-id'?"),
+        ({"name": "n", "to": "x"}, ".to", "unknown property 'to'"),
+        ({"name": "<% $. %>"}, ".name", ""),
+        ({"name": "n", "key": "<% $. %>"}, ".key", ""),
+        ({"name": "n", "payload": [{"a": "{{ _. }}"}]}, ".payload[0].a", ""),
     ],
 )
-def test_first_times(first: str, moment: str) -> None:
-    trigger = {"type": "cron", "first": first, "timezone": "Europe/Berlin"}
-    assert said(trigger)["first"] == moment
+def test_what_is_wrong_with_a_message(message: Any, where: str, words: str) -> None:
+    found = faults({"x": {**EVENT, "message": message}})
+    assert [path for path, _ in found] == [f"w.triggers.x.message{where}"]
+    assert words in found[0][1]
+
+
+@pytest.mark.parametrize("key", ["input", "params"])
+def test_a_message_starts_nothing(key: str) -> None:
+    trigger = {**EVENT, "message": {"name": "go"}, key: {"what": "all"}}
+    [(path, text)] = faults({"x": trigger}, input=INPUT)
+    assert path == f"w.triggers.x.{key}"
+    assert text == f"with 'message' nothing is started: '{key}' has no use"
+
+
+def test_only_events_are_messages() -> None:
+    [(path, text)] = faults({"x": {**CRON, "message": {"name": "go"}}})
+    assert path == "w.triggers.x.message"
+    assert "unknown property 'message'" in text
 
 
 @pytest.mark.parametrize(
@@ -236,7 +294,7 @@ def test_targets_of_reverse_workflows() -> None:
 def test_triggers_as_a_whole() -> None:
     assert "expected a mapping of triggers" in faults([CRON])[0][1]
     twice = {"a": EVENT, "b": EVENT}
-    assert "'a' starts the workflow by this event already" in faults(twice)[0][1]
+    assert "'a' is the workflow's for this event already" in faults(twice)[0][1]
     assert "use one" in faults({"x": CRON}, Triggers={"y": CRON})[0][1]
     assert "have at most 200 characters" in faults({"x" * 199: CRON})[0][1]
     assert faults({}) == []
@@ -325,7 +383,8 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     "type pattern timezone input params overlap catch-up catch-up-window count first"
-    " enabled jitter scope exchange topic event workflow parameters tasks".split()
+    " enabled jitter scope exchange topic event workflow parameters tasks"
+    " message".split()
 )
 
 
