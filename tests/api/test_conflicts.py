@@ -27,7 +27,7 @@ b: {description: TEXT, tasks: {t: {action: std.noop}}}
 """
 BLOCKED = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    " WHERE datname = current_database() AND wait_event = 'transactionid'",
     "mariadb": "SELECT count(*) FROM information_schema.innodb_trx AS trx"
     " JOIN information_schema.processlist AS process"
     " ON process.id = trx.trx_mysql_thread_id"
