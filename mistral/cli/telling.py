@@ -22,6 +22,8 @@ from mistral.cli.texts import read_json, read_secret
 
 SOURCES: Final = "event_sources"
 
+TRIGGERS: Final = "event_triggers"
+
 SIGNATURE: Final = "X-Hub-Signature-256"
 """Where a signature stands unless the source names another header."""
 
@@ -31,6 +33,13 @@ ENDS: Final = ("SUCCESS", "ERROR", "CANCELLED")
 CALLBACKS: Final = "/v2/callbacks/"
 
 _SHOWN: Final = ("id", "name", "kind", "signature_header", "created_at")
+_TRIGGER: Final = (
+    "id", "name", "exchange", "topic", "event", "workflow_id", "message",
+    "definition_type",
+)  # fmt: skip
+_FIRING: Final = (
+    "created_at", "event_id", "outcome", "state", "reached", "execution_id", "reason",
+)  # fmt: skip
 
 
 @command()
@@ -260,7 +269,53 @@ def complete(
         session.output.data({"id": action_id, "state": end})
 
 
-COMMANDS: Final = (send, messages, sources, tell, complete)
+@command()
+@click.argument("trigger", required=False)
+@click.option(
+    "-n",
+    "--last",
+    "count",
+    type=click.IntRange(1, 100),
+    default=10,
+    show_default=True,
+    help="How many events.",
+)
+def events(session: Session, trigger: str | None, count: int) -> None:
+    """Event triggers, or what came of the last events that one TRIGGER (name or id)
+    heard, the latest first."""
+    service, output = session.service, session.output
+    if trigger is None:
+        found = service.all(TRIGGERS, TRIGGERS, sort_keys="name,id")
+        output.table(list(found), _TRIGGER, "no event triggers")
+        return
+    if not _is_uuid(trigger):
+        trigger = _trigger_named(service, trigger)
+    rows = service.get(TRIGGERS, trigger, "firings", limit=count)["firings"]
+    output.table(
+        [{**row, "state": row["state"] or ""} for row in rows]
+        if output.for_people
+        else rows,
+        _FIRING,
+        "it has heard nothing yet",
+    )
+
+
+def _trigger_named(service: Service, name: str) -> str:
+    """
+    :raises NotFound: there is none of that name.
+    :raises BadRequest: there are several.
+    """
+    ids = [row["id"] for row in service.all(TRIGGERS, TRIGGERS, name=name)]
+    if not ids:
+        raise errors.NotFound(f"there is no event trigger with the name {name}")
+    if len(ids) > 1:
+        raise errors.BadRequest(
+            f"several event triggers have the name {name}, give an id: {', '.join(ids)}"
+        )
+    return str(ids[0])
+
+
+COMMANDS: Final = (send, messages, sources, tell, complete, events)
 
 
 def _is_uuid(text: str) -> bool:

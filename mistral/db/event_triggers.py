@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mistral.db import (
     bulk,
+    event_firings,
     heard_events,
     maintenance,
     messages,
@@ -167,8 +168,9 @@ def remove_apart(connection: Connection, row: Row) -> None:
 
 
 def remove(connection: Connection, row: Row) -> None:
-    """With the trust that its runs had."""
+    """With the trust that its runs had, and what came of its events."""
     trusts.release(connection, row["id"])
+    event_firings.remove_of(connection, row["id"])
     owned.remove(connection, event_triggers, row)
 
 
@@ -224,6 +226,7 @@ def fire(
     event_params: Mapping[str, Any],
     told: Mapping[str, Told],
     now: datetime,
+    faults: Mapping[str, str] | None = None,
 ) -> int:
     """Let these triggers start their workflows, or send their messages; whoever of
     the engines finds the rows first does it.
@@ -233,6 +236,8 @@ def fire(
     :param source: who gave the notification its id.
     :param event_params: for ``params.event_params`` (ENG-226).
     :param told: messages, by trigger.
+    :param faults: by trigger: why its message could not be made, or parts of its
+        input.
     :returns: how many fired: none during maintenance (ENG-225), when the event
         is dropped, and none when it has come before.
     """
@@ -241,15 +246,55 @@ def fire(
     if not heard_events.is_new(connection, source, notification_id, now):
         return 0
     rows: list[dict[str, Any]] = []
-    fired = 0
+    firings = []
     for row in triggers:
-        if row["message"] is None:
-            rows.append(_firing(row, notification_id, event_params, now))
-        elif row["id"] in told:
-            rows += _messages(connection, row, notification_id, told[row["id"]], now)
-        fired += 1
+        new, firing = _fired(
+            connection, row, notification_id, event_params, told, faults or {}, now
+        )
+        rows += new
+        firings.append(firing)
     bulk.insert_missing(connection, outbox, rows)
-    return fired
+    event_firings.keep(connection, firings)
+    return len(firings)
+
+
+def _fired(
+    connection: Connection,
+    row: Row,
+    notification_id: str,
+    event_params: Mapping[str, Any],
+    told: Mapping[str, Told],
+    faults: Mapping[str, str],
+    now: datetime,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows for the outbox, and the row that says so of one trigger."""
+    rows: list[dict[str, Any]] = []
+    more: dict[str, Any] = {"reason": faults.get(row["id"])}
+    id = execution_id(row["id"], notification_id)
+    if row["message"] is None:
+        outcome = "started"
+        rows = [_firing(row, notification_id, event_params, now)]
+        more |= {"execution_id": id, "reached": 1}
+    elif row["id"] in told:
+        message = told[row["id"]]
+        rows = _messages(connection, row, notification_id, message, now)
+        outcome = "sent" if rows else "unheard"
+        more["reached"] = len(rows)
+        if len(rows) == 1:
+            more["execution_id"] = rows[0]["run_id"]
+        if not rows:
+            more["reason"] = _unheard(message)
+    else:
+        outcome = "failed"
+    return rows, event_firings.made(
+        id, row["id"], notification_id, outcome, now, **more
+    )
+
+
+def _unheard(told: Told) -> str:
+    if told.execution_id is not None:
+        return "The workflow of the trigger has no execution with the id that is named."
+    return "No execution of the workflow waited for a message of this name and key."
 
 
 def execution_id(trigger_id: str, notification_id: str) -> str:
@@ -288,7 +333,7 @@ def _message(
         name=told.name,
         key=told.key,
         payload=told.payload,
-        trigger=_link(row),
+        trigger={**_link(row), "firing": execution_id(row["id"], notification_id)},
         context=row["context"],
     )
     return {

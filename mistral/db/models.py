@@ -303,6 +303,26 @@ event_triggers = _owned(
     Index(None, "definition_id"),
 )
 
+# What came of the events that triggers heard. No foreign key: an event that is heard
+# while its trigger goes is no fault.
+event_firings = Table(
+    "event_firings",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("event_trigger_id", Id, nullable=False),
+    Column("event_id", String(255), nullable=False),
+    # ``started``, ``sent``, ``unheard``, ``refused`` or ``failed``.
+    Column("outcome", String(20), nullable=False),
+    Column("reason", LongText),
+    # That was started, or the only one that a message was for.
+    Column("execution_id", Id),
+    # Executions that it was for.
+    Column("reached", Integer, nullable=False),
+    *_stamps(),
+    Index(None, "event_trigger_id", "created_at"),
+    **_OPTIONS,
+)
+
 # Who may send events over HTTP, for the triggers of a project.
 event_sources = _owned(
     "event_sources",

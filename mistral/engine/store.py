@@ -21,6 +21,7 @@ from mistral.db.models import (
     cron_firings,
     cron_triggers,
     documents,
+    event_firings,
     join_arrivals,
     message_waits,
     poison,
@@ -70,6 +71,7 @@ class Written:
     handled: list[dict[str, Any]] = field(default_factory=list)
     poison: list[dict[str, Any]] = field(default_factory=list)
     refused_firings: list[dict[str, Any]] = field(default_factory=list)
+    refused_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def effect_row(
@@ -201,6 +203,9 @@ def save(connection: Connection, written: Written) -> None:
         requests.keep(connection, written.handled)
     rows.insert_many(connection, poison, written.poison)
     rows.update_many(connection, cron_firings, written.refused_firings)
+    # In order: several of an event may be refused to several engines at once.
+    refused = sorted(written.refused_events.items())
+    rows.update_many(connection, event_firings, [row for _, row in refused])
 
 
 def _save_rows(connection: Connection, written: Written, found: list[Changes]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, delete, select, update
 
 from mistral.clock import Clock
-from mistral.db import firings, heard_events, outbox, requests
+from mistral.db import event_firings, firings, heard_events, outbox, requests
 from mistral.db.database import Database
 from mistral.db.models import action_executions, executors
 from mistral.db.models import outbox as outbox_table
@@ -319,8 +319,12 @@ class UnclaimedSweep(Loop):
         return {"offers": len(events)}
 
 
+PAGES_OF_FIRINGS: Final = 200
+"""Of events, in one pass: 200,000 rows, or 600 events a second."""
+
+
 class ExpirySweep(Loop):
-    """Answers are kept for an hour; a repeat comes earlier or never. Of firings of cron
+    """Answers are kept for an hour; a repeat comes earlier or never. Of firings of
     triggers the last ones are kept, and events that triggers fired for for days."""
 
     def __init__(self, database: Database, interval: float = 300.0) -> None:
@@ -338,7 +342,18 @@ class ExpirySweep(Loop):
         return {
             **self._database.replay(expire),
             "firings": self._database.replay(firings.forget),
+            "event_firings": self._forget_events(),
         }
+
+    def _forget_events(self) -> int:
+        """Page by page: as many may have come as senders like."""
+        removed = 0
+        for _ in range(PAGES_OF_FIRINGS):
+            found = self._database.replay(event_firings.forget)
+            removed += found
+            if found == 0 or self.stopping:
+                break
+        return removed
 
 
 def settle(intake: Intake, events: Sequence[Any]) -> None:

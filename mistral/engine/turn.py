@@ -22,6 +22,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from mistral.clock import Clock
+from mistral.db import event_firings
 from mistral.db.database import Database
 from mistral.engine import trace
 from mistral.engine.core.decide import Decision, decide, set_aside
@@ -326,6 +327,7 @@ class Turn:
             if event.answered:
                 if isinstance(event, PostMessage) and event.trigger:
                     _say_untaken(event, event.trigger, error)
+                    _note_untaken(event, event.trigger, error, outcome.written)
                 if isinstance(event, StartWorkflow) and event.trigger:
                     _say_refused(event, event.trigger, error)
                     _note_refused(event, event.trigger, error, tried, outcome.written)
@@ -412,13 +414,33 @@ def _note_refused(
     tried: _Tried,
     written: Written,
 ) -> None:
-    """A firing of a cron trigger came to nothing: those that wait go on."""
+    """A firing came to nothing: it says why. Of a cron trigger, those that wait go
+    on."""
     if trigger["type"] != "cron_trigger":
+        refused = event_firings.refused(event.run_id, error.message, written.now)
+        written.refused_events[event.run_id] = refused
         return
     said = {"outcome": "refused", "reason": error.message, "updated_at": written.now}
     written.refused_firings.append({"id": event.run_id} | said)
     if trigger.get("awaited"):
         tried.effects.append(Tell(event=QueueLook(trigger_id=trigger["id"])))
+
+
+def _note_untaken(
+    event: PostMessage,
+    trigger: Mapping[str, Any],
+    error: MistralError,
+    written: Written,
+) -> None:
+    """Of those that a message of a trigger was for, one has not taken it. Rows of
+    before this release do not say of which firing they are."""
+    firing = trigger.get("firing")
+    if firing is not None:
+        reason = error.message
+        if event.run_id not in reason:
+            reason = f"Execution {event.run_id}: {reason}"
+        refused = event_firings.refused(firing, reason, written.now)
+        written.refused_events[firing] = refused
 
 
 def _say_refused(

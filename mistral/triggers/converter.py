@@ -166,31 +166,39 @@ class Converter:
 
     def input_of(
         self, mapping: Any, event: Notification, params: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """What a trigger's input becomes of an event. A part that fails is null; one
-        expression for all of it has to give a mapping, otherwise there is none: the
-        log says so.
+    ) -> tuple[dict[str, Any], list[str]]:
+        """What a trigger's input becomes of an event, and what is wrong with it: a
+        part that fails is null; one expression for all of it has to give a mapping,
+        otherwise there is none. The log says so, too.
 
         :param params: as for ``evaluated``.
         """
         seen = {**_seen(event), "params": dict(params)}
+        faults: list[str] = []
         if isinstance(mapping, Mapping):
-            return self._each(mapping, seen, "Input")
-        found = self._each({"input": mapping}, seen, "The")["input"]
+            return self._each(mapping, seen, "Input", faults), faults
+        found = self._each({"input": mapping}, seen, "The", faults)["input"]
         if isinstance(found, Mapping):
-            return dict(found)
+            return dict(found), faults
         LOG.warning(
             "The input of a trigger of %s is no mapping: it is empty", event.event_type
         )
-        return {}
+        return {}, [*faults, "The input is no mapping: it is empty."]
 
     def _evaluated(self, definition: Definition, event: Notification) -> dict[str, Any]:
-        return self._each(definition.properties, _seen(event), "Property")
+        return self._each(definition.properties, _seen(event), "Property", [])
 
     def _each(
-        self, values: Mapping[str, Any], seen: Mapping[str, Any], what: str
+        self,
+        values: Mapping[str, Any],
+        seen: Mapping[str, Any],
+        what: str,
+        faults: list[str],
     ) -> dict[str, Any]:
-        """The values of expressions about an event."""
+        """The values of expressions about an event.
+
+        :param faults: what is wrong with them is added to it.
+        """
         view = View(dict(seen))
         allowance = Allowance(EXPRESSION_SECONDS)
         found = {}
@@ -200,6 +208,7 @@ class Converter:
             except ExpressionFault as error:
                 about = (what, name, seen["event_type"], error.message)
                 LOG.warning("%s %s of events %s: %s", *about)
+                faults.append(f"{what} {name} is null: {error.message}")
                 found[name] = None
         return found
 

@@ -52,8 +52,9 @@ class EventIntake:
             if not mine:
                 return 0
             params = self._converter.convert(event)
-            mine = [self._with_input(row, event, params) for row in mine]
-            told = self._told(mine, event, params)
+            faults: dict[str, str] = {}
+            mine = [self._with_input(row, event, params, faults) for row in mine]
+            told = self._told(mine, event, params, faults)
             return self._database.replay(
                 lambda connection: event_triggers.fire(
                     connection,
@@ -63,6 +64,7 @@ class EventIntake:
                     params,
                     told,
                     self._database.now(connection),
+                    faults,
                 )
             )
         except Unavailable:
@@ -86,18 +88,26 @@ class EventIntake:
             return (event.exchange, event.project_id, event.topic)
         return (event.exchange, event.topic)
 
-    def _with_input(self, row: Row, event: Notification, params: Row) -> Row:
+    def _with_input(
+        self, row: Row, event: Notification, params: Row, faults: dict[str, str]
+    ) -> Row:
         """With the input that the event gives the trigger."""
         if row["input_mapping"] is None or row["message"] is not None:
             return row
-        found = self._converter.input_of(row["input_mapping"], event, params)
+        found, wrong = self._converter.input_of(row["input_mapping"], event, params)
+        if wrong:
+            faults[row["id"]] = "\n".join(wrong)
         return {**row, "workflow_input": {**row["workflow_input"], **found}}
 
     def _told(
-        self, triggers: Sequence[Row], event: Notification, params: Mapping[str, Any]
+        self,
+        triggers: Sequence[Row],
+        event: Notification,
+        params: Mapping[str, Any],
+        faults: dict[str, str],
     ) -> dict[str, Told]:
-        """The messages of the triggers that send one; a trigger whose message cannot
-        be made is named in the log, and the others go on."""
+        """The messages of the triggers that send one; of a trigger whose message cannot
+        be made, ``faults`` and the log say why, and the others go on."""
         found = {}
         for row in triggers:
             if row["message"] is None:
@@ -108,6 +118,7 @@ class EventIntake:
             except (ExpressionFault, ValueError) as error:
                 reason = getattr(error, "message", None) or str(error)
                 LOG.warning("Event trigger %s sends no message: %s", row["id"], reason)
+                faults[row["id"]] = reason
         return found
 
 

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from cryptography.fernet import Fernet
 from rest import Client, Service
 
 from mistral.api.app import make_app
-from mistral.db import models
+from mistral.db import event_firings, models
+from mistral.engine.sweeps import ExpirySweep
 from mistral.keyring import Keyring
 from mistral.messages import StartWorkflow
 
@@ -209,6 +211,148 @@ def test_a_message_that_a_definition_declares_is_heard(service: Service) -> None
     service.house.sweep()
     assert service.execution(waits)["output"] == {"got": True}
     assert service.house.examined() == []
+
+
+# -- What came of them --------------------------------------------------------
+
+
+def firings(service: Service, id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = service.get(f"event_triggers/{id}/firings")["firings"]
+    return found
+
+
+def tell(service: Service, made: Any, id: str, **payload: Any) -> None:
+    body = json.dumps(payload)
+    headers = {**signed(made, body), "X-GitHub-Delivery": id}
+    answer = service.api.post(made["path"], body, headers=headers)
+    assert answer.status == 202, answer.body
+
+
+def said(row: dict[str, Any], *names: str) -> tuple[Any, ...]:
+    return tuple(row[name] for name in names)
+
+
+def test_a_start_by_an_event_is_remembered(service: Service) -> None:
+    made, id = source(service), trigger(service)
+    assert firings(service, id) == []
+    for _ in range(2):
+        tell(service, made, "d1")
+    [run] = runs(service)
+    [firing] = firings(service, id)
+    assert said(firing, "event_id", "outcome", "state") == ("d1", "started", "SUCCESS")
+    assert said(firing, "execution_id", "reached", "reason") == (run["id"], 1, None)
+    service.house.clock.advance(1)
+    tell(service, made, "d2")
+    [latest] = service.get(f"event_triggers/{id}/firings?limit=1")["firings"]
+    assert latest["event_id"] == "d2"
+    # it goes with its trigger
+    assert service.api.delete(f"/v2/event_triggers/{id}").status == 204
+    assert service.house.rows(models.event_firings) == []
+
+
+def test_a_start_that_is_refused_says_why(service: Service) -> None:
+    """The workflow asks for an input since the trigger was made."""
+    made, id = source(service), trigger(service)
+    react = FLOWS.partition("build:")[0]
+    text = react.replace("react:\n", "react:\n  input: [needed]\n")
+    body = f"version: '2.0'\n{text}"
+    assert service.api.put("/v2/workflows", body).status == 200
+    tell(service, made, "d1")
+    assert runs(service) == []
+    [firing] = firings(service, id)
+    assert said(firing, "outcome", "state") == ("refused", None)
+    assert "needed" in firing["reason"]
+
+
+def test_a_message_that_is_refused_says_by_whom_and_why(service: Service) -> None:
+    made = source(service)
+    id = trigger(service, "build", message={
+        "name": "<% $.payload.name %>", "execution_id": "<% $.payload.run %>",
+    })  # fmt: skip
+    run = service.start("build", {"sha": "another"})
+    tell(service, made, "taken", name="built", run=run)
+    service.house.sweep()
+    service.house.clock.advance(1)
+    # what is addressed is not there, or no message can be made
+    tell(service, made, "nobody", name="built", run="absent")
+    service.house.clock.advance(1)
+    tell(service, made, "no name", name="", run=run)
+    service.house.clock.advance(1)
+    cancelled = service.api.put(f"/v2/executions/{run}", {"state": "CANCELLED"})
+    assert cancelled.status == 200
+    tell(service, made, "late", name="built", run=run)
+    service.house.sweep()
+    late, wrong, nobody, taken = firings(service, id)
+    shown = ("outcome", "reached", "execution_id", "state")
+    assert said(taken, *shown) == ("sent", 1, run, "CANCELLED")
+    assert said(nobody, *shown) == ("unheard", 0, None, None)
+    assert "no execution with the id" in nobody["reason"]
+    assert said(wrong, *shown) == ("failed", 0, None, None)
+    assert "'name' is expected to be a text" in wrong["reason"]
+    assert said(late, *shown) == ("refused", 1, run, "CANCELLED")
+    assert late["reason"].startswith(f"Execution {run} is in CANCELLED")
+    assert service.house.examined() == []
+
+
+def test_a_message_that_nobody_waits_for_is_unheard(local: Service) -> None:
+    made = source(local)
+    id = trigger(local, "build", message={"name": "built", "key": "x"})
+    for sha in ("x", "x", "y"):
+        local.start("build", {"sha": sha})
+    tell(local, made, "1")
+    local.house.sweep()
+    local.house.clock.advance(1)
+    tell(local, made, "2")
+    unheard, sent = firings(local, id)
+    assert said(sent, "outcome", "reached", "execution_id") == ("sent", 2, None)
+    assert said(unheard, "outcome", "reached") == ("unheard", 0)
+    assert "waited for a message of this name and key" in unheard["reason"]
+
+
+def test_parts_of_an_input_that_cannot_be_made_are_named(local: Service) -> None:
+    local.upload(
+        """
+odd:
+  input: [n, m]
+  triggers:
+    x:
+      type: event
+      exchange: http
+      topic: forge
+      event: push
+      input: {n: <% $.payload.there %>, m: <% 1 / 0 %>}
+  tasks: {t: {action: std.noop}}
+"""
+    )
+    made = source(local)
+    tell(local, made, "1", there=1)
+    local.house.sweep()
+    [row] = local.get("event_triggers")["event_triggers"]
+    [firing] = firings(local, row["id"])
+    assert said(firing, "outcome", "state") == ("started", "SUCCESS")
+    assert firing["reason"].startswith("Input m is null: ")
+
+
+def test_the_last_firings_are_kept(service: Service) -> None:
+    id = trigger(service)
+    now = service.house.clock.now()
+
+    def row(number: int, of: str) -> dict[str, Any]:
+        key = f"{of[:30]}{number:06}"
+        at = now - timedelta(seconds=number)
+        return event_firings.made(key, of, str(number), "started", at)
+
+    with service.house.database.begin() as connection:
+        made = [row(number, id) for number in range(event_firings.PAGE + 150)]
+        gone = [row(number, "0" * 36) for number in range(3)]
+        event_firings.keep(connection, [*made, *gone])
+    ExpirySweep(service.house.database).run_once()
+    found = service.house.rows(models.event_firings)
+    kept = sorted(int(each["event_id"]) for each in found)
+    assert kept == list(range(event_firings.KEPT))
+
+
+# -- What cannot be -----------------------------------------------------------
 
 
 def test_a_message_of_a_trigger_can_name_its_execution(local: Service) -> None:

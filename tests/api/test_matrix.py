@@ -296,6 +296,16 @@ def test_m_80_81_82_83_84_cron_triggers(world: World) -> None:
     assert world.red.put(f"{path}/c", {"name": "x"}).status == 405
 
 
+def test_others_do_not_see_what_came_of_a_public_trigger(world: World) -> None:
+    id = world.workflow("w", world.admin)
+    body = {"exchange": "e", "topic": "t", "event": "v", "scope": "public"}
+    made = world.admin.post("/v2/event_triggers", {**body, "workflow_id": id})
+    path = f"/v2/event_triggers/{made.json['id']}"
+    assert world.blue.get(path).status == 200
+    assert world.blue.get(f"{path}/firings").status == 403
+    assert world.admin.get(f"{path}/firings").json == {"firings": []}
+
+
 def test_m_85_86_87_event_triggers(world: World) -> None:
     path = "/v2/event_triggers"
     body = {"exchange": "e", "topic": "t", "event": "v"}

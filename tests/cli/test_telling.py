@@ -1,5 +1,5 @@
-"""``mistralctl send``, ``messages``, ``sources``, ``tell`` and ``complete`` against a
-service that answers as told."""
+"""``mistralctl send``, ``messages``, ``sources``, ``tell``, ``complete`` and ``events``
+against a service that answers as told."""
 
 from __future__ import annotations
 
@@ -240,6 +240,50 @@ def test_an_event_that_is_not_taken(service, control):
     result = control("tell", SOURCE, "--secret", "wrong")
     assert result.exit_code == 1
     assert result.stderr == "mistralctl: The event was not taken: …\n"
+
+
+TRIGGER = {"id": ID, "name": "hears.built", "exchange": "http", "topic": "forge"}
+FIRING = {
+    "id": ACTION,
+    "event_id": "e1",
+    "outcome": "refused",
+    "reason": "Execution x: it is [over].",
+    "execution_id": None,
+    "reached": 2,
+    "state": None,
+    "state_info": None,
+    "created_at": "2026-11-21 01:00:00",
+    "updated_at": None,
+}
+
+
+def test_what_came_of_events(service, control):
+    service.on("GET", "/event_triggers", (200, {"event_triggers": [TRIGGER]}))
+    service.on("GET", f"/event_triggers/{ID}/firings", (200, {"firings": [FIRING]}))
+    assert "hears.built" in control("events").stdout
+    for named in (ID, "hears.built"):
+        result = control("events", named, "-n", "3")
+        assert "Execution x: it is [over]." in result.stdout
+        assert "None" not in result.stdout
+        result = control("events", named, "-o", "json")
+        assert json.loads(result.stdout) == [FIRING]
+    assert service.asked("GET", "/event_triggers")[-1].query["name"] == "hears.built"
+    service.on("GET", f"/event_triggers/{ID}/firings", (200, {"firings": []}))
+    assert control("events", ID).stdout == "it has heard nothing yet\n"
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "there is no event trigger with the name t"),
+        ([TRIGGER, {**TRIGGER, "id": ACTION}], f"give an id: {ID}, {ACTION}"),
+    ],
+)
+def test_a_name_of_no_trigger_or_several(service, control, found, said):
+    service.on("GET", "/event_triggers", (200, {"event_triggers": found}))
+    result = control("events", "t")
+    assert result.exit_code == 1
+    assert said in result.stderr
 
 
 # -- Callbacks ----------------------------------------------------------------

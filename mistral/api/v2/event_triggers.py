@@ -11,14 +11,16 @@ from sqlalchemy import Connection
 from mistral.api import triggers, uploads
 from mistral.api.listing import ListOf, list_route
 from mistral.api.owned import KnownBy, Owned, delete_route, show_route
+from mistral.api.parameters import Number
 from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid, replayed
-from mistral.api.shapes import Sent, Shown
+from mistral.api.shapes import Sent, Shown, Together
 from mistral.api.types import (
     AnyJsonText,
     Attribute,
     Date,
     JsonText,
     Name,
+    NativeType,
     ResourceType,
     Scope,
     Shaped,
@@ -29,8 +31,9 @@ from mistral.api.types import (
     nullable,
 )
 from mistral.bus import check_source
+from mistral.db import event_firings as stored
 from mistral.db import event_triggers as rows
-from mistral.db import owned
+from mistral.db import owned, scope
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import event_triggers
 from mistral.errors import BadRequest, Conflict, ExpressionFault, NotFound
@@ -117,6 +120,33 @@ class EventTrigger(ResourceType):
     definition_id = nullable(Uuid, "UUID of that.")
 
 
+class EventFiring(ResourceType):
+    """What came of an event that a trigger heard."""
+
+    id = Uuid
+    event_id = Attribute(Text, "Id that its sender gave the event.")
+    outcome = Attribute(
+        WordType(*stored.OUTCOMES),
+        "`started`: a start was stored; `sent`: a message was, for each execution that"
+        " it is for; `unheard`: there was none; `refused`: the engine has refused what"
+        " was stored, of a message for several executions one of them; `failed`: the"
+        " message could not be made of the event.",
+    )
+    reason = nullable(Text, "Why not, or which parts of the input could not be made.")
+    execution_id = nullable(
+        Uuid, "The execution that was started, or the only one that a message was for."
+    )
+    reached = Attribute(
+        NativeType({"type": "integer", "minimum": 0}), "How many executions it was for."
+    )
+    state = nullable(Text, "Of that execution; null: it is not there, or not yet.")
+    state_info = nullable(Text)
+    created_at = Date
+    updated_at = nullable(Date)
+
+
+LATEST: Final = Number("limit", "How many of them.", least=1, most=stored.KEPT)
+
 SHOWN: Final = Shown(EventTrigger, selectable=True)
 
 TRIGGERS: Final = ListOf(
@@ -173,6 +203,14 @@ class EventTriggers(Resource):
             tagged=True,
         ),
         delete_route("event_triggers:delete", "{identifier}", refuses=(Conflict,)),
+        Route(
+            "GET",
+            "{identifier}/firings",
+            "get_firings",
+            "event_triggers:get",
+            query=(LATEST,),
+            answer=Together("firings", Shown(EventFiring)),
+        ),
     )
 
     def get_all(self, call: Call) -> dict[str, Any]:
@@ -182,6 +220,16 @@ class EventTriggers(Resource):
     def get_one(self, call: Call, identifier: str) -> Answer:
         """Show an event trigger, by UUID."""
         return OWNED.show(call, identifier)
+
+    def get_firings(self, call: Call, identifier: str) -> Shaped:
+        """Show what came of the last events that an event trigger heard, the latest
+        first (new)."""
+        limit = LATEST.of(call.query) or stored.KEPT
+        with call.services.database.read() as connection:
+            row = OWNED.find(call, connection, identifier)
+            scope.require_owner(row, call.context, f"Event trigger {row['id']}")
+            found = stored.latest(connection, row["id"], limit)
+        return {"firings": [EventFiring.shape(each) for each in found]}
 
     def post(self, call: Call) -> Shaped:
         """Create an event trigger."""
