@@ -78,7 +78,7 @@ def check_policies(
     for name in SHAPES:
         value = body.get(name)
         if name == "retry" and value is not None:
-            for key, item in _retry_attributes(value).items():
+            for key, item in retry_attributes(value).items():
                 if isinstance(item, str):
                     here = (*path, name, key) if isinstance(value, dict) else None
                     expressions.must(here or (*path, name), item)
@@ -102,7 +102,7 @@ def _literal(value: Any) -> float:
 
 def _delays(retry: Any) -> float:
     """Seconds of delay between all attempts, as far as the text tells."""
-    given = {} if retry is None else _retry_attributes(retry)
+    given = {} if retry is None else retry_attributes(retry)
     jitter, longest = given.get("jitter", 0), given.get("max-delay", 0)
     if isinstance(jitter, str) or isinstance(longest, str):
         return 0
@@ -112,7 +112,8 @@ def _delays(retry: Any) -> float:
     return all_of_them * (1 - float(jitter))
 
 
-def _retry_attributes(value: Any) -> Mapping[str, Any]:
+def retry_attributes(value: Any) -> Mapping[str, Any]:
+    """Of a sound ``retry``, in either form."""
     if isinstance(value, str):
         return parse_inline(value).params
     attributes: Mapping[str, Any] = value
@@ -140,7 +141,7 @@ def build_policies(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Poli
 def build_retry(value: Any) -> Retry | None:
     if value is None:
         return None
-    attributes = _retry_attributes(value)
+    attributes = retry_attributes(value)
     return Retry(
         count=whole(attributes["count"]),
         delay=whole(attributes["delay"]),

@@ -10,14 +10,18 @@ from typing import Any, Final, Literal
 from mistral.expressions.recognition import contains_expression
 from mistral.expressions.references import References, references
 from mistral.lang.graph import Graph, graph_of
+from mistral.lang.policies import retry_attributes
 from mistral.lang.shapes import Findings, Path
 from mistral.lang.specs import TaskSpec, WorkflowSpec
 
-Moment = Literal["start", "call", "task", "publish", "end", "output", "anytime"]
-"""When a text is evaluated, which decides what it sees (§ 22.2): ``start``:
-``vars``; ``call``: input of an action, loop variables included; ``task``:
-policies and the like; ``publish``; ``end``: conditions of the task, after it has
-published; ``output``: of the workflow; ``anytime``: defaults of every task."""
+Moment = Literal[
+    "start", "begin", "call", "task", "publish", "end", "output", "anytime"
+]
+"""When a text is evaluated, which decides what it sees (§ 22.2): ``start``: ``vars``;
+``begin``: before the first task, input and ``vars`` alone; ``call``: input of an action,
+loop variables included; ``task``: policies and the like; ``publish``; ``end``: conditions
+of the task, after it has published; ``output``: of the workflow, or of an attempt of it;
+``anytime``: defaults of every task."""
 
 _CLAUSES: Final = ("on-success", "on-error", "on-complete", "on-skip")
 _MOMENTS: Final[Mapping[str, Moment]] = {
@@ -94,10 +98,24 @@ class Subject:
         for key, moment in whole:
             for path, text in texts((*self.path, key), raw.get(key)):
                 yield Site(path, text, moment, key)
+        yield from self._of_run()
         for name, body in raw["tasks"].items():
             task = self.spec.tasks.get(name)
             if task is not None and isinstance(body, Mapping):
                 yield from self._of_task(task, body)
+
+    def _of_run(self) -> Iterator[Site]:
+        """``timeout`` and ``retry`` of the workflow (decision 0043)."""
+        timeout, retry = (self.raw.get(key) for key in ("timeout", "retry"))
+        for path, text in texts((*self.path, "timeout"), timeout):
+            yield Site(path, text, "begin", "timeout")
+        here = (*self.path, "retry")
+        for name, value in ({} if retry is None else retry_attributes(retry)).items():
+            # On one line, the pieces of it.
+            path = (*here, name) if isinstance(retry, Mapping) else here
+            moment: Moment = "output" if name == "break-on" else "begin"
+            for _, text in texts(path, value):
+                yield Site(path, text, moment, "retry")
 
     def _of_task(self, task: TaskSpec, body: Mapping[Any, Any]) -> Iterator[Site]:
         for key, value in body.items():

@@ -113,7 +113,12 @@ def _check_reference(
             message = f"'vars' see only input and environment, not '{shortened(name)}'"
             _warn_at(subject, site, reference, message, "LINT-11")
         return
-    if name in world.everywhere or name in world.globals:
+    if name in world.everywhere:
+        return
+    if site.moment == "begin":
+        _warn_early(subject, world, site, reference)
+        return
+    if name in world.globals:
         return
     if site.moment in ("output", "anytime"):
         known = name in world.published
@@ -122,6 +127,21 @@ def _check_reference(
     if not known:
         message, rule = _about_unknown(subject, world, site, name)
         _warn_at(subject, site, reference, message, rule)
+
+
+def _warn_early(
+    subject: Subject, world: _World, site: Site, reference: Reference
+) -> None:
+    """A policy of the workflow is evaluated before its first task."""
+    name = reference.name
+    if name in world.published or name in world.globals:
+        message = (
+            f"'{site.attribute}' of the workflow sees only input and 'vars', not"
+            f" '{shortened(name)}', which a task publishes"
+        )
+        _warn_at(subject, site, reference, message, "LINT-11")
+        return
+    _warn_at(subject, site, reference, *_about_unknown(subject, world, site, name))
 
 
 def _is_known_in_task(world: _World, site: Site, name: str) -> bool:
