@@ -44,8 +44,8 @@ from mistral.messages import (
     ActionFinished,
     ActionTurnedAsync,
     CallAction,
+    CarryNotices,
     Message,
-    Notify,
     Request,
     encode,
 )
@@ -157,7 +157,7 @@ class Bus(Service):
         )
         self._send_topics: Mapping[type[Message], str] = {
             CallAction: executor_topic,
-            Notify: notifier_topic,
+            CarryNotices: notifier_topic,
             ActionFinished: self.results_topic,
             ActionTurnedAsync: self.results_topic,
         }

@@ -509,18 +509,6 @@ class NobodyCame(Event):
     attempt: int = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NoticeRefused(Event):
-    """A notification that publishers never took; nobody tries any more.
-
-    :param notice: encoded, with the publishers that did not.
-    :param reason: why; no values.
-    """
-
-    notice: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-
-
 # -- Effects ------------------------------------------------------------------
 
 
@@ -582,11 +570,12 @@ class CallAction(Effect):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notify(Effect):
-    """A notification for publishers (§ 10.8), delivered at least once, in order
-    per execution.
+    """A notification for a publisher (§ 10.8), delivered at least once, in order
+    per execution and publisher.
 
     :param number: counts the notifications of a run, from 1.
-    :param publishers: the entries of ``params.notify`` that want it.
+    :param publishers: the entry of ``params.notify`` that wants it.
+    :param lane: 24 digits, the same for all that one publisher is to hear of a run.
     """
 
     run_id: str = ""
@@ -596,6 +585,38 @@ class Notify(Effect):
     number: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     publishers: tuple[Mapping[str, Any], ...] = ()
+    lane: str = ""
+
+
+# -- Notifications on their way -----------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CarryNotices(Message):
+    """Notifications of one lane, in their order: to be handed to their publisher.
+
+    :param ids: of their rows.
+    :param notices: each encoded.
+    :param reply_to: topic for the ``NoticesCarried`` that says what became of them.
+    """
+
+    ids: tuple[str, ...] = ()
+    notices: tuple[Mapping[str, Any], ...] = ()
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoticesCarried(Message):
+    """What became of notifications: those that are in neither were not offered.
+
+    :param taken: ids of those that their publisher has.
+    :param refused: id of the one that it did not take; empty: there is none.
+    :param reason: why it did not; no values.
+    """
+
+    taken: tuple[str, ...] = ()
+    refused: str = ""
+    reason: str = ""
 
 
 # -- Wire ---------------------------------------------------------------------
@@ -656,4 +677,8 @@ def _lane(security: Mapping[str, Any], execution: str, priority: int) -> Lane:
     return Lane(security.get("project_id") or "", execution, priority)
 
 
-_TUPLES: Final = frozenset({"asking", "events", "running", "held", "publishers"})
+_TUPLES: Final = frozenset(
+    {
+        "asking", "events", "held", "ids", "notices", "publishers", "running", "taken",
+    }
+)  # fmt: skip

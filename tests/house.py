@@ -44,9 +44,11 @@ from mistral.messages import (
     ActionFinished,
     Batch,
     CallAction,
+    CarryNotices,
     ClaimAction,
     Event,
     Message,
+    NoticesCarried,
     Notify,
     StartWorkflow,
     decode,
@@ -66,8 +68,11 @@ class Post:
     def __init__(self) -> None:
         self.offers: deque[CallAction] = deque()
         self.notices: list[Notify] = []
+        self.notices_sent: deque[CarryNotices] = deque()
+        """Those that nobody has carried yet; then they are ``notices``."""
         self.refused: set[str] = set()
-        """Runs whose notifications are not taken; "all": none is."""
+        """Runs and types of publishers whose notifications are not taken; "all": the
+        broker is away."""
         self.targets: dict[str, str | None] = {}
         """Group that an action was offered to, by the action's id."""
         self.closed: Exception | None = None
@@ -84,10 +89,10 @@ class Post:
     ) -> None:
         if self.closed is not None:
             raise self.closed
-        if isinstance(message, Notify):
-            if message.run_id in self.refused or "all" in self.refused:
+        if isinstance(message, CarryNotices):
+            if "all" in self.refused:
                 raise Unavailable("The broker is away.")
-            self.notices.append(message)
+            self.notices_sent.append(message)
             return
         assert isinstance(message, Batch)
         for wire in message.events:
@@ -95,6 +100,21 @@ class Post:
             assert isinstance(call, CallAction)
             self.offers.append(call)
             self.targets[call.action_id] = target
+
+    def carry(self, message: CarryNotices) -> NoticesCarried:
+        """Each is offered, until one is not taken."""
+        taken = []
+        for id, wire in zip(message.ids, message.notices, strict=True):
+            notice = decode(wire)
+            assert isinstance(notice, Notify)
+            [entry] = notice.publishers
+            if self.refused & {notice.run_id, entry.get("type")}:
+                return NoticesCarried(
+                    taken=tuple(taken), refused=id, reason="answered 500"
+                )
+            self.notices.append(notice)
+            taken.append(id)
+        return NoticesCarried(taken=tuple(taken))
 
     def serve(self, topic: str, handler: Callable[[Message], Any]) -> Any:
         raise Bug("The crank asks the engine itself")
@@ -256,6 +276,7 @@ class House:
             moved = self._turned()
             moved = bool(self.engine.deliver.offers.send_waiting()) or moved
             moved = bool(self.engine.deliver.notices.send_waiting()) or moved
+            self.carry_notices()
             while self.post.offers:
                 self.execute(self.post.offers.popleft())
                 moved = True
@@ -270,6 +291,15 @@ class House:
             self.running.append(call)
             return
         self.put(self.runner.run(call))
+
+    def carry_notices(self, engine: EngineServer | None = None) -> None:
+        """What a notifier does; its answers go to that engine.
+
+        :param engine: by default the one that there is.
+        """
+        while self.post.notices_sent:
+            answer = self.post.carry(self.post.notices_sent.popleft())
+            (engine or self.engine).result(answer)
 
     def claim(self, call: CallAction, token: str | None = None) -> bool:
         claim = self.claim_of(call, token)

@@ -130,6 +130,7 @@ class Mortals(House):
             engine.overdue.run_once()
             engine.deliver.offers.send_waiting()
             engine.deliver.notices.send_waiting()
+            self.carry_notices()
             self._look_for_lost()
             self.turn()
         except Died:

@@ -29,9 +29,9 @@ from mistral.messages import (
     ActionFinished,
     Batch,
     CallAction,
+    CarryNotices,
     Heartbeat,
     Message,
-    Notify,
     PauseWorkflow,
     StartWorkflow,
     decode,
@@ -216,7 +216,7 @@ def test_sends_find_their_topic_by_class_and_target(bus: Bus) -> None:
     topics = {
         bus.executor_topic: CallAction(action_id="1"),
         bus.results_topic: ActionFinished(action_id="2"),
-        bus.notifier_topic: Notify(run_id="3"),
+        bus.notifier_topic: CarryNotices(ids=("3",)),
     }
     targeted = f"{bus.executor_topic}.h1"
     for topic in (*topics, targeted):

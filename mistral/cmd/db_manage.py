@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from mistral.cmd import notifications as notices
 from mistral.cmd.doctor import doctor
 from mistral.cmd.populate import populate, preinstalled_files
 from mistral.config import load
@@ -167,6 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", doctor, what).add_argument(
         "--json", action="store_true", help="print what was found as JSON"
     )
+    what = "List notifications that publishers never took; send them again."
+    notices.arguments(command("notifications", notices.notifications, what))
     command("populate", _populate, "Register the system workflows.")
     what = "Seal the trusts of triggers by the first key of [engine] secret_key."
     command("reseal", _reseal, what)

@@ -20,6 +20,7 @@ from mistral.db.database import Database
 from mistral.engine.core.ports import Rules
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
+from mistral.engine.notices import Patience
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.errors import ServiceError
 from mistral.expressions.evaluate import (
@@ -27,6 +28,7 @@ from mistral.expressions.evaluate import (
     ExpressionSettings,
     load_functions,
 )
+from mistral.notifier.server import InEngine
 from mistral.publisher_entries import of_operator
 
 if TYPE_CHECKING:
@@ -107,9 +109,14 @@ def make_engine(
             trace_log=settings.engine.workflow_trace_log_name,
             cron_triggers=settings.cron_triggers.enabled,
             end_trust=make_trust_ending(settings),
-            publish=make_courier(settings, bus).carry
+            publish=InEngine(make_courier(settings, bus)).hand
             if settings.notifier.type == "local"
             else None,
+            patience=Patience(
+                first=float(settings.notifier.retry_first_delay),
+                longest=float(settings.notifier.retry_longest_delay),
+                keep=float(settings.notifier.retry_for),
+            ),
         ),
     )
 

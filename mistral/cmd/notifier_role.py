@@ -7,24 +7,20 @@ from functools import partial
 from mistral.bus import Bus
 from mistral.cmd.secrets import make_keyring
 from mistral.config import Settings
-from mistral.messages import NoticeRefused
 from mistral.notifier.publishers import Publishers
 from mistral.notifier.server import Courier, NotifierServer
 
 
 def make_courier(settings: Settings, bus: Bus) -> Courier:
-    """Calls publishers in this process; what they never take, engines keep."""
+    """Calls publishers in this process."""
     keyring = make_keyring(settings)
     unseal = keyring.open if keyring else None
-
-    def give_up(refused: NoticeRefused) -> None:
-        bus.send(refused, topic=bus.results_topic)
 
     announce = None
     if settings.notifier.messaging_topic:
         announce = partial(bus.announce, settings.notifier.messaging_topic)
     publish = Publishers(settings.http, unseal=unseal, announce=announce).publish
-    return Courier(publish, give_up=give_up)
+    return Courier(publish)
 
 
 def make_notifier(settings: Settings, bus: Bus) -> NotifierServer:

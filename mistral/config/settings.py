@@ -268,6 +268,21 @@ class NotifierSettings:
         "messaging send notifications of oslo.messaging to; empty: there are no such "
         "publishers.",
     )
+    retry_first_delay: int = option(
+        5,
+        "Seconds until a notification that its publisher did not take is offered to it "
+        "again; each time twice as many.",
+        minimum=1,
+    )
+    retry_longest_delay: int = option(
+        3600, "Seconds between two offers of a notification at most.", minimum=1
+    )
+    retry_for: int = option(
+        86400,
+        "Seconds for which a notification is offered. Later one refusal more is the "
+        "last, and it is kept for operators: see mistral-db-manage notifications.",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

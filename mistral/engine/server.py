@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -27,7 +27,7 @@ from mistral.engine.facts import Sources
 from mistral.engine.intake import Answer, Intake
 from mistral.engine.loop import EngineLoop
 from mistral.engine.maintenance import MaintenanceSweep
-from mistral.engine.notices import Notices
+from mistral.engine.notices import Notices, Patience
 from mistral.engine.offers import Offers
 from mistral.engine.removal import RemovalSweep
 from mistral.engine.steps import Reached, unwatched
@@ -44,6 +44,7 @@ from mistral.errors import BadRequest, Unavailable
 from mistral.messages import (
     COMPLETED,
     Batch,
+    CarryNotices,
     ClaimAction,
     CronDue,
     Event,
@@ -51,7 +52,7 @@ from mistral.messages import (
     FetchSource,
     Heartbeat,
     Message,
-    Notify,
+    NoticesCarried,
     QueueLook,
     State,
     decode,
@@ -100,6 +101,10 @@ class EngineBus(Protocol):
     def when_back(self, call: Callable[[], object]) -> None: ...
 
 
+Publish = Callable[[CarryNotices, Callable[[NoticesCarried], None]], None]
+"""Carries notifications and tells what became of them, both later."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineOptions:
     """What an operator may choose.
@@ -117,7 +122,9 @@ class EngineOptions:
     :param trace_log: logger that gets a line per change of a state.
     :param cron_triggers: whether this engine fires cron triggers; those that are
         due wait for one that does.
-    :param publish: takes notifications; None: the bus, for notifiers.
+    :param publish: carries notifications in this process; None: notifiers do, who get
+        them over the bus.
+    :param patience: with publishers.
     :param reached: hears of each step that the engine takes.
     :param lock_seconds: the longest wait for a lock that somebody else holds.
     :param end_trust: ends a trust whose trigger is gone; None: there are none, or
@@ -133,7 +140,8 @@ class EngineOptions:
     expiration: Expiration | None = None
     trace_log: str = "workflow_trace"
     cron_triggers: bool = True
-    publish: Callable[[Notify], None] | None = None
+    publish: Publish | None = None
+    patience: Patience = field(default_factory=Patience)
     end_trust: End | None = None
     reached: Reached = unwatched
     lock_seconds: float = LOCK_SECONDS
@@ -162,7 +170,9 @@ class EngineServer(Service):
             clock,
             owner=sources.new_id(),
             offers=Offers(database, bus, clock, options.reached),
-            notices=Notices(database, options.publish or bus.send, clock),
+            notices=Notices(
+                database, self._send_notices, clock, self.reply_to, options.patience
+            ),
         )
         self.loop = EngineLoop(
             database,
@@ -259,6 +269,9 @@ class EngineServer(Service):
 
         :raises Unavailable: not committed: to be delivered again.
         """
+        if isinstance(message, NoticesCarried):
+            self.deliver.notices.carried(message)
+            return
         wires = message.events if isinstance(message, Batch) else None
         events = [message] if wires is None else _known(wires)
         for answer in self._put(events):
@@ -266,6 +279,12 @@ class EngineServer(Service):
                 answer.result(COMMIT_SECONDS)
             except TimeoutError:
                 raise Unavailable("The result is not stored yet.") from None
+
+    def _send_notices(self, notices: CarryNotices) -> None:
+        if self._options.publish is None:
+            self._bus.send(notices)
+        else:
+            self._options.publish(notices, self.deliver.notices.carried)
 
     def _put(self, messages: Iterable[Message]) -> list[Answer]:
         events = []

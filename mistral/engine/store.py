@@ -14,7 +14,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, select
 
-from mistral.db import bulk, direct, outbox, removals, requests, rows, trusts
+from mistral.db import (
+    bulk,
+    direct,
+    notice_lanes,
+    outbox,
+    removals,
+    requests,
+    rows,
+    trusts,
+)
 from mistral.db import history as history_rows
 from mistral.db.models import (
     action_executions,
@@ -103,6 +112,7 @@ def effect_row(
         row["action_id"] = effect.action_id
         row["target"] = effect.target
     elif isinstance(effect, Notify):
+        row["id"] = notice_lanes.row_id(effect)
         row["kind"] = outbox.NOTICE
         row["payload"] = encode(effect)
         row["run_id"] = effect.run_id
@@ -244,10 +254,6 @@ def _save_rows(connection: Connection, written: Written, found: list[Changes]) -
         trusts.outlive(connection, spent)
         outbox.disarm(connection, list(spent))
     _save_firings(connection, found)
-    # One that is told again has the same id.
-    rows.insert_missing(
-        connection, poison, [row for c in found for row in c.refused_notices]
-    )
     withdrawn = [id for c in found for id in c.withdrawn]
     if withdrawn:
         rows.delete_ids(connection, action_executions, withdrawn)

@@ -1,37 +1,47 @@
 """Takes notifications from the broker and hands them to publishers.
 
-It never touches the database. A notification is acknowledged when every
-publisher has taken it or has failed too often, so it survives this process.
+It never touches the database. What a publisher has taken, and what it has not, is told
+to the engine that sent it, which keeps a notification until then and offers again what
+was not taken. So nothing is lost with this process.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from mistral.clock import Clock, SystemClock
 from mistral.errors import MistralError, Unavailable
-from mistral.messages import Message, NoticeRefused, Notify, encode
+from mistral.messages import CarryNotices, Message, NoticesCarried, Notify, decode
 from mistral.service import Service
+from mistral.threads import ThreadPool
 
 LOG = logging.getLogger(__name__)
 
-DELAYS: Final = (1.0, 5.0, 15.0)
-"""Seconds before a publisher that failed is asked again."""
-
 PREFETCH: Final = 64
 
+MOST_SECONDS: Final = 30.0
+"""After this the others of a message are left to the next one."""
+
+REMEMBERED: Final = 20_000
+"""Notifications that were taken: a copy of one is not published again."""
+
+SLOW_SECONDS: Final = 2.0
+"""A publisher that takes so long to fail is left alone for a moment."""
+
+QUIET_SECONDS: Final = 5.0
+"""So long; then one notification at a time tries it, until one is taken."""
+
+THREADS: Final = 16
+"""Lanes that an engine carries at the same time, where there are no notifiers."""
+
 Publish = Callable[[Notify, Mapping[str, Any]], None]
-
-GiveUp = Callable[[NoticeRefused], None]
-"""Lets it be kept for operators, or raises ``MistralError``."""
-
-
-def _left_to_others(refused: NoticeRefused) -> None:
-    """Nobody keeps it: it is in the log."""
 
 
 class NotifierBus(Protocol):
@@ -47,125 +57,140 @@ class NotifierBus(Protocol):
         prefetch: int = 64,
     ) -> Any: ...
 
+    def send(self, message: Message, *, topic: str | None = None) -> None: ...
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One that somebody carries for, or waits to."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+
 
 class Courier:
-    """Carries notifications to publishers, those of a run one after the other.
+    """Hands notifications to publishers, those of a lane one after the other.
 
     :param publish: hands a notification to one publisher, or raises
         ``MistralError``.
-    :param give_up: hears of what publishers never took.
-    :param wait: waits for the event, or that many seconds; answers whether the
-        event came.
     """
 
-    def __init__(
-        self,
-        publish: Publish,
-        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
-        give_up: GiveUp = _left_to_others,
-    ) -> None:
+    def __init__(self, publish: Publish, clock: Clock | None = None) -> None:
         self._publish = publish
-        self._give_up = give_up
-        self._wait = wait
+        self._clock = clock or SystemClock()
         self._guard = threading.Lock()
-        # A run that is in here has somebody who carries for it.
-        self._queues: dict[str, deque[Errand]] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._taken: OrderedDict[str, None] = OrderedDict()
+        self._slow = _Slow(self._clock)
         self._ending = threading.Event()
 
-    def carry(self, notice: Notify) -> None:
-        """Return when all publishers were asked.
+    def carry(self, message: CarryNotices) -> NoticesCarried:
+        """Offer them in their order, until one is not taken; what became of them.
 
         :raises Unavailable: this process is stopping; it comes again.
         """
-        errand = Errand(notice)
-        with self._guard:
-            queue = self._queues.get(notice.run_id)
-            mine = queue is None
-            if queue is None:
-                queue = self._queues[notice.run_id] = deque()
-            queue.append(errand)
-        if mine:
-            self._carry_all(notice.run_id)
-        errand.done.wait()
-        if not errand.carried:
+        taken: list[str] = []
+        lane = str(message.notices[0].get("lane")) if message.notices else ""
+        with self._only_one(lane):
+            began = self._clock.monotonic()
+            for id, wire in zip(message.ids, message.notices, strict=True):
+                if self._ending.is_set():
+                    break
+                if taken and self._clock.monotonic() - began >= MOST_SECONDS:
+                    break
+                reason = None if self._has(id) else self._refusal(wire)
+                if reason is not None:
+                    return NoticesCarried(taken=tuple(taken), refused=id, reason=reason)
+                self._remember(id)
+                taken.append(id)
+        if message.ids and not taken:
             raise Unavailable("The notifier is stopping.")
+        return NoticesCarried(taken=tuple(taken))
 
-    def _carry_all(self, run_id: str) -> None:
-        """Whoever comes first carries for those who come meanwhile."""
-        queue = self._queues[run_id]
-        while True:
+    @contextmanager
+    def _only_one(self, name: str) -> Iterator[None]:
+        """A copy waits until the first one is done."""
+        with self._guard:
+            lane = self._lanes.setdefault(name, _Lane())
+            lane.users += 1
+        try:
+            with lane.lock:
+                yield
+        finally:
             with self._guard:
-                if not queue:
-                    del self._queues[run_id]
-                    return
-                errand = queue[0]
+                lane.users -= 1
+                if not lane.users:
+                    del self._lanes[name]
+
+    def _has(self, id: str) -> bool:
+        with self._guard:
+            return id in self._taken
+
+    def _remember(self, id: str) -> None:
+        with self._guard:
+            self._taken[id] = None
+            if len(self._taken) > REMEMBERED:
+                self._taken.popitem(last=False)
+
+    def _refusal(self, wire: Mapping[str, Any]) -> str | None:
+        """Why a publisher did not take it; None: it did."""
+        notice = decode(wire)
+        assert isinstance(notice, Notify)
+        for entry in notice.publishers:
             try:
-                errand.carried = self._ask_all(errand.notice)
-            finally:
-                with self._guard:
-                    queue.popleft()
-                errand.done.set()
-
-    def _ask_all(self, notice: Notify) -> bool:
-        """False: stopped before every publisher had its turn."""
-        waiting = list(notice.publishers)
-        reason = ""
-        for delay in (*DELAYS, None):
-            left = []
-            for entry in waiting:
-                said = self._refusal(notice, entry)
-                if said is not None:
-                    left.append(entry)
-                    reason = said
-            waiting = left
-            if not waiting:
-                return True
-            if delay is None:
-                LOG.error(
-                    "%d publishers never took %s of %s",
-                    len(waiting), notice.event, notice.object_id,
+                with self._slow.watched(entry):
+                    self._publish(notice, entry)
+            except MistralError as error:
+                LOG.warning(
+                    "%s of %s was not published: %s",
+                    notice.event, notice.object_id, error,
                 )  # fmt: skip
-                return self._given_up(notice, waiting, reason)
-            if self._wait(self._ending, delay):
-                return False
-        return True
-
-    def _given_up(
-        self, notice: Notify, left: list[Mapping[str, Any]], reason: str
-    ) -> bool:
-        """False: nobody could keep it, so it comes again."""
-        whole = encode(replace(notice, publishers=tuple(left)))
-        refused = NoticeRefused(run_id=notice.run_id, notice=whole, reason=reason)
-        try:
-            self._give_up(refused)
-        except MistralError as error:
-            LOG.warning("What nobody took is not kept yet: %s", error)
-            return False
-        return True
-
-    def _refusal(self, notice: Notify, entry: Mapping[str, Any]) -> str | None:
-        """Why the publisher did not take it; None: it did."""
-        try:
-            self._publish(notice, entry)
-        except MistralError as error:
-            LOG.warning(
-                "%s of %s was not published: %s", notice.event, notice.object_id, error
-            )
-            return str(error)
+                return str(error)
         return None
 
     def end(self) -> None:
-        """Give up waiting; what is not carried is left to others."""
+        """Offer no more; what is not carried is left to others."""
         self._ending.set()
 
 
-class Errand:
-    """One notification on its way."""
+class _Slow:
+    """Publishers that failed slowly: with many runs that tell one of them, which is
+    gone, all threads would wait for it, and no other would hear anything."""
 
-    def __init__(self, notice: Notify) -> None:
-        self.notice = notice
-        self.done = threading.Event()
-        self.carried = False
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._failed: dict[str, float] = {}
+        self._trying: set[str] = set()
+
+    @contextmanager
+    def watched(self, entry: Mapping[str, Any]) -> Iterator[None]:
+        """:raises Unavailable: it is not asked now."""
+        key = json.dumps(entry, sort_keys=True, default=str)
+        began = self._clock.monotonic()
+        with self._guard:
+            failed = self._failed.get(key)
+            if failed is not None:
+                if key in self._trying or began - failed < QUIET_SECONDS:
+                    raise Unavailable("The publisher did not answer a moment ago.")
+                self._trying.add(key)
+        try:
+            yield
+        except MistralError:
+            now = self._clock.monotonic()
+            with self._guard:
+                if now - began >= SLOW_SECONDS:
+                    self._failed[key] = now
+                else:
+                    self._failed.pop(key, None)
+            raise
+        else:
+            with self._guard:
+                self._failed.pop(key, None)
+        finally:
+            with self._guard:
+                if failed is not None:
+                    self._trying.discard(key)
 
 
 class NotifierServer(Service):
@@ -186,11 +211,37 @@ class NotifierServer(Service):
         )
 
     def _heard(self, message: Message) -> None:
-        if not isinstance(message, Notify):
+        if not isinstance(message, CarryNotices):
             LOG.warning("A notifier got a %s", type(message).__name__)
             return
-        self._courier.carry(message)
+        # Unless it is told, the message comes again.
+        self._bus.send(self._courier.carry(message), topic=message.reply_to)
 
     def _stop(self) -> None:
         self._courier.end()
         self._subscription.stop()
+
+
+class InEngine:
+    """Carries in threads of the engine, where there are no notifiers."""
+
+    def __init__(self, courier: Courier) -> None:
+        self._courier = courier
+        self._threads = ThreadPool(THREADS, name="engine-notifier")
+
+    def hand(
+        self, message: CarryNotices, answer: Callable[[NoticesCarried], None]
+    ) -> None:
+        """Carry it later and tell what became of it; the engine sends again what it
+        hears nothing of."""
+        self._threads.submit(self._carry, message, answer)
+
+    def _carry(
+        self, message: CarryNotices, answer: Callable[[NoticesCarried], None]
+    ) -> None:
+        try:
+            answer(self._courier.carry(message))
+        except Unavailable as error:
+            LOG.warning("Notifications wait: %s", error)
+        except Exception:
+            LOG.exception("What became of notifications could not be noted")

@@ -195,6 +195,7 @@ def sends_notices(world: World, side: Side) -> None:
     """Those that another process has left."""
     looks(side, OVERDUE)
     side.engine.deliver.notices.send_waiting()
+    world.carry_notices(side.engine)
 
 
 def maintains(wanted: Status) -> Act:

@@ -121,6 +121,7 @@ class World(House):
             side.engine.claims.close()
         self.post.offers.clear()
         self.post.notices.clear()
+        self.post.notices_sent.clear()
         self.running.clear()
         self.executor_lives = True
         self.granted = set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,13 +16,21 @@ from typing import Any, ClassVar
 
 import pytest
 from answering import answering
+from fakes import FakeClock
 
 from mistral.bus import Bus
 from mistral.config import HttpSettings
-from mistral.errors import MistralError, Unavailable
-from mistral.messages import NoticeRefused, Notify
+from mistral.errors import Unavailable
+from mistral.messages import CarryNotices, NoticesCarried, Notify, encode
 from mistral.notifier.publishers import GROUP, Publishers, PublishingFailed
-from mistral.notifier.server import DELAYS, Courier
+from mistral.notifier.server import (
+    MOST_SECONDS,
+    QUIET_SECONDS,
+    SLOW_SECONDS,
+    Courier,
+    InEngine,
+    NotifierServer,
+)
 
 OPEN = HttpSettings(denied_cidrs=())
 
@@ -152,47 +159,95 @@ def test_a_package_may_bring_publishers() -> None:
 
 
 class Asked:
-    """Publishers of which some fail some times."""
+    """Publishers of which some fail some times, after some seconds."""
 
-    def __init__(self, **failures: int) -> None:
+    def __init__(self, clock: FakeClock | None = None, **failures: int) -> None:
         self.failures = failures
+        self.clock = clock or FakeClock()
+        self.seconds = 0.0
         self.calls: list[tuple[str, int]] = []
 
     def publish(self, notice: Notify, entry: Any) -> None:
         kind = entry["type"]
         self.calls.append((kind, notice.number))
+        self.clock.advance(self.seconds)
         if self.failures.get(kind, 0) > 0:
             self.failures[kind] -= 1
             raise PublishingFailed(f"{kind} fails")
 
 
-def test_eng_232_a_failing_publisher_does_not_concern_the_others(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    asked = Asked(bad=100)
-    waits: list[float] = []
-
-    def wait(event: threading.Event, seconds: float) -> bool:
-        waits.append(seconds)
-        return False
-
-    with caplog.at_level(logging.ERROR):
-        Courier(asked.publish, wait).carry(notice(1, {"type": "bad"}, {"type": "good"}))
-    assert asked.calls.count(("good", 1)) == 1
-    assert asked.calls.count(("bad", 1)) == 1 + len(DELAYS)
-    assert waits == list(DELAYS)
-    assert "never took TASK_FAILED" in caplog.text
+def errand(kind: str, *numbers: int, run: str = "r") -> CarryNotices:
+    """What an engine sends."""
+    lane = f"{run}-{kind}"
+    found = [
+        replace(notice(number, {"type": kind}, run=run), lane=lane)
+        for number in numbers
+    ]
+    return CarryNotices(
+        ids=tuple(f"{lane}-{number}" for number in numbers),
+        notices=tuple(encode(each) for each in found),
+        reply_to="back",
+    )
 
 
-def test_a_publisher_that_fails_at_first_is_asked_again_and_order_is_kept() -> None:
-    asked = Asked(bad=1)
-    courier = Courier(asked.publish, lambda event, seconds: False)
-    for number in (1, 2):
-        courier.carry(notice(number, {"type": "bad"}))
-    assert asked.calls == [("bad", 1), ("bad", 1), ("bad", 2)]
+def test_what_was_taken_is_told_and_what_is_behind_a_refusal_is_not_offered() -> None:
+    asked = Asked(x=0)
+    courier = Courier(asked.publish)
+    assert courier.carry(errand("x", 1, 2)) == NoticesCarried(taken=("r-x-1", "r-x-2"))
+    asked.failures["x"] = 1
+    answer = courier.carry(errand("x", 3, 4))
+    assert answer == NoticesCarried(refused="r-x-3", reason="x fails")
+    assert asked.calls == [("x", 1), ("x", 2), ("x", 3)]
+    answer = courier.carry(errand("x", 3, 4))
+    assert answer.taken == ("r-x-3", "r-x-4")
 
 
-def test_notifications_of_a_run_go_one_after_the_other() -> None:
+def test_a_copy_is_not_published_again() -> None:
+    """The broker brings it twice, or the engine had no answer."""
+    asked = Asked()
+    courier = Courier(asked.publish)
+    courier.carry(errand("x", 1))
+    answer = courier.carry(errand("x", 1, 2))
+    assert answer.taken == ("r-x-1", "r-x-2")
+    assert asked.calls == [("x", 1), ("x", 2)]
+
+
+def test_a_message_does_not_take_for_ever() -> None:
+    clock = FakeClock()
+    asked = Asked(clock)
+    asked.seconds = MOST_SECONDS / 2
+    answer = Courier(asked.publish, clock).carry(errand("x", 1, 2, 3))
+    assert answer == NoticesCarried(taken=("r-x-1", "r-x-2"))
+
+
+def test_a_publisher_that_fails_slowly_is_left_alone_for_a_moment() -> None:
+    """With many runs that tell it; others hear at once."""
+    clock = FakeClock()
+    asked = Asked(clock, dead=2)
+    asked.seconds = SLOW_SECONDS
+    courier = Courier(asked.publish, clock)
+    assert courier.carry(errand("dead", 1, run="a")).reason == "dead fails"
+    for run in "bc":
+        answer = courier.carry(errand("dead", 1, run=run))
+        assert answer.reason == "The publisher did not answer a moment ago."
+    assert courier.carry(errand("good", 1)).taken
+    clock.advance(QUIET_SECONDS)
+    assert courier.carry(errand("dead", 1, run="b")).reason == "dead fails"
+    assert "moment" in courier.carry(errand("dead", 1, run="c")).reason
+    clock.advance(QUIET_SECONDS)
+    assert courier.carry(errand("dead", 1, run="b")).taken
+    assert courier.carry(errand("dead", 1, run="c")).taken
+
+
+def test_one_that_fails_at_once_costs_nothing_and_is_asked_by_each_run() -> None:
+    asked = Asked(bad=2)
+    courier = Courier(asked.publish, asked.clock)
+    for run in "ab":
+        assert courier.carry(errand("bad", 1, run=run)).reason == "bad fails"
+    assert len(asked.calls) == 2
+
+
+def test_notifications_of_a_lane_go_one_after_the_other() -> None:
     """Others do not wait for a publisher of this one."""
     entered, go_on = threading.Event(), threading.Event()
     order: list[tuple[str, int]] = []
@@ -204,20 +259,60 @@ def test_notifications_of_a_run_go_one_after_the_other() -> None:
         order.append((notice.run_id, notice.number))
 
     courier = Courier(publish)
-    entry = {"type": "x"}
-    first = threading.Thread(target=courier.carry, args=(notice(1, entry, run="slow"),))
-    first.start()
-    assert entered.wait(10)
-    second = threading.Thread(
-        target=courier.carry, args=(notice(2, entry, run="slow"),)
-    )
-    second.start()
-    courier.carry(notice(1, entry, run="quick"))
+    threads = []
+    for number in (1, 2):
+        given = (errand("x", number, run="slow"),)
+        threads.append(threading.Thread(target=courier.carry, args=given))
+        threads[-1].start()
+        assert entered.wait(10)
+    courier.carry(errand("x", 1, run="quick"))
     assert order == [("quick", 1)]
     go_on.set()
-    first.join(10)
-    second.join(10)
+    for thread in threads:
+        thread.join(10)
     assert order == [("quick", 1), ("slow", 1), ("slow", 2)]
+
+
+def test_a_stopping_notifier_leaves_it_to_others() -> None:
+    asked = Asked()
+    courier = Courier(asked.publish)
+    courier.end()
+    with pytest.raises(Unavailable):
+        courier.carry(errand("x", 1))
+    assert asked.calls == []
+
+
+def test_the_notifier_tells_the_engine_that_sent(bus: Bus) -> None:
+    answers: SimpleQueue[Any] = SimpleQueue()
+    asked = Asked(x=1)
+    server = NotifierServer(bus, Courier(asked.publish))
+    server.start()
+    listening = bus.listen("back", answers.put)
+    bus.send(errand("x", 1))
+    assert answers.get(timeout=20).refused == "r-x-1"
+    bus.send(errand("x", 1))
+    assert answers.get(timeout=20) == NoticesCarried(taken=("r-x-1",))
+    server.stop()
+    listening.stop()
+
+
+def test_an_engine_without_notifiers_carries_beside_its_work() -> None:
+    """[notifier] type = local."""
+    answers: SimpleQueue[Any] = SimpleQueue()
+    asked = Asked(x=1)
+    carrier = InEngine(Courier(asked.publish))
+    carrier.hand(errand("x", 1), answers.put)
+    assert answers.get(timeout=20).refused == "r-x-1"
+    carrier.hand(errand("x", 1), answers.put)
+    assert answers.get(timeout=20).taken == ("r-x-1",)
+
+
+@pytest.fixture
+def bus() -> Iterator[Bus]:
+    bus = Bus(f"memory:///{uuid.uuid4()}")
+    bus.start()
+    yield bus
+    bus.stop()
 
 
 def test_other_services_hear_where_the_operator_lets_them() -> None:
@@ -256,31 +351,3 @@ def test_eng_232_a_notification_of_the_library_is_heard_by_others() -> None:
     assert event.payload == {"id": "o"}
     listening.stop()
     bus.stop()
-
-
-def test_what_publishers_never_take_is_kept_for_operators() -> None:
-    asked = Asked(bad=100)
-    kept: list[NoticeRefused] = []
-    courier = Courier(asked.publish, lambda event, seconds: False, kept.append)
-    courier.carry(notice(1, {"type": "bad"}, {"type": "good"}))
-    [refused] = kept
-    assert refused.run_id == "r"
-    assert refused.notice["publishers"] == ({"type": "bad"},)
-    assert refused.reason
-
-
-def test_what_cannot_be_kept_comes_again() -> None:
-    def away(refused: NoticeRefused) -> None:
-        raise Unavailable("The broker is away.")
-
-    courier = Courier(Asked(bad=100).publish, lambda event, seconds: False, away)
-    with pytest.raises(Unavailable):
-        courier.carry(notice(1, {"type": "bad"}))
-
-
-def test_what_a_stopping_notifier_has_not_carried_comes_again() -> None:
-    asked = Asked(bad=100)
-    courier = Courier(asked.publish, lambda event, seconds: True)
-    with pytest.raises(Unavailable):
-        courier.carry(notice(1, {"type": "bad"}))
-    assert isinstance(Unavailable("x"), MistralError)

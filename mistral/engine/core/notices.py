@@ -9,7 +9,7 @@ from typing import Any, Final
 from mistral.engine.core.data import Case
 from mistral.engine.core.run import Move, Run, Task
 from mistral.engine.core.views import stamp
-from mistral.messages import NoticeRefused, Notify, State
+from mistral.messages import Notify, State
 
 _ENDS: Final = {
     State.SUCCESS: "SUCCEEDED",
@@ -53,26 +53,8 @@ def event_of(kind: str, start: str, to: str, again: bool = False) -> str | None:
     return f"{kind.upper()}_{verb}"
 
 
-def refused(case: Case, event: NoticeRefused) -> None:
-    """Keep for operators what publishers never took."""
-    run = case.run
-    number = event.notice.get("number")
-    text = f"{run.id} notice {number} {event.notice.get('timestamp')}"
-    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    run.refused_notices.append(
-        {
-            "id": digest,
-            "run_id": run.id,
-            "kind": Notify.__name__,
-            "payload": dict(event.notice),
-            "error": event.reason,
-            "at": case.now,
-        }
-    )
-
-
 def of(case: Case) -> list[Notify]:
-    """An effect for each change of this decision that a publisher wants."""
+    """An effect for each change of this decision and each publisher that wants it."""
     run = case.run
     found: list[Notify] = []
     wanted = publishers(run.params)
@@ -80,23 +62,32 @@ def of(case: Case) -> list[Notify]:
         event = event_of(move.thing.kind, move.start, move.to, move.again)
         if event is None and move.retries:
             event = RETRIED
-        mine = tuple(p for p in wanted if event and wants(p, event))
+        mine = [i for i, p in enumerate(wanted) if event and wants(p, event)]
         if event is None or not mine:
             continue
         run.noticed += 1
-        found.append(
+        data = {**_shape(case, move), "event": event}
+        found += [
             Notify(
                 run_id=run.id,
                 object_id=move.thing.id,
                 event=event,
                 timestamp=stamp(case.now) or "",
                 number=run.noticed,
-                data={**_shape(case, move), "event": event},
-                publishers=mine,
+                data=data,
+                publishers=(wanted[place],),
+                lane=_lane(run, place),
             )
-        )
+            for place in mine
+        ]
     run.moves = []
     return found
+
+
+def _lane(run: Run, place: int) -> str:
+    """By the place of the entry; a run that has the id of an earlier one has others."""
+    text = f"{run.seed} notices {place}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def publishers(params: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:

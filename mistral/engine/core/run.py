@@ -380,8 +380,6 @@ class Run(Row):
         self.taken: set[str] = set()
         self.new_waits: dict[str, dict[str, Any]] = {}
         self.ended_waits: set[str] = set()
-        # Notifications that publishers never took.
-        self.refused_notices: list[dict[str, Any]] = []
         # Action executions of which nothing is kept.
         self.withdrawn: set[str] = set()
         self.transitions: list[list[Any]] = []
@@ -493,7 +491,6 @@ class Changes:
     taken_messages: list[dict[str, Any]] = field(default_factory=list)
     new_waits: list[dict[str, Any]] = field(default_factory=list)
     ended_waits: list[str] = field(default_factory=list)
-    refused_notices: list[dict[str, Any]] = field(default_factory=list)
     forgotten_messages: tuple[str, int] | None = None
     """The run, and the number up to which those that were taken are forgotten."""
     trigger: dict[str, Any] | None = None
@@ -514,7 +511,6 @@ def changes(run: Run, now: datetime) -> Changes:
         new_messages=[run.posted[id] for id in run.posted if id in run.arrived],
         taken_messages=_taken(run),
         new_waits=list(run.new_waits.values()),
-        refused_notices=run.refused_notices,
         ended_waits=sorted(run.ended_waits),
     )
     if run.arrived and run.mail_seq > REMEMBERED_MESSAGES:

@@ -255,9 +255,9 @@ def poisonous(look: Look) -> Iterator[Violation]:
                 yield Violation(
                     "notification-not-taken",
                     {"poison_id": row["id"], "run_id": row["run_id"]},
-                    f"Publishers never took a notification of {row['run_id']}, and"
-                    f" since {row['at']} nobody tries any more; the table poison holds"
-                    " it and says why.",
+                    f"A publisher never took a notification of {row['run_id']}, and"
+                    f" since {row['at']} nobody tries any more; mistral-db-manage"
+                    " notifications says why, and sends it again.",
                 )
                 continue
             yield Violation(
