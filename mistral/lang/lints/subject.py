@@ -17,11 +17,11 @@ from mistral.lang.specs import TaskSpec, WorkflowSpec
 Moment = Literal[
     "start", "begin", "call", "task", "publish", "end", "output", "anytime"
 ]
-"""When a text is evaluated, which decides what it sees (§ 22.2): ``start``: ``vars``;
-``begin``: before the first task, input and ``vars`` alone; ``call``: input of an action,
-loop variables included; ``task``: policies and the like; ``publish``; ``end``: conditions
-of the task, after it has published; ``output``: of the workflow, or of an attempt of it;
-``anytime``: defaults of every task."""
+"""When a text is evaluated, which decides what it sees (§ 22.2): ``start``:
+``vars``; ``begin``: before the first task, input and ``vars`` alone; ``call``: input
+of an action, loop variables included; ``task``: policies and the like; ``publish``;
+``end``: conditions of the task, after it has published; ``output``: of the workflow,
+or of an attempt of it; ``anytime``: defaults of every task."""
 
 _CLAUSES: Final = ("on-success", "on-error", "on-complete", "on-skip")
 _MOMENTS: Final[Mapping[str, Moment]] = {
