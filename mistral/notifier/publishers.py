@@ -15,11 +15,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid5
 
 from mistral_lib.exceptions import ActionException
 
 from mistral.actions import egress
 from mistral.config import HttpSettings
+from mistral.context import Context
 from mistral.errors import MistralError, ServiceError
 from mistral.messages import Notify
 from mistral.publisher_entries import Unseal, opened
@@ -34,6 +37,11 @@ READ_SECONDS: Final = 10.0
 SIGNATURE: Final = "X-Mistral-Signature-256"
 """Of a webhook with a secret: ``sha256=`` and the signature in hexadecimal digits."""
 
+
+ZAQAR_TTL: Final = 3600
+"""Seconds that a message is kept in a queue, unless its entry says more or less."""
+
+_SIGNED: Final = ("signature", "expires", "methods", "paths", "project")
 
 Announce = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
 """(notification, context) → other services are told; see ``bus.Bus.announce``.
@@ -55,16 +63,54 @@ class NoopPublisher:
         LOG.info("Notification %s of %s at %s", event, ex_id, timestamp)
 
 
-class WebhookPublisher:
-    """POST of the data as JSON, under the egress policy of ``std.http``.
+class _OverHttp:
+    """Publishers that post, under the egress policy of ``std.http``: 3 s to connect,
+    10 s to read, redirects are not followed."""
 
-    200 and 201 are success; redirects are not followed. With ``secret`` the body is
-    signed with it, HMAC-SHA-256. ``X-Mistral-Delivery`` is the same when a
-    notification comes again.
-    """
-
+    kind: ClassVar[str]
     settings: ClassVar[HttpSettings] = HttpSettings()
     resolve: ClassVar[egress.Resolver] = staticmethod(egress.resolve)
+
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status of the answer.
+
+        :raises PublishingFailed: there was none.
+        """
+        import requests
+        from urllib3.exceptions import HTTPError
+
+        from mistral.actions import http_client
+
+        guard = egress.Egress(self.settings, self.resolve)
+        request = requests.Request("POST", url, data=body, headers=dict(headers))
+        try:
+            guard.check_url(url)
+            answer = http_client.send(
+                guard,
+                self.settings.max_response_size_bytes,
+                request,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                total=CONNECT_SECONDS + 2 * READ_SECONDS,
+                allow_redirects=False,
+                proxies={},
+                verify=True,
+            )
+        except ActionException as error:
+            raise PublishingFailed(f"{self.kind}: {error}") from error
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            # Its text may hold the URL, and that a password or a token.
+            raise PublishingFailed(f"{self.kind}: {type(error).__name__}") from error
+        return int(answer.status_code)
+
+
+class WebhookPublisher(_OverHttp):
+    """POST of the data as JSON.
+
+    200 and 201 are success. With ``secret`` the body is signed with it, HMAC-SHA-256.
+    ``X-Mistral-Delivery`` is the same when a notification comes again.
+    """
+
+    kind = "webhook"
 
     def publish(
         self,
@@ -79,12 +125,6 @@ class WebhookPublisher:
         **_: Any,
     ) -> None:
         """:raises PublishingFailed: neither 200 nor 201 came back."""
-        import requests
-        from urllib3.exceptions import HTTPError
-
-        from mistral.actions import http_client
-
-        guard = egress.Egress(self.settings, self.resolve)
         body = json.dumps(data).encode()
         given = {
             "Content-Type": "application/json",
@@ -94,26 +134,68 @@ class WebhookPublisher:
         }
         if secret:
             given[SIGNATURE] = f"sha256={_signature(str(secret), body)}"
-        request = requests.Request("POST", str(url), data=body, headers=given)
-        try:
-            guard.check_url(str(url))
-            answer = http_client.send(
-                guard,
-                self.settings.max_response_size_bytes,
-                request,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-                total=CONNECT_SECONDS + 2 * READ_SECONDS,
-                allow_redirects=False,
-                proxies={},
-                verify=True,
-            )
-        except ActionException as error:
-            raise PublishingFailed(f"webhook: {error}") from error
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            # Its text may hold the URL, and that a password or a token.
-            raise PublishingFailed(f"webhook: {type(error).__name__}") from error
-        if answer.status_code not in (200, 201):
-            raise PublishingFailed(f"webhook: answered {answer.status_code}")
+        status = self._post(str(url), body, given)
+        if status not in (200, 201):
+            raise PublishingFailed(f"webhook: answered {status}")
+
+
+class ZaqarPublisher(_OverHttp):
+    """A message in a queue of Zaqar: the data, and ``delivery``, which is the same when
+    a notification comes again.
+
+    Whoever starts a workflow brings the right to post: what ``POST
+    /v2/queues/NAME/share`` has answered. Zaqar ends that right by itself, and a token
+    of the caller would not live as long as a run.
+    """
+
+    kind = "zaqar"
+
+    def publish(
+        self,
+        ctx: Any,
+        ex_id: str,
+        data: Any,
+        event: str,
+        timestamp: str,
+        url: str = "",
+        queue: str = "",
+        pre_signed: Mapping[str, Any] | None = None,
+        ttl: int = ZAQAR_TTL,
+        **_: Any,
+    ) -> None:
+        """:param url: of the service, without a version.
+        :param pre_signed: ``signature``, ``expires``, ``methods``, ``paths`` and
+            ``project``.
+        :param ttl: seconds that the message is kept.
+        :raises PublishingFailed: 201 did not come back, or something is missing.
+        """
+        signed = pre_signed if isinstance(pre_signed, Mapping) else {}
+        missing = [name for name in _SIGNED if not signed.get(name)]
+        if missing or not queue:
+            lacks = ", ".join([f"pre_signed.{m}" for m in missing] or ["queue"])
+            raise PublishingFailed(f"zaqar: missing {lacks}")
+        text = json.dumps(data).encode()
+        told = {**data, "delivery": _delivery(ex_id, event, timestamp, text)}
+        headers = {
+            "Content-Type": "application/json",
+            # Zaqar wants to know who reads and writes; nobody reads by this one.
+            "Client-ID": str(uuid5(NAMESPACE_URL, f"mistral:{ex_id}")),
+            "X-Project-ID": str(signed["project"]),
+            "URL-Signature": str(signed["signature"]),
+            "URL-Expires": str(signed["expires"]),
+            "URL-Methods": _joined(signed["methods"]),
+            "URL-Paths": _joined(signed["paths"]),
+        }
+        name = quote(str(queue), safe="")
+        where = f"{str(url).rstrip('/')}/v2/queues/{name}/messages"
+        body = json.dumps({"messages": [{"ttl": ttl, "body": told}]}).encode()
+        status = self._post(where, body, headers)
+        if status != 201:
+            raise PublishingFailed(f"zaqar: answered {status}")
+
+
+def _joined(names: Any) -> str:
+    return names if isinstance(names, str) else ",".join(str(name) for name in names)
 
 
 def _signature(secret: str, body: bytes) -> str:
@@ -187,8 +269,8 @@ class Publishers:
             opened.
         """
         kind = str(entry.get("type"))
+        project_id = str(notice.data.get("project_id"))
         try:
-            project_id = str(notice.data.get("project_id"))
             entry = opened(entry, self._unseal, project_id)
         except ServiceError as error:
             raise PublishingFailed(f"{kind}: {error}") from error
@@ -196,7 +278,7 @@ class Publishers:
         publisher = self._publisher(kind)
         try:
             publisher.publish(
-                None,
+                Context(project_id=project_id),
                 notice.object_id,
                 dict(notice.data),
                 notice.event,
@@ -222,7 +304,7 @@ class Publishers:
                 raise PublishingFailed(
                     f"{kind}: cannot be loaded, {type(error).__name__}"
                 ) from error
-            if isinstance(made, WebhookPublisher):
+            if isinstance(made, _OverHttp):
                 made.settings = self._settings  # type: ignore[misc]
             if isinstance(made, MessagingPublisher):
                 made.announce = self._announce

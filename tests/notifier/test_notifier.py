@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from queue import SimpleQueue
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 import pytest
 from answering import answering
@@ -31,6 +32,7 @@ from mistral.notifier.server import (
     InEngine,
     NotifierServer,
 )
+from mistral.publisher_entries import shown
 
 OPEN = HttpSettings(denied_cidrs=())
 
@@ -130,6 +132,110 @@ def test_an_unknown_type_says_what_is_known() -> None:
         Publishers(OPEN).publish(notice(), {"type": "pigeon"})
 
 
+SHARED = {
+    "signature": "518b51ea133c4facadae42c328d6b77b",
+    "expires": "2026-12-21T19:43:37",
+    "methods": ["POST"],
+    "paths": ["/v2/queues/my queue/messages"],
+    "project": "7887909e16c441e6ab9b4f4a0b34a5a9",
+}
+
+
+class Zaqar:
+    """A queue that takes what is signed, as Zaqar's API v2 does."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.clients: set[str] = set()
+        zaqar = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status = zaqar.judge(unquote(self.path), self.headers)
+                if status == 201:
+                    zaqar.messages.extend(body["messages"])
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def judge(self, path: str, headers: Any) -> int:
+        try:
+            self.clients.add(str(uuid.UUID(headers["Client-ID"])))
+        except (TypeError, ValueError):
+            return 400
+        given = {
+            "signature": headers["URL-Signature"],
+            "expires": headers["URL-Expires"],
+            "methods": headers["URL-Methods"].split(","),
+            "paths": headers["URL-Paths"].split(","),
+            "project": headers["X-Project-ID"],
+        }
+        if given != SHARED or path not in given["paths"]:
+            return 404
+        return 201
+
+
+@pytest.fixture
+def zaqar() -> Iterator[Zaqar]:
+    zaqar = Zaqar()
+    with answering(zaqar.server):
+        yield zaqar
+
+
+def to_queue(settings: HttpSettings = OPEN, **entry: Any) -> None:
+    point = EntryPoint("zaqar", "mistral.notifier.publishers:ZaqarPublisher", GROUP)
+    Publishers(settings, [point]).publish(notice(), {"type": "zaqar", **entry})
+
+
+def test_a_queue_of_zaqar_gets_a_message_by_a_pre_signed_url(zaqar: Zaqar) -> None:
+    url = f"{zaqar.url}/"
+    for more in ({}, {"ttl": 60}):
+        to_queue(url=url, queue="my queue", pre_signed=SHARED, **more)
+    first, second = zaqar.messages
+    assert (first["ttl"], second["ttl"]) == (3600, 60)
+    delivery = first["body"].pop("delivery")
+    assert first["body"] == {"id": "o", "event": "TASK_FAILED"}
+    assert second["body"]["delivery"] == delivery
+    assert len(zaqar.clients) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"queue": "other", "pre_signed": SHARED}, "zaqar: answered 404"),
+        ({"queue": "my queue"}, "missing pre_signed.signature, pre_signed.expires"),
+        ({"pre_signed": SHARED}, "zaqar: missing queue"),
+        ({"queue": "my queue", "pre_signed": {**SHARED, "signature": "x"}}, "404"),
+    ],
+)
+def test_a_queue_that_takes_nothing_says_so(
+    zaqar: Zaqar, entry: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(PublishingFailed, match=said):
+        to_queue(url=zaqar.url, **entry)
+    assert zaqar.messages == []
+
+
+def test_sec_10_queues_are_under_the_egress_policy(zaqar: Zaqar) -> None:
+    with pytest.raises(PublishingFailed, match="zaqar: "):
+        to_queue(HttpSettings(), url=zaqar.url, queue="my queue", pre_signed=SHARED)
+    assert zaqar.messages == []
+
+
+def test_sec_09_the_signature_of_a_queue_is_for_the_publisher_alone() -> None:
+    entry = {"type": "zaqar", "queue": "q", "pre_signed": SHARED}
+    [seen] = shown({"notify": [entry]})["notify"]
+    assert seen["pre_signed"]["signature"] == "***"
+    assert seen["queue"] == "q"
+
+
 class Remembering:
     """A plug-in."""
 
@@ -138,7 +244,7 @@ class Remembering:
     def publish(
         self, ctx: Any, ex_id: str, data: Any, event: str, timestamp: str, **more: Any
     ) -> None:
-        self.calls.append((ex_id, data, event, timestamp, more))
+        self.calls.append((ctx.project_id, ex_id, data, event, timestamp, more))
 
 
 def test_a_package_may_bring_publishers() -> None:
@@ -146,11 +252,14 @@ def test_a_package_may_bring_publishers() -> None:
     publishers = Publishers(OPEN, [point])
     Remembering.calls.clear()
     entry = {"type": "mine", "event_types": ["TASK_FAILED"], "colour": "red"}
-    publishers.publish(notice(), entry)
+    told = notice()
+    told = replace(told, data={**told.data, "project_id": "red"})
+    publishers.publish(told, entry)
     assert Remembering.calls == [
         (
+            "red",
             "o",
-            {"id": "o", "event": "TASK_FAILED"},
+            {"id": "o", "event": "TASK_FAILED", "project_id": "red"},
             "TASK_FAILED",
             "2026-11-21 01:02:03",
             {"event_types": ["TASK_FAILED"], "colour": "red"},
