@@ -341,8 +341,10 @@ class Woke(Event):
     """A timer of a task is due.
 
     :param key: which: ``wait-before``, ``wait-after``, ``retry``, ``timeout``,
-        ``continue``; ``message``: an action has waited for one as long as it was to.
+        ``continue``; ``message``: an action has waited for one as long as it was to;
+        ``slow``: somebody wants to be warned of a task that takes so long.
     :param action_id: of that action.
+    :param seconds: that the slow task has taken.
     :param epoch: the task's number of starts when it was set; a task that has
         moved on ignores it.
     """
@@ -351,6 +353,7 @@ class Woke(Event):
     key: str = ""
     epoch: int = 0
     action_id: str = ""
+    seconds: float = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

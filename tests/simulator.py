@@ -24,7 +24,12 @@ from mistral.engine.core.decide import decide
 from mistral.engine.core.ports import Rules
 from mistral.engine.core.run import Action, Changes, Run, Task, changes
 from mistral.expressions.evaluate import Evaluator
-from mistral.lang.parse import parse_actions, parse_workflows, workflow_from_dict
+from mistral.lang.parse import (
+    advice_on,
+    parse_actions,
+    parse_workflows,
+    workflow_from_dict,
+)
 from mistral.messages import (
     COMPLETED,
     ActionFinished,
@@ -96,6 +101,9 @@ class MemoryStore:
 
     def definition(self, workflow_id: str, spec_id: str) -> str | None:
         return self.texts.get(spec_id)
+
+    def advice(self, workflow_id: str, spec_id: str) -> Any:
+        return advice_on(self.texts.get(spec_id, ""))
 
     def environment(self, name: str, project_id: str) -> Any:
         return self.environments.get(name)

@@ -268,6 +268,12 @@ class NotifierSettings:
         "messaging send notifications of oslo.messaging to; empty: there are no such "
         "publishers.",
     )
+    slow_task_seconds: int = option(
+        600,
+        "A task that takes longer is told to publishers that ask for TASK_WARNING and "
+        "do not say when (slow_after); 0: never.",
+        minimum=0,
+    )
     retry_first_delay: int = option(
         5,
         "Seconds until a notification that its publisher did not take is offered to it "

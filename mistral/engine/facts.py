@@ -7,7 +7,7 @@ evaluator. ``SqlFacts`` live as long as a turn and remember what was asked.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -33,11 +33,11 @@ from mistral.db.models import (
 )
 from mistral.engine.core.ports import Descriptor, Rules
 from mistral.engine.core.run import Run
-from mistral.errors import Bug
+from mistral.errors import Bug, Problem
 from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View
 from mistral.expressions.limits import Allowance
-from mistral.lang.parse import action_from_dict, workflow_from_dict
+from mistral.lang.parse import action_from_dict, advice_on, workflow_from_dict
 from mistral.lang.specs import ActionSpec, WorkflowSpec
 from mistral.messages import COMPLETED
 
@@ -99,6 +99,7 @@ class Sources:
 
     :param registry: ``actions.registry.Registry``: descriptors by name.
     :param callbacks: makes signed addresses; None: there is no key.
+    :param functions: names of expression functions that packages add.
     :param new_id: random ids: seeds of runs, ids of outbox rows and turns.
     """
 
@@ -107,8 +108,10 @@ class Sources:
     new_id: Callable[[], str]
     rules: Rules = field(default_factory=Rules)
     callbacks: Callbacks | None = None
+    functions: Collection[str] = ()
     specs: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
     documents: Kept = field(default_factory=lambda: Kept(KEPT_DOCUMENTS))
+    advice: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
 
     def keep_documents(self, run: Run) -> None:
         """The run's new documents are committed: the next turn will ask for them."""
@@ -178,6 +181,18 @@ class SqlFacts:
         )
         found: str | None = self._connection.execute(query).scalar_one_or_none()
         return found
+
+    def advice(self, workflow_id: str, spec_id: str) -> Sequence[Problem]:
+        """What is advised against in the text of a workflow; nothing if it has
+        changed since or is gone."""
+
+        def judge() -> Sequence[Problem] | None:
+            text = self.definition(workflow_id, spec_id)
+            return text and advice_on(text, self._sources.functions)
+
+        found: Sequence[Problem] | None
+        found = self._sources.advice.get((workflow_id, spec_id), judge)
+        return found or ()
 
     def adhoc(self, name: str, namespace: str, project_id: str) -> ActionSpec | None:
         """In the namespace, then in the default one (§ 8.10)."""

@@ -128,8 +128,9 @@ class Notices:
 
     def _some_lanes(self) -> dict[str, set[str]]:
         with self._change:
-            if self._waiting and self._clock.monotonic() >= self._retry_at:
-                self._lanes, self._waiting = {**self._waiting, **self._lanes}, {}
+            if self._waiting and self._clock.monotonic() < self._retry_at:
+                return {}
+            self._lanes, self._waiting = {**self._waiting, **self._lanes}, {}
             names = list(self._lanes)[:LANES_AT_ONCE]
             return {lane: self._lanes.pop(lane) for lane in names}
 
@@ -246,9 +247,11 @@ class Notices:
                 LOG.warning("Notifications wait: %s", type(error).__name__)
 
     def _is_time(self) -> bool:
-        if self._ending or self._lanes:
+        if self._ending:
             return True
-        return bool(self._waiting) and self._clock.monotonic() >= self._retry_at
+        if self._waiting:
+            return self._clock.monotonic() >= self._retry_at
+        return bool(self._lanes)
 
     def _pause(self) -> float | None:
         if not self._waiting:

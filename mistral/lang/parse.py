@@ -264,6 +264,26 @@ def check_workflows(
     return _judge(text, _workflows, limits, languages, strict, advice)[1]
 
 
+def advice_on(text: str, functions: Collection[str] = ()) -> tuple[Problem, ...]:
+    """What is advised against in the text of one stored workflow, as far as that is
+    seen in the text itself; nothing in one that has faults.
+
+    :param functions: names of expression functions that plug-ins add.
+    """
+    advice = Advice(functions)
+    report = check_workflows(text, advice=advice)
+    if report.valid:
+        return report.warnings
+    # A member of a workbook has no version of its own.
+    report = check_workflows(f"version: '2.0'\n{text}", advice=advice)
+    if not report.valid:
+        return ()
+    return tuple(
+        replace(each, line=each.line - 1) if each.line is not None else each
+        for each in report.warnings
+    )
+
+
 def check_actions(
     text: str,
     *,

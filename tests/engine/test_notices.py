@@ -23,7 +23,9 @@ from mistral.messages import (
     CarryNotices,
     DeleteWorkflow,
     NoticesCarried,
+    RerunTask,
     StartWorkflow,
+    StopWorkflow,
 )
 
 EVERYWHERE = pytest.mark.parametrize("house", [SQLITE, *SERVERS], indirect=True)
@@ -83,6 +85,161 @@ def test_retries_are_told_to_who_asks_for_them(house: House) -> None:
         ("w", "WORKFLOW_SUCCEEDED"),
     ]
     assert house.post.notices[0].data["state"] == "DELAYED"
+
+
+SLOW = """
+version: '2.0'
+w:
+  tasks:
+    quick: {action: std.noop}
+    slow: {action: std.sleep seconds=1, on-success: after}
+    after: {action: std.sleep seconds=1}
+"""
+
+
+def warnings(house: House) -> list[tuple[str, str, Any]]:
+    return [
+        (n.publishers[0]["type"], n.data["name"], n.data["warning"]["seconds"])
+        for n in house.post.notices
+        if n.event == "TASK_WARNING"
+    ]
+
+
+def wait(house: House, seconds: int) -> None:
+    """In steps, and with a look for timers that are an hour and more ahead."""
+    for _ in range(seconds // 50):
+        house.clock.advance(50)
+        house.sweep()
+
+
+@EVERYWHERE
+def test_who_asks_for_it_hears_of_slow_tasks_once(house: House) -> None:
+    house.upload(SLOW)
+    house.hold.add("std.sleep")
+    early = {"type": "early", "event_types": ["TASK_WARNING"], "slow_after": 100}
+    usual = {"type": "usual", "event_types": ["TASK_WARNING", "TASK_FAILED"]}
+    id = house.start("w", notify=[early, usual, {"type": "all"}])
+    house.settle()
+    wait(house, 200)
+    assert warnings(house) == [("early", "slow", 100)]
+    [notice] = [n for n in house.post.notices if n.event == "TASK_WARNING"]
+    assert notice.data["state"] == "RUNNING"
+    assert notice.data["warning"] == {
+        "code": "slow-task",
+        "text": "The task slow has not ended 100 seconds after its start.",
+        "seconds": 100,
+    }
+    house.engine = house.new_engine("two")
+    wait(house, 600)
+    assert warnings(house) == [("early", "slow", 100), ("usual", "slow", 600)]
+    house.finish(house.running.pop())
+    house.settle()
+    wait(house, 50)
+    house.finish(house.running.pop())
+    house.settle()
+    assert house.header(id)["state"] == "SUCCESS"
+    wait(house, 800)
+    assert len(warnings(house)) == 2
+    assert house.rows(models.outbox) == []
+
+
+def test_a_task_that_starts_again_is_slow_again(house: House) -> None:
+    house.upload(SLOW)
+    house.hold.add("std.sleep")
+    entry = {"type": "x", "event_types": ["TASK_WARNING"], "slow_after": 50}
+    id = house.start("w", notify=[entry])
+    house.settle()
+    wait(house, 100)
+    house.ask(
+        StopWorkflow(run_id=id, state="ERROR", request_id="s", context=CALLER.to_dict())
+    )
+    house.running.clear()
+    house.settle()
+    [task] = [
+        row
+        for row in house.rows(models.task_executions, name="slow")
+        if row["state"] != "SUCCESS"
+    ]
+    house.ask(
+        RerunTask(
+            run_id=id, task_id=task["id"], request_id="r", context=CALLER.to_dict()
+        )
+    )
+    house.settle()
+    wait(house, 100)
+    assert warnings(house) == [("x", "slow", 50)] * 2
+
+
+@pytest.mark.parametrize("after", [None, "soon", -1, True, 10**12])
+def test_what_is_no_time_is_the_operators_choice(tmp_path: Path, after: Any) -> None:
+    house = House(tmp_path, rules=Rules(slow_task=100))
+    house.upload(SLOW)
+    house.hold.add("std.sleep")
+    entry = {"type": "x", "event_types": ["TASK_WARNING"], "slow_after": after}
+    house.start("w", notify=[entry])
+    house.settle()
+    wait(house, 150)
+    assert warnings(house) == [("x", "slow", 100)]
+    house.close()
+
+
+def test_where_the_operator_wants_none_only_who_says_when_is_warned(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path, rules=Rules(slow_task=0))
+    house.upload(SLOW)
+    house.hold.add("std.sleep")
+    house.start("w", notify=[{"type": "x", "event_types": ["TASK_WARNING"]}])
+    house.settle()
+    assert house.rows(models.outbox, kind="Woke") == []
+    house.close()
+
+
+ADVISED = """
+version: '2.0'
+doubtful:
+  output: {x: <% $.x %>}
+  tasks:
+    t: {action: std.noop, publish: {x: 1}, on-success: s}
+    s: {workflow: inner, input: {}}
+inner:
+  output: {y: <% $.nobody %>}
+  tasks: {t: {action: std.noop}}
+fine:
+  output: {x: <% $.x %>}
+  tasks: {t: {action: std.noop, publish: {x: 1}}}
+"""
+
+
+def advised(house: House) -> list[Any]:
+    return [n for n in house.post.notices if n.event == "WORKFLOW_WARNING"]
+
+
+def test_who_asks_for_it_hears_of_advice_at_the_start(house: House) -> None:
+    house.upload(ADVISED)
+    asks = {"type": "x", "event_types": ["WORKFLOW_WARNING", "WORKFLOW_FAILED"]}
+    for name in ("fine", "doubtful"):
+        house.start(name, notify=[asks, {"type": "all"}])
+        house.settle()
+    assert advised(house) == [], "of what the root's own text says, and that is fine"
+    house.start("inner", notify=[asks, {"type": "all"}])
+    house.settle()
+    [notice] = advised(house)
+    assert notice.publishers == (asks,)
+    assert notice.data["warning"]["code"] == "advice"
+    [piece] = notice.data["warning"]["advice"]
+    assert piece["rule"] == "LINT-11"
+    assert piece["path"] == "inner.output.y"
+    assert "nobody" in piece["message"]
+
+
+def test_a_retry_says_why(house: House) -> None:
+    house.upload(TREE)
+    start(house, [{"type": "x", "event_types": ["TASK_RETRIED"]}])
+    [notice] = house.post.notices
+    warning = notice.data["warning"]
+    assert warning["code"] == "retried"
+    assert warning["text"] == notice.data["state_info"]
 
 
 def told(house: House) -> list[tuple[str, str]]:

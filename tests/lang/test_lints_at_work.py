@@ -7,7 +7,14 @@ import pytest
 
 from mistral.expressions.evaluate import Evaluator
 from mistral.expressions.facts import View
-from mistral.lang.parse import Report, check_workbook, check_workflows
+from mistral.lang.parse import (
+    Report,
+    advice_on,
+    check_workbook,
+    check_workflows,
+    parse_workbook,
+    parse_workflows,
+)
 
 HEAD = "version: '2.0'\n"
 
@@ -123,3 +130,32 @@ def test_lint_38_is_silent_on_every_form_that_there_is(body: str) -> None:
     tasks = f"t: {{{body}}}, b: {{join: 0}}"
     report = check_workflows(HEAD + f"w: {{output: {{v: 1}}, tasks: {{{tasks}}}}}\n")
     assert report.problems == ()
+
+
+@pytest.mark.parametrize("uploaded", ["workflow", "workbook"])
+def test_a_stored_text_is_advised_on_with_its_own_lines(uploaded: str) -> None:
+    body = "w:\n  output: {y: <% $.nobody %>}\n  tasks: {t: {action: std.noop}}\n"
+    if uploaded == "workflow":
+        [parsed] = parse_workflows(f"version: '2.0'\n{body}")
+    else:
+        indented = "".join(f"  {line}\n" for line in body.splitlines())
+        text = f"version: '2.0'\nname: book\nworkflows:\n{indented}"
+        [parsed] = parse_workbook(text).workflows
+    [advice] = advice_on(parsed.text)
+    assert (advice.rule, advice.path) == ("LINT-11", "w.output.y")
+    assert advice.line is not None
+    assert "nobody" in parsed.text.splitlines()[advice.line - 1]
+
+
+@pytest.mark.parametrize("text", ["", "w: {tasks: 1}", "[", "version: '2.0'"])
+def test_of_a_stored_text_with_faults_nothing_is_said(text: str) -> None:
+    assert advice_on(text) == ()
+
+
+def test_functions_of_packages_are_known_in_stored_texts() -> None:
+    text = (
+        "version: '2.0'\nw:\n  output: {y: <% theirs() %>}\n"
+        "  tasks: {t: {action: std.noop}}\n"
+    )
+    assert advice_on(text, {"theirs"}) == ()
+    assert [each.rule for each in advice_on(text)] != []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mistral.engine.core.data import Case
-from mistral.engine.core.run import Move, Run, Task
+from mistral.engine.core.run import Hint, Run, Task
 from mistral.engine.core.views import stamp
+from mistral.lang.backoff import LONGEST
+from mistral.lang.shapes import is_number
 from mistral.messages import Notify, State
 
 _ENDS: Final = {
@@ -32,7 +34,16 @@ _TASK_RUNS: Final = {
 RETRIED: Final = "TASK_RETRIED"
 """A task has failed and is going to be tried again."""
 
-WARNINGS: Final = frozenset({RETRIED})
+SLOW: Final = "TASK_WARNING"
+"""A task takes long."""
+
+ADVISED: Final = "WORKFLOW_WARNING"
+"""A definition is started that may not mean what it says."""
+
+WARNINGS: Final = frozenset({RETRIED, SLOW, ADVISED})
+
+MOST_ADVICE: Final = 20
+"""Pieces of advice that one warning has."""
 
 
 def event_of(kind: str, start: str, to: str, again: bool = False) -> str | None:
@@ -57,31 +68,99 @@ def of(case: Case) -> list[Notify]:
     """An effect for each change of this decision and each publisher that wants it."""
     run = case.run
     found: list[Notify] = []
-    wanted = publishers(run.params)
+    wanted = list(enumerate(publishers(run.params)))
     for move in run.moves if wanted else ():
         event = event_of(move.thing.kind, move.start, move.to, move.again)
+        shape = _shape(case, move.thing, move.to, move.info)
         if event is None and move.retries:
             event = RETRIED
-        mine = [i for i, p in enumerate(wanted) if event and wants(p, event)]
-        if event is None or not mine:
-            continue
-        run.noticed += 1
-        data = {**_shape(case, move), "event": event}
-        found += [
-            Notify(
-                run_id=run.id,
-                object_id=move.thing.id,
-                event=event,
-                timestamp=stamp(case.now) or "",
-                number=run.noticed,
-                data=data,
-                publishers=(wanted[place],),
-                lane=_lane(run, place),
-            )
-            for place in mine
-        ]
-    run.moves = []
+            shape["warning"] = {"code": "retried", "text": move.info}
+        if event is not None:
+            mine = [(place, p) for place, p in wanted if wants(p, event)]
+            found += _told(case, move.thing, event, shape, mine)
+    for hint in run.hints if wanted else ():
+        thing = hint.thing
+        shape = _shape(case, thing, thing.state, thing.state_info)
+        mine = [(place, p) for place, p in wanted if _wants_hint(case, p, hint)]
+        warned = {**shape, "warning": hint.warning}
+        found += _told(case, thing, hint.event, warned, mine)
+    run.moves, run.hints = [], []
     return found
+
+
+def _told(
+    case: Case,
+    thing: Run | Task,
+    event: str,
+    shape: Mapping[str, Any],
+    wanted: Sequence[tuple[int, Mapping[str, Any]]],
+) -> list[Notify]:
+    """:param wanted: entries, and their places in the list."""
+    run = case.run
+    if not wanted:
+        return []
+    run.noticed += 1
+    data = {**shape, "event": event}
+    return [
+        Notify(
+            run_id=run.id,
+            object_id=thing.id,
+            event=event,
+            timestamp=stamp(case.now) or "",
+            number=run.noticed,
+            data=data,
+            publishers=(entry,),
+            lane=_lane(run, place),
+        )
+        for place, entry in wanted
+    ]
+
+
+def slow_after(case: Case) -> list[float]:
+    """Seconds after which somebody wants to hear of a task that is not done."""
+    wanted = publishers(case.run.params)
+    found = {_slow_after(case, entry) for entry in wanted if wants(entry, SLOW)}
+    return sorted(found - {0})
+
+
+def _slow_after(case: Case, entry: Mapping[str, Any]) -> float:
+    given = entry.get("slow_after")
+    if is_number(given) and 0 < given <= LONGEST:
+        return float(given)
+    return float(case.facts.rules.slow_task)
+
+
+def _wants_hint(case: Case, entry: Mapping[str, Any], hint: Hint) -> bool:
+    if not wants(entry, hint.event):
+        return False
+    return hint.seconds is None or _slow_after(case, entry) == hint.seconds
+
+
+def note_slow(case: Case, task: Task, seconds: float) -> None:
+    """The task takes long: who asked for it is told, once for each of its starts."""
+    if seconds in (task.warned or ()):
+        return
+    task.warned = [*(task.warned or ()), seconds]
+    text = f"The task {task.name} has not ended {seconds:g} seconds after its start."
+    warning = {"code": "slow-task", "text": text, "seconds": seconds}
+    case.run.hints.append(Hint(task, SLOW, warning, seconds))
+
+
+def note_advice(case: Case) -> None:
+    """The definition of a new root run may not mean what it says: who asks for it is
+    told what is advised against."""
+    run = case.run
+    wanted = any(wants(entry, ADVISED) for entry in publishers(run.params))
+    if not wanted or run.workflow_id is None:
+        return
+    found = case.facts.advice(run.workflow_id, run.spec_id)
+    if found:
+        warning = {
+            "code": "advice",
+            "text": f"{len(found)} in the definition may not mean what was meant.",
+            "advice": [each.to_dict() for each in found[:MOST_ADVICE]],
+        }
+        run.hints.append(Hint(run, ADVISED, warning))
 
 
 def _lane(run: Run, place: int) -> str:
@@ -107,15 +186,17 @@ def wants(publisher: Mapping[str, Any], event: str) -> bool:
     return not types or (isinstance(types, list | tuple | str) and event in types)
 
 
-def _shape(case: Case, move: Move) -> dict[str, Any]:
-    thing, run = move.thing, case.run
+def _shape(
+    case: Case, thing: Run | Task, state: str, info: str | None
+) -> dict[str, Any]:
+    run = case.run
     shown = {
         "id": thing.id,
         "workflow_name": run.workflow_name,
         "workflow_namespace": run.workflow_namespace,
         "workflow_id": run.workflow_id,
-        "state": move.to,
-        "state_info": move.info,
+        "state": state,
+        "state_info": info,
         "project_id": run.project_id,
         "created_at": stamp(thing.created_at or case.now),
         "updated_at": stamp(case.now),

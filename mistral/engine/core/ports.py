@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from mistral.errors import Problem
 from mistral.expressions.facts import View
 from mistral.lang.specs import ActionSpec, WorkflowSpec
 
@@ -25,6 +26,8 @@ class Rules:
     :param notify: publishers of every root run, besides its own.
     :param kept_messages: that no task has taken yet, of one run;
         ``kept_message_bytes``: of their payloads' JSON together.
+    :param slow_task: seconds after which who wants to hear of slow tasks is told of
+        one, unless he says when; 0: never.
     """
 
     merge_strategy: str = "replace"
@@ -38,6 +41,7 @@ class Rules:
     notify: tuple[Mapping[str, Any], ...] = ()
     kept_messages: int = 1_000
     kept_message_bytes: int = 1024 * 1024
+    slow_task: float = 600
 
 
 class Descriptor(Protocol):
@@ -82,6 +86,7 @@ class Facts(Protocol):
         self, id: str | None, name: str | None, namespace: str, project_id: str
     ) -> Mapping[str, Any] | None: ...
     def definition(self, workflow_id: str, spec_id: str) -> str | None: ...
+    def advice(self, workflow_id: str, spec_id: str) -> Sequence[Problem]: ...
     def environment(self, name: str, project_id: str) -> Mapping[str, Any] | None: ...
     def adhoc(
         self, name: str, namespace: str, project_id: str

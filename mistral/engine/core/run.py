@@ -93,6 +93,7 @@ class Task(Row):
     judged: int
     watchers: list[str] | None
     closed_from: str | None
+    warned: list[float] | None
 
     kind = "task"
     COLUMNS = (
@@ -105,6 +106,8 @@ class Task(Row):
     INTERNAL: ClassVar[Mapping[str, Any]] = {
         # Number of starts, reruns included: timers of an earlier one are void.
         "epoch": 0,
+        # Seconds of this start after which somebody was warned of it.
+        "warned": None,
         # Launches of children, retries included; those of an earlier one are void.
         "tries": 0,
         # The first launch whose sub-workflows count.
@@ -385,6 +388,8 @@ class Run(Row):
         self.transitions: list[list[Any]] = []
         # The same of this run and its tasks, for who wants to be told.
         self.moves: list[Move] = []
+        # What they are warned of besides.
+        self.hints: list[Hint] = []
         # Finished tasks whose follow-ups are to be decided in this turn.
         self.todo: list[Task] = []
 
@@ -471,6 +476,21 @@ class Move:
     info: str | None
     again: bool
     retries: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A warning for who asks for it.
+
+    :param event: ``TASK_WARNING`` or ``WORKFLOW_WARNING``.
+    :param warning: ``code``, ``text`` and what else there is to say; JSON.
+    :param seconds: only for those that want to hear of a task after so long.
+    """
+
+    thing: Run | Task
+    event: str
+    warning: dict[str, Any]
+    seconds: float | None = None
 
 
 @dataclass(slots=True)

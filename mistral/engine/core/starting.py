@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mistral.engine.core import actions, appointments, beginnings
+from mistral.engine.core import actions, appointments, beginnings, notices
 from mistral.engine.core.data import Case, check_size
 from mistral.engine.core.views import env_view
 from mistral.errors import (
@@ -101,6 +101,8 @@ def start(case: Case, event: StartWorkflow) -> None:
         beginnings.begin(case)
     else:
         beginnings.wait_until(case, moment)
+    if parent is None:
+        notices.note_advice(case)
 
 
 def _creator(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
-from mistral.engine.core import actions, items, joins, policies
+from mistral.engine.core import actions, items, joins, notices, policies
 from mistral.engine.core.contexts import Context, columns
 from mistral.engine.core.data import Case, actions_of
 from mistral.engine.core.publishing import publish
@@ -84,6 +84,7 @@ def begin(case: Case, task: Task, *, released: bool = False) -> bool:
     spec = case.spec_of(task)
     values = policies.evaluate(case, task, spec)
     task.epoch += 1
+    task.warned = None
     task.expired = False
     task.waited = False
     task.outcome = None
@@ -104,6 +105,7 @@ def begin(case: Case, task: Task, *, released: bool = False) -> bool:
         context["concurrency"] = values.concurrency
     if values.timeout:
         _wake(case, task, "timeout", values.timeout, task.epoch)
+    _warn_when_slow(case, task)
     if values.wait:
         context["wait_before_policy"] = {"skip": True}
         task.runtime_context = context
@@ -123,11 +125,30 @@ def _wake(case: Case, task: Task, key: str, seconds: float, epoch: int) -> None:
     case.effects.append(Tell(event=event, due_at=due))
 
 
+def _warn_when_slow(case: Case, task: Task) -> None:
+    """Let those hear of it who want to, if the task is not done in time."""
+    began = task.started_at or case.now
+    for seconds in notices.slow_after(case):
+        due = began + timedelta(seconds=seconds)
+        if due <= case.now:
+            continue
+        event = Woke(
+            run_id=case.run.id,
+            task_id=task.id,
+            key="slow",
+            epoch=task.epoch,
+            seconds=seconds,
+        )
+        case.run.timed = True
+        case.effects.append(Tell(event=event, due_at=due))
+
+
 def limit_again(case: Case, task: Task) -> None:
     """Set the time-out of an open task anew: it may have come while the run was
     over. Of two that are set the later one finds nothing to do."""
     if task.completed or task.started_at is None:
         return
+    _warn_when_slow(case, task)
     limit = policies.evaluate(case, task, case.spec_of(task)).timeout
     if limit:
         passed = int((case.now - task.started_at).total_seconds())

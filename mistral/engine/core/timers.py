@@ -5,6 +5,7 @@ from __future__ import annotations
 from mistral.engine.core import (
     beginnings,
     lifecycle,
+    notices,
     policies,
     posting,
     results,
@@ -26,6 +27,10 @@ def woke(case: Case, event: Woke) -> None:
         posting.wait_ended(case, event)
         return
     task = results.task_of(case, event.task_id)
+    if event.key == "slow":
+        if task is not None and event.epoch == task.epoch and not task.completed:
+            notices.note_slow(case, task, event.seconds)
+        return
     if task is None or not is_awaited(case, task, event):
         return
     if event.key == "timeout":
@@ -80,7 +85,7 @@ def is_awaited_by_run(case: Case, event: RunWoke) -> bool:
 
 def is_awaited(case: Case, task: Task, event: Woke) -> bool:
     """Whether the task waits for this timer still, and not for another."""
-    if task.completed or case.run.completed:
+    if task.completed or case.run.completed or event.key == "slow":
         return False
     if event.key == "timeout":
         return event.epoch == task.epoch
