@@ -36,6 +36,7 @@ from mistral.messages import (
     CallAction,
     ClaimAction,
     Event,
+    Notify,
     StartWorkflow,
     State,
     Tell,
@@ -244,6 +245,7 @@ class Simulator:
         self.duplicates = duplicates
         self.script = script
         self.calls: list[Mapping[str, Any]] = []
+        self.notices: list[Notify] = []
         self.written = Changes()
         self._count = itertools.count()
         if text:
@@ -346,7 +348,9 @@ class Simulator:
         if decision.run is not None:
             self._save(decision.run, now)
         for effect in decision.effects:
-            if isinstance(effect, CallAction):
+            if isinstance(effect, Notify):
+                self.notices.append(effect)
+            elif isinstance(effect, CallAction):
                 self.offers[effect.action_id] = effect
             elif isinstance(effect, Tell) and effect.due_at is None:
                 self.queue.append((effect.event, "row"))

@@ -23,9 +23,7 @@ from mistral.messages import (
     CarryNotices,
     DeleteWorkflow,
     NoticesCarried,
-    RerunTask,
     StartWorkflow,
-    StopWorkflow,
 )
 
 EVERYWHERE = pytest.mark.parametrize("house", [SQLITE, *SERVERS], indirect=True)
@@ -143,56 +141,19 @@ def test_who_asks_for_it_hears_of_slow_tasks_once(house: House) -> None:
     assert house.rows(models.outbox) == []
 
 
-def test_a_task_that_starts_again_is_slow_again(house: House) -> None:
-    house.upload(SLOW)
-    house.hold.add("std.sleep")
-    entry = {"type": "x", "event_types": ["TASK_WARNING"], "slow_after": 50}
-    id = house.start("w", notify=[entry])
-    house.settle()
-    wait(house, 100)
-    house.ask(
-        StopWorkflow(run_id=id, state="ERROR", request_id="s", context=CALLER.to_dict())
-    )
-    house.running.clear()
-    house.settle()
-    [task] = [
-        row
-        for row in house.rows(models.task_executions, name="slow")
-        if row["state"] != "SUCCESS"
-    ]
-    house.ask(
-        RerunTask(
-            run_id=id, task_id=task["id"], request_id="r", context=CALLER.to_dict()
-        )
-    )
-    house.settle()
-    wait(house, 100)
-    assert warnings(house) == [("x", "slow", 50)] * 2
-
-
-@pytest.mark.parametrize("after", [None, "soon", -1, True, 10**12])
-def test_what_is_no_time_is_the_operators_choice(tmp_path: Path, after: Any) -> None:
-    house = House(tmp_path, rules=Rules(slow_task=100))
-    house.upload(SLOW)
-    house.hold.add("std.sleep")
-    entry = {"type": "x", "event_types": ["TASK_WARNING"], "slow_after": after}
-    house.start("w", notify=[entry])
-    house.settle()
-    wait(house, 150)
-    assert warnings(house) == [("x", "slow", 100)]
-    house.close()
-
-
-def test_where_the_operator_wants_none_only_who_says_when_is_warned(
-    tmp_path: Path,
-) -> None:
-    house = House(tmp_path, rules=Rules(slow_task=0))
-    house.upload(SLOW)
-    house.hold.add("std.sleep")
+def test_the_doctor_takes_no_warning_for_what_moves_a_task(house: House) -> None:
+    house.upload("version: '2.0'\nw: {tasks: {t: {wait-before: 90}}}")
     house.start("w", notify=[{"type": "x", "event_types": ["TASK_WARNING"]}])
     house.settle()
-    assert house.rows(models.outbox, kind="Woke") == []
-    house.close()
+    assert house.examined() == []
+    timers = house.rows(models.outbox, kind="Woke")
+    moving = [row["id"] for row in timers if row["payload"]["key"] != "slow"]
+    with house.database.begin() as connection:
+        outbox.remove(connection, moving)
+    assert sorted(said.split(":")[0] for said in house.examined()) == [
+        "run-stuck",
+        "task-without-timer",
+    ]
 
 
 ADVISED = """
@@ -231,15 +192,6 @@ def test_who_asks_for_it_hears_of_advice_at_the_start(house: House) -> None:
     assert piece["rule"] == "LINT-11"
     assert piece["path"] == "inner.output.y"
     assert "nobody" in piece["message"]
-
-
-def test_a_retry_says_why(house: House) -> None:
-    house.upload(TREE)
-    start(house, [{"type": "x", "event_types": ["TASK_RETRIED"]}])
-    [notice] = house.post.notices
-    warning = notice.data["warning"]
-    assert warning["code"] == "retried"
-    assert warning["text"] == notice.data["state_info"]
 
 
 def told(house: House) -> list[tuple[str, str]]:

@@ -79,14 +79,21 @@ class Page:
             row["id"]: row["found"] for row in self.rows(query.group_by(group), group)
         }
 
-    def promised(self, run_ids: Iterable[str]) -> dict[str, list[Row]]:
-        """Outbox rows of headers, but for notifications, which move nothing."""
+    def promised(
+        self, run_ids: Iterable[str], *, all_timers: bool = False
+    ) -> dict[str, list[Row]]:
+        """Outbox rows of headers, but for what moves nothing: notifications, and the
+        timers that only warn.
+
+        :param all_timers: with these.
+        """
         columns = outbox_table.c
         query = select(columns.run_id, columns.kind, columns.payload)
         query = query.where(columns.kind != outbox.NOTICE)
         found: dict[str, list[Row]] = {}
         for row in self.among(query, columns.run_id, run_ids):
-            found.setdefault(row["run_id"], []).append(row)
+            if all_timers or not _only_warns(row):
+                found.setdefault(row["run_id"], []).append(row)
         return found
 
     def asked_for(self) -> list[tuple[str, str]]:
@@ -102,6 +109,10 @@ class Page:
             parents = [payload.get("parent") for payload in payloads]
             self._asked = [(p["run_id"], p["task_id"]) for p in parents if p]
         return self._asked
+
+
+def _only_warns(row: Row) -> bool:
+    return row["kind"] in outbox.TIMERS and row["payload"].get("key") == "slow"
 
 
 class Look:

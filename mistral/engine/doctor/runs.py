@@ -163,7 +163,7 @@ def _unbegun(page: Page, found: list[Run]) -> Iterator[Violation]:
 
 
 def _ended(page: Page, found: list[Run]) -> Iterator[Violation]:
-    promised = page.promised(r.id for r in found)
+    promised = page.promised((r.id for r in found), all_timers=True)
     for r in found:
         timers = [x for x in promised.get(r.id, ()) if x["kind"] in outbox.TIMERS]
         if timers:
