@@ -18,7 +18,14 @@ from typing import Any, Final, Protocol
 
 from mistral.clock import Clock, SystemClock
 from mistral.errors import MistralError, Unavailable
-from mistral.messages import CarryNotices, Message, NoticesCarried, Notify, decode
+from mistral.messages import (
+    CarryNotices,
+    Message,
+    NoticesCarried,
+    Notify,
+    decode,
+    encode,
+)
 from mistral.service import Service
 from mistral.threads import ThreadPool
 
@@ -211,6 +218,11 @@ class NotifierServer(Service):
         )
 
     def _heard(self, message: Message) -> None:
+        if isinstance(message, Notify):
+            # Of an engine of an older release, which hears no answer.
+            id = f"{message.run_id} {message.number}"
+            self._courier.carry(CarryNotices(ids=(id,), notices=(encode(message),)))
+            return
         if not isinstance(message, CarryNotices):
             LOG.warning("A notifier got a %s", type(message).__name__)
             return

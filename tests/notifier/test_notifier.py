@@ -405,6 +405,17 @@ def test_the_notifier_tells_the_engine_that_sent(bus: Bus) -> None:
     listening.stop()
 
 
+def test_the_notifier_serves_engines_of_the_release_before(bus: Bus) -> None:
+    """They send one at a time and hear no answer."""
+    heard: SimpleQueue[int] = SimpleQueue()
+    server = NotifierServer(bus, Courier(lambda told, entry: heard.put(told.number)))
+    server.start()
+    for number in (1, 2):
+        bus.send(notice(number, {"type": "x"}), topic=bus.notifier_topic)
+        assert heard.get(timeout=20) == number
+    server.stop()
+
+
 def test_an_engine_without_notifiers_carries_beside_its_work() -> None:
     """[notifier] type = local."""
     answers: SimpleQueue[Any] = SimpleQueue()
