@@ -31,6 +31,7 @@ from mistral.engine.core.ports import Rules
 from mistral.engine.doctor.examine import examine
 from mistral.engine.expiration import Expiration
 from mistral.engine.facts import Sources
+from mistral.engine.notices import Patience
 from mistral.engine.server import EngineOptions, EngineServer
 from mistral.engine.steps import Reached, unwatched
 from mistral.engine.trusts import End
@@ -127,6 +128,7 @@ class House:
     """``House(tmp_path)``; ``house.upload(text)``; ``house.start("w")``."""
 
     lock_seconds = LOCK_SECONDS
+    patience = Patience()
 
     def __init__(
         self,
@@ -191,6 +193,7 @@ class House:
             end_trust=self.end_trust,
             reached=lambda step: self.reached(step),
             lock_seconds=self.lock_seconds,
+            patience=self.patience,
         )
         return EngineServer(
             database or self.database, self.post, self.sources, self.clock, options

@@ -47,7 +47,7 @@ FLIGHT_SECONDS: Final = 120.0
 LONGEST_FLIGHT: Final = 6 * 3600.0
 
 EARLY: Final = timedelta(seconds=2)
-"""Sweeps look a little ahead (``sweeps.AHEAD``)."""
+"""Sweeps look a little ahead (``sweeps.AHEAD``): what they find counts as due."""
 
 BEHIND: Final = timedelta(seconds=60)
 """By so much later than the first of their lane the others are due."""
@@ -161,7 +161,8 @@ class Notices:
                 # There is nothing, or somebody is at it and looks again afterwards.
                 continue
             behind, due_at = set(lanes[lane]), head["due_at"]
-            if not head["attempts"] or due_at <= now + EARLY:
+            soon = EARLY if head["id"] in behind else timedelta()
+            if not head["attempts"] or due_at <= now + soon:
                 flight = _together(rows, self._reply_to)
                 found.append(flight)
                 behind.update(flight.ids)

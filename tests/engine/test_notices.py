@@ -17,7 +17,13 @@ from mistral.clock import SystemClock
 from mistral.cmd.db_manage import main
 from mistral.db import models, notice_lanes, outbox
 from mistral.engine.core.ports import Rules
-from mistral.engine.notices import AGAIN_SECONDS, FLIGHT_SECONDS, TOGETHER, Notices
+from mistral.engine.notices import (
+    AGAIN_SECONDS,
+    FLIGHT_SECONDS,
+    TOGETHER,
+    Notices,
+    Patience,
+)
 from mistral.errors import Unavailable
 from mistral.messages import (
     CarryNotices,
@@ -158,11 +164,11 @@ def test_the_doctor_takes_no_warning_for_what_moves_a_task(house: House) -> None
 
 ADVISED = """
 version: '2.0'
-doubtful:
+outer:
   output: {x: <% $.x %>}
   tasks:
     t: {action: std.noop, publish: {x: 1}, on-success: s}
-    s: {workflow: inner, input: {}}
+    s: {workflow: inner}
 inner:
   output: {y: <% $.nobody %>}
   tasks: {t: {action: std.noop}}
@@ -179,7 +185,7 @@ def advised(house: House) -> list[Any]:
 def test_who_asks_for_it_hears_of_advice_at_the_start(house: House) -> None:
     house.upload(ADVISED)
     asks = {"type": "x", "event_types": ["WORKFLOW_WARNING", "WORKFLOW_FAILED"]}
-    for name in ("fine", "doubtful"):
+    for name in ("fine", "outer"):
         house.start(name, notify=[asks, {"type": "all"}])
         house.settle()
     assert advised(house) == [], "of what the root's own text says, and that is fine"
@@ -311,6 +317,26 @@ def test_offers_become_rarer_and_an_engine_that_comes_goes_on_counting(
         assert expected - 3 <= step <= expected
     assert 6 <= len(offers) <= 8
     assert house.examined() == []
+
+
+def test_a_refusal_is_not_followed_by_another_at_once(tmp_path: Path) -> None:
+    """Not even where sweeps would find the row soon, nor when more is written."""
+    house = House(tmp_path)
+    house.patience = Patience(first=1)
+    house.engine = house.new_engine("one")
+    house.upload("version: '2.0'\nw: {tasks: {t: {action: std.sleep seconds=1}}}")
+    house.hold.add("std.sleep")
+    house.post.refused = {"bad"}
+    house.start("w", notify=[{"type": "bad"}])
+    house.settle()
+    assert [row["attempts"] for row in waiting(house)][:1] == [1]
+    house.finish(house.running.pop())
+    house.settle()
+    assert sorted(row["attempts"] for row in waiting(house)) == [0, 0, 0, 1]
+    house.advance(1)
+    house.sweep()
+    assert sorted(row["attempts"] for row in waiting(house)) == [0, 0, 0, 2]
+    house.close()
 
 
 def test_what_is_behind_is_not_due_again_and_again(house: House) -> None:
