@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from mistral.cmd import archive
 from mistral.cmd import notifications as notices
 from mistral.cmd.doctor import doctor
 from mistral.cmd.populate import populate, preinstalled_files
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     database = None
     try:
+        if arguments.archive is not None:
+            # Files alone: the database may be gone, or on another host.
+            return int(arguments.archive(lambda: _archive_of(sources), arguments))
         settings = load(sources, serving=False)
         database = Database(settings.database.connection, held_seconds=HELD_SECONDS)
         arguments.secret_key = settings.engine.secret_key
@@ -53,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if database is not None:
             database.dispose()
+
+
+def _archive_of(sources: Sequence[str]) -> str:
+    settings = load(sources, serving=False)
+    return settings.expiration.archive_directory
 
 
 def _failed(reason: str) -> int:
@@ -141,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             option, action="append", default=[], metavar="PATH", help=what
         )
+    parser.set_defaults(archive=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Command, what: str) -> argparse.ArgumentParser:
@@ -171,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     what = "List notifications that publishers never took; send them again."
     notices.arguments(command("notifications", notices.notifications, what))
     command("populate", _populate, "Register the system workflows.")
+    what = "Show what was kept of executions that have expired."
+    archive.add_arguments(commands.add_parser("archive", help=what, description=what))
     what = "Seal the trusts of triggers by the first key of [engine] secret_key."
     command("reseal", _reseal, what)
     return parser
