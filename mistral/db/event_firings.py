@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from mistral.db import bulk
 from mistral.db.models import event_firings, event_triggers, workflow_executions
@@ -29,6 +29,8 @@ OUTCOMES: Final = ("started", "sent", "unheard", "refused", "failed")
 is for; the engine refused what was stored; the message could not be made."""
 
 LONGEST_EVENT: Final = 255
+
+_BY_TRIGGER: Final = "ix_event_firings_event_trigger_id_created_at"
 
 _firing, _run = event_firings.c, workflow_executions.c
 
@@ -92,9 +94,8 @@ def latest(connection: Connection, trigger_id: str, limit: int) -> Sequence[Row]
 def remove_of(connection: Connection, trigger_id: str) -> None:
     """Those of a trigger that goes; no more than ``forget`` leaves, and what came
     since."""
-    connection.execute(
-        delete(event_firings).where(_firing.event_trigger_id == trigger_id)
-    )
+    key = "event_trigger_id"
+    bulk.delete_by(connection, event_firings, key, [trigger_id], index=_BY_TRIGGER)
 
 
 def forget(connection: Connection) -> int:

@@ -17,10 +17,8 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    delete,
     or_,
     select,
-    tuple_,
     update,
 )
 
@@ -184,7 +182,7 @@ def _arrivals(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     query = query.where(task.workflow_execution_id == row["id"]).limit(page.most)
     found = [tuple(each) for each in connection.execute(query)]
     if found:
-        connection.execute(delete(join_arrivals).where(tuple_(*key).in_(found)))
+        bulk.delete_keys(connection, join_arrivals, found)
     return len(found), len(found) < page.most
 
 
@@ -198,7 +196,8 @@ def _documents(connection: Connection, row: Row, page: Page) -> tuple[int, bool]
     mine = table.workflow_execution_id == row["id"]
     found = list(connection.scalars(select(table.id).where(mine).limit(page.few)))
     if found:
-        connection.execute(delete(documents).where(mine, table.id.in_(found)))
+        keys = [(row["id"], id) for id in found]
+        bulk.delete_keys(connection, documents, keys)
     return len(found), len(found) < page.few
 
 
@@ -207,7 +206,7 @@ def _history(connection: Connection, row: Row, page: Page) -> tuple[int, bool]:
     query = select(history.c.seq).where(mine).order_by(history.c.seq).limit(page.most)
     found = list(connection.scalars(query))
     if found:
-        connection.execute(delete(history).where(mine, history.c.seq <= found[-1]))
+        bulk.delete_keys(connection, history, [(row["id"], seq) for seq in found])
     return len(found), len(found) < page.most
 
 

@@ -368,11 +368,13 @@ def _remove(connection: Connection, keys: set[str]) -> None:
     """
     rows.delete_ids(connection, workflow_executions, keys)
     rows.delete_ids(connection, action_executions, keys)
-    bound = {"among": sorted(keys)}
-    for gone in (
-        delete(history_table).where(bulk.among(connection, history_table.c.run_id)),
-        delete(outbox_table)
-        .where(bulk.among(connection, outbox_table.c.run_id))
-        .where(outbox_table.c.kind.not_in(removals.NEWS)),
-    ):
-        connection.execute(gone, bound)
+    bulk.delete_by(connection, history_table, "run_id", keys)
+    bulk.delete_by(
+        connection,
+        outbox_table,
+        "run_id",
+        keys,
+        index="ix_outbox_run_id",
+        kinds=removals.NEWS,
+        others=True,
+    )

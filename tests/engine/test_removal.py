@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import CELLS, Cell
+from cells import CELLS, SERVERS, Cell
 from fakes import FakeClock
 from house import CALLER, House
 from rest import Service
+from sqlalchemy import Connection, Table, select
 from sqlalchemy import event as events
 
 from mistral.db import models, removals
@@ -36,6 +37,12 @@ kid: {{tasks: {{t: {{workflow: leaf}}}}}}
 leaf: {{tasks: {{t: {{action: std.noop}}}}}}
 open: {{tasks: {{many: {{with-items: i in <% range({ITEMS}) %>, action: std.async_noop}}}}}}
 small: {{tasks: {{t: {{action: std.noop}}}}}}
+calls: {{tasks: {{t: {{action: std.test_dict size=1}}}}}}
+waits:
+  tasks:
+    a: {{action: std.noop, on-success: meet}}
+    b: {{action: std.async_noop, timeout: 1000, on-success: meet}}
+    meet: {{join: all}}
 """  # noqa: E501
 
 TABLES = (
@@ -196,6 +203,102 @@ def test_two_engines_remove_side_by_side(house: House) -> None:
         assert removals.remove(two, now) is not None
         with house.database.begin() as three:
             assert removals.remove(three, now) is None
+
+
+on_servers = pytest.mark.parametrize(
+    "house",
+    [each for each in SERVERS if "committed" in str(each.id)],
+    indirect=True,
+)
+"""With the isolation that services have."""
+
+
+def hold(connection: Connection, table: Table, run_id: str) -> int:
+    """Lock the rows of an execution, each by its key: nothing else is read on the way.
+    Answers how many there are."""
+    column = {
+        models.workflow_executions: "id",
+        models.history: "run_id",
+        models.outbox: "run_id",
+    }.get(table, "workflow_execution_id")
+    mine = select(*table.primary_key)
+    if table is models.join_arrivals:
+        tasks = models.task_executions
+        mine = mine.join(tasks, tasks.c.id == table.c.join_id)
+        mine = mine.where(tasks.c.workflow_execution_id == run_id)
+    else:
+        mine = mine.where(table.c[column] == run_id)
+    keys = connection.execute(mine).all()
+    for key in keys:
+        parts = zip(table.primary_key, key, strict=True)
+        one = select(*table.primary_key).where(*(c == value for c, value in parts))
+        assert connection.execute(one.with_for_update()).all()
+    return len(keys)
+
+
+def impatient(connection: Connection) -> None:
+    """Whoever has to wait for a lock fails."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 1")
+    else:
+        connection.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = 0")
+
+
+@on_servers
+def test_a_page_waits_for_nobody(house: House) -> None:
+    """MariaDB reads all of a small table rather than use its key, and waits for each
+    row that others hold; then whoever waits for the page waits, too."""
+    others = house.start("waits")
+    house.settle()
+    id = house.start("big")
+    house.settle()
+    delete(house, id)
+    held = [t for t in TABLES if t not in (models.documents, models.removals)]
+    with house.database.begin() as theirs:
+        assert all(hold(theirs, table, others) for table in held)
+        removed = []
+        while True:
+            with house.database.begin() as mine:
+                impatient(mine)
+                now = removals.Page(house.clock.now())
+                found = removals.remove(mine, now)
+            if found is None:
+                break
+            removed.append(found)
+    assert sum(removed) > ITEMS
+    left = house.rows(models.workflow_executions)
+    assert id not in {row["id"] for row in left}
+
+
+@on_servers
+def test_a_turn_that_deletes_waits_for_nobody(house: House) -> None:
+    """As little as there is: each plan of the database would read all of it."""
+    others = house.start("waits")
+    house.settle()
+    held = [t for t in TABLES if t not in (models.documents, models.removals)]
+    with house.database.begin() as theirs:
+        assert all(hold(theirs, table, others) for table in held)
+        run = house.run("calls")
+        assert run["state"] == "SUCCESS"
+        assert delete(house, run["id"]) == {"id": run["id"]}
+    rows = house.rows(models.workflow_executions)
+    assert [row["id"] for row in rows] == [others]
+
+
+@on_servers
+def test_nobody_waits_for_a_page(house: House) -> None:
+    """Executions begin and end while its transaction is open, also where nothing is
+    left beside what it removes: foreign keys lock no gaps that others insert into."""
+    id = house.start("big")
+    house.settle()
+    delete(house, id)
+    found: int | None = 0
+    while found is not None:
+        with house.database.begin() as mine:
+            found = removals.remove(mine, removals.Page(house.clock.now()))
+            run = house.run("calls")
+            assert run["state"] == "SUCCESS"
+        delete(house, run["id"])
 
 
 class Slow(FakeClock):
