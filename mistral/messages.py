@@ -290,6 +290,26 @@ class ActionTurnedAsync(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HandIn(Message):
+    """The result of an attempt, from who has room for what follows it (decision 0048).
+    It is answered when the result is committed, with ``{"call": …}``: an encoded
+    ``CallAction`` that was granted to the sender by ``token``, or null. Never sent
+    twice: without an answer the result is sent alone, and the token told in beats.
+
+    :param event: encoded ``ActionFinished``.
+    :param token: made by the executor for this message.
+    :param targets: groups whose offers the sender takes; null: those of no group.
+    :param free: its free workers. None of them waits for an offer.
+    """
+
+    event: Mapping[str, Any] = field(default_factory=dict)
+    token: str = ""
+    executor_id: str = ""
+    targets: tuple[str | None, ...] = ()
+    free: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Batch(Message):
     """Messages of one sender that were ready at the same moment, in order.
 
@@ -313,6 +333,9 @@ class Heartbeat(Message):
         what was granted until then and stands in none of them is lost. Without it
         nothing is.
     :param leaving: the last one: the instance is going away by itself.
+    :param unused: tokens that the sender has asked with and will never use: nothing
+        that is granted to one of them has begun, or will. They stand in ``asking``,
+        too, for engines that do not know this list.
     """
 
     executor_id: str = ""
@@ -321,6 +344,7 @@ class Heartbeat(Message):
     held: tuple[tuple[str, int], ...] = ()
     leaving: bool = False
     asking: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     heard: str = ""
 
 
@@ -496,12 +520,15 @@ class ExecutorLost(Event):
     """The executor that ran this action gave no sign for too long.
 
     :param last_seen: ISO time of its last sign.
+    :param unused: the token that was granted, which the executor has said that it will
+        never use: nothing has run, so the attempt is void and another one is offered.
     """
 
     action_id: str = ""
     attempt: int = 1
     executor_id: str = ""
     last_seen: str = ""
+    unused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -543,6 +570,7 @@ class CallAction(Effect):
     :param execution: ``ExecutionContext`` fields of ``mistral_lib``.
     :param security: ``SecurityContext`` fields, without secrets.
     :param reply_to: topic of the engine that made the offer.
+    :param hand_in: that engine hears ``HandIn``.
     :param code: of a dynamic action: ``id``, ``version``, ``checksum`` of its code
         source, and ``class_name``.
     :param root_id: the root execution; of a stand-alone action empty.
@@ -563,6 +591,7 @@ class CallAction(Effect):
     execution: Mapping[str, Any] = field(default_factory=dict)
     security: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None
+    hand_in: bool = False
     code: Mapping[str, Any] | None = None
 
     @property
@@ -683,5 +712,6 @@ def _lane(security: Mapping[str, Any], execution: str, priority: int) -> Lane:
 _TUPLES: Final = frozenset(
     {
         "asking", "events", "held", "ids", "notices", "publishers", "running", "taken",
+        "targets", "unused",
     }
 )  # fmt: skip

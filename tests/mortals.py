@@ -26,6 +26,7 @@ from mistral.messages import (
     Batch,
     CallAction,
     Event,
+    HandIn,
     Message,
     decode,
     encode,
@@ -117,10 +118,28 @@ class Mortals(House):
         """
         message = decode(encode(message))
         try:
+            if isinstance(message, HandIn):
+                return self._handed_in(message)
             return self.engine.handle(message)
         except Died:
             self.next_engine()
             raise Unavailable("Nobody answers.") from None
+
+    def _handed_in(self, message: HandIn) -> Any:
+        """This thread decides while another one waits for that; when the engine dies
+        it is left."""
+        engine, heard = self.engine, Future[Any]()
+
+        def hear() -> None:
+            try:
+                heard.set_result(engine.handle(message))
+            except Unavailable as error:
+                heard.set_exception(error)
+
+        threading.Thread(target=hear, daemon=True).start()
+        while not heard.done():
+            engine.loop.run_once(timeout=0.002)
+        return heard.result()
 
     def _engine_works(self) -> None:
         engine = self.engine
@@ -209,9 +228,9 @@ class Executor:
         while offers and not self.dead:
             self._receive(offers.popleft())
         while self.server.claim_once() and not self.dead:
-            self._runs_out()
+            self._hands_in()
             self.server._delivery.run_once()
-        self._runs_out()
+        self._hands_in()
         if not len(self.server._claims):
             for thread in list(self._messages):
                 thread.join()
@@ -220,6 +239,12 @@ class Executor:
         self.server._delivery.run_once()
         self.server._heartbeats.run_once()
         self.server._delivery.run_once()
+
+    def _hands_in(self) -> None:
+        """What has run, as long as something more comes back."""
+        self._runs_out()
+        while self.server._further.run_once().get("begun"):
+            self._runs_out()
 
     def _runs_out(self) -> None:
         while not self.server._workers.wait_idle(0.01):

@@ -35,7 +35,25 @@ w:
       action: std.test_dict size=1 key_prefix='k' val='v'
       retry: {count: 5, delay: 1}
       on-complete: meet
+    first:
+      action: std.test_dict size=1 key_prefix='k' val='v'
+      on-success: second
+      on-error: second
+    second:
+      action: std.test_dict size=2 key_prefix='k' val='v'
+      on-success: third
+      on-error: third
+    third:
+      action: std.test_dict size=3 key_prefix='k' val='v'
+      on-success: meet
+      on-error: meet
     meet: {join: all, action: std.noop}
+
+chain:
+  tasks:
+    first: {action: std.test_dict size=1 key_prefix='k' val='v', on-success: second}
+    second: {action: std.test_dict size=2 key_prefix='k' val='v', on-success: third}
+    third: {action: std.test_dict size=3 key_prefix='k' val='v'}
 """
 
 PAIRS = 12
@@ -76,6 +94,29 @@ def live(world: Mortals, *places: Place) -> list[Place]:
     return world.places()
 
 
+def chain(world: Mortals, *places: Place) -> list[Place]:
+    """The same for actions that follow each other; nothing is lost with an engine."""
+    world.begin_anew(*places)
+    run_id = world.new_id()
+    world.told(
+        StartWorkflow(
+            run_id=run_id,
+            workflow_name="chain",
+            request_id=world.new_id(),
+            context=CALLER.to_dict(),
+        )
+    )
+    header = world.lives(run_id)
+    about = f"died at {places}: {world.died}"
+    assert header["state"] == "SUCCESS", about
+    assert sorted(world.ran.values()) == [1, 1, 1], about
+    found = world.rows(models.action_executions, workflow_execution_id=run_id)
+    assert {row["id"] for row in found} == set(world.ran), about
+    assert world.rows(models.poison) == [], about
+    assert world.examined() == [], about
+    return world.places()
+
+
 def _judge(
     world: Mortals, found: list[dict[str, Any]], states: dict[str, str], about: str
 ) -> None:
@@ -107,6 +148,27 @@ def test_eng_238_an_executor_that_dies_at_any_step_loses_and_repeats_nothing(
             live(world, (step, before))
             died.update(world.died)
     assert died == EXECUTOR_STEPS
+
+
+def test_an_engine_that_dies_while_it_grants_what_follows_loses_nothing(
+    world: Mortals,
+) -> None:
+    """Decision 0048: what was granted, and is not known to have been received, is
+    offered again, although nothing here is safe to rerun."""
+    chain(world)
+    seen = chain(world)
+    claims = [step for step, _ in seen if step == "executor claimed"]
+    assert len(claims) == 1, "what follows the first is granted without a claim"
+    died: set[str] = set()
+    again = 0
+    for step, before in seen:
+        if step in ENGINE_STEPS:
+            chain(world, (step, before))
+            died.update(world.died)
+            found = world.rows(models.action_executions)
+            again = max(again, *(row["attempt"] for row in found))
+    assert {"engine committed", "engine delivered", "engine answered"} <= died
+    assert again == 2, "something was granted and offered again"
 
 
 def test_a_second_death_in_the_midst_of_the_recovery_changes_nothing(

@@ -53,6 +53,11 @@ class Claimers:
         )
         return dict.fromkeys(unsure, now + self._sure_for)
 
+    def know(self, id: str, now: datetime) -> bool:
+        """Whether this one need not be written to be granted something. Any thread may
+        ask."""
+        return self._sure_until.get(id, now) > now
+
     def remember(self, found: Mapping[str, datetime], now: datetime) -> None:
         """After the commit of the turn that wrote them."""
         if found:

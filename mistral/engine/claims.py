@@ -182,7 +182,10 @@ class Claims:
             yes = may_begin(action, claim)
             granted.answers.append(yes)
             if yes and action is not None and action["started_by"] is None:
-                change = {"id": claim.action_id, **begun(claim, now)}
+                change = {
+                    "id": claim.action_id,
+                    **begun(claim.token, claim.executor_id, now),
+                }
                 known[claim.action_id] = {**action, **change}
                 changes.append(change)
         granted.ids = [change["id"] for change in changes]

@@ -64,10 +64,31 @@ class Answer(Future[Any]):
 
 
 @dataclass(eq=False, slots=True)
+class Ask:
+    """Who brings a result asks for what follows it (decision 0048).
+
+    :param targets: groups of executors it is of; None: offers of no group.
+    :param free: its free workers.
+    :param until: monotonic seconds: later it may wait for no answer any more.
+    :param applied: after the commit: its result was news.
+    :param given: the call that was granted then.
+    """
+
+    token: str
+    executor_id: str
+    targets: frozenset[str | None]
+    free: int
+    until: float
+    applied: bool = False
+    given: Mapping[str, Any] | None = None
+
+
+@dataclass(eq=False, slots=True)
 class Waiting:
     """An event and who waits for its end.
 
     :param row_id: the outbox row that is consumed with it, if it has one.
+    :param ask: of who brings it, if it asks for more.
     :param project: whose turn it had; empty: that was not known.
     :param answer: done after the commit, with the answer or the error.
     :param skips: turns that found its header locked by another engine.
@@ -76,6 +97,7 @@ class Waiting:
 
     event: Event
     row_id: str | None = None
+    ask: Ask | None = None
     project: str = ""
     answer: Answer = field(default_factory=Answer)
     skips: int = 0
@@ -104,13 +126,15 @@ class Intake:
     def __len__(self) -> int:
         return self._size
 
-    def put(self, event: Event, row_id: str | None = None) -> Answer:
+    def put(
+        self, event: Event, row_id: str | None = None, ask: Ask | None = None
+    ) -> Answer:
         """Let an event be heard. What an outbox row promised is never refused.
 
         :returns: done after the commit of the turn that handled it.
         :raises Unavailable: too much waits, or this engine stops.
         """
-        waiting = Waiting(event, row_id)
+        waiting = Waiting(event, row_id, ask)
         with self._change:
             if self._closed:
                 raise Unavailable("This engine is stopping.")

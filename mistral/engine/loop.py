@@ -21,6 +21,7 @@ from mistral.db.database import Database, OwnConnection
 from mistral.engine.apart import LOCK_SECONDS, Apart
 from mistral.engine.deliver import Deliver
 from mistral.engine.facts import Sources
+from mistral.engine.grants import Grants
 from mistral.engine.intake import Intake, Waiting
 from mistral.engine.pace import Pace
 from mistral.engine.steps import Reached, Step, unwatched
@@ -53,6 +54,7 @@ class EngineLoop(Service):
 
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
+    :param grants: whether who asks for more gets it.
     :param trace_log: logger of changes of states, see ``trace``.
     :param reached: hears of each step of each turn.
     :param lock_seconds: the longest wait of a turn for a lock.
@@ -66,6 +68,7 @@ class EngineLoop(Service):
         sources: Sources,
         clock: Clock,
         reply_to: str,
+        grants: Grants,
         trace_log: str = "workflow_trace",
         reached: Reached = unwatched,
         lock_seconds: float = LOCK_SECONDS,
@@ -88,6 +91,7 @@ class EngineLoop(Service):
             owner=deliver.owner,
             reply_to=reply_to,
             pace=self._pace,
+            grants=grants,
             trace_log=self._trace,
             reached=reached,
         )
@@ -267,6 +271,8 @@ class EngineLoop(Service):
         for waiting, error in outcome.errors:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
+        for ask, call in outcome.given:
+            ask.applied, ask.given = True, call
         for waiting, answer in outcome.answers:
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)

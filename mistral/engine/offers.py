@@ -193,6 +193,18 @@ class Offers:
                     self._count -= 1
             self._change.notify_all()
 
+    def none_before(self, targets: Iterable[str | None], free: int) -> bool:
+        """Whether an executor of these groups may be given something past the line:
+        nothing waits here for it, and it had room for all that is out as well."""
+        with self._change:
+            out = 0
+            for target in targets:
+                if target in self._lines:
+                    return False
+                if target in self._windows:
+                    out += self._windows[target].out
+            return out < free
+
     def settled(self, action_ids: Iterable[str]) -> None:
         """These were claimed, or nobody wants them any more: a turn has committed."""
         with self._change:

@@ -24,7 +24,8 @@ from mistral.engine.claims import Claims
 from mistral.engine.deliver import Deliver
 from mistral.engine.expiration import Expiration, ExpirationSweep
 from mistral.engine.facts import Sources
-from mistral.engine.intake import Answer, Intake
+from mistral.engine.grants import FRESH_SECONDS, Grants
+from mistral.engine.intake import Answer, Ask, Intake
 from mistral.engine.loop import EngineLoop
 from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices, Patience
@@ -43,6 +44,7 @@ from mistral.engine.trusts import End, TrustSweep
 from mistral.errors import BadRequest, Unavailable
 from mistral.messages import (
     COMPLETED,
+    ActionFinished,
     Batch,
     CarryNotices,
     ClaimAction,
@@ -50,6 +52,7 @@ from mistral.messages import (
     Event,
     ExecutorLost,
     FetchSource,
+    HandIn,
     Heartbeat,
     Message,
     NoticesCarried,
@@ -70,6 +73,10 @@ RESULTS_AT_ONCE: Final = 64
 SPREAD_SECONDS: Final = 2.0
 """How long the answer to a request waits for the runs above and below to follow. They
 follow anyway; a tree of thousands takes longer, and nobody should wait for that."""
+
+HAND_IN_SECONDS: Final = 5.0
+"""How long the answer to who hands a result in waits for the commit: no executor waits
+longer, and each such question keeps a thread."""
 
 COMMIT_SECONDS: Final = 600.0
 """How long a result waits here before it is given back to the broker."""
@@ -174,6 +181,7 @@ class EngineServer(Service):
                 database, self._send_notices, clock, self.reply_to, options.patience
             ),
         )
+        claimers = Claimers(options.lost_after)
         self.loop = EngineLoop(
             database,
             self.intake,
@@ -181,6 +189,7 @@ class EngineServer(Service):
             sources,
             clock,
             self.reply_to,
+            Grants(self.deliver.offers, claimers, clock),
             options.trace_log,
             options.reached,
             options.lock_seconds,
@@ -188,7 +197,7 @@ class EngineServer(Service):
         self.claims = Claims(
             database,
             self.deliver.offers,
-            Claimers(options.lost_after),
+            claimers,
             options.answer_seconds,
             options.reached,
             options.lock_seconds,
@@ -249,11 +258,38 @@ class EngineServer(Service):
         """
         if isinstance(message, Heartbeat):
             return self.heartbeat(message)
+        if isinstance(message, HandIn):
+            return self.handed_in(message)
         if isinstance(message, FetchSource):
             return self.source(message)
         if isinstance(message, Batch):
             return self.claims.answer([_claim(decode(each)) for each in message.events])
         return self._wait(self._put([message])[0])
+
+    def handed_in(self, message: HandIn) -> dict[str, Any]:
+        """Take a result in, and what its sender asks for with it.
+
+        :returns: ``{"call": …}``, once the result is committed.
+        :raises Unavailable: it is not known to be, or was before.
+        """
+        event = decode(message.event)
+        if not isinstance(event, ActionFinished):
+            raise BadRequest(f"A {type(event).__name__} is not handed in")
+        ask = Ask(
+            message.token,
+            message.executor_id,
+            frozenset(message.targets),
+            message.free,
+            self._clock.monotonic() + FRESH_SECONDS,
+        )
+        try:
+            self._put([event], ask)[0].result(HAND_IN_SECONDS)
+        except TimeoutError:
+            raise Unavailable("The result is not stored yet.") from None
+        if not ask.applied:
+            # Another engine heard the same question, and may have granted something.
+            raise Unavailable("The result was known already.")
+        return {"call": ask.given}
 
     def source(self, asked: FetchSource) -> dict[str, str]:
         """The text of a code source, for an executor; here it is only text.
@@ -286,7 +322,7 @@ class EngineServer(Service):
         else:
             self._options.publish(notices, self.deliver.notices.carried)
 
-    def _put(self, messages: Iterable[Message]) -> list[Answer]:
+    def _put(self, messages: Iterable[Message], ask: Ask | None = None) -> list[Answer]:
         events = []
         for message in messages:
             if not isinstance(message, Event) or not (
@@ -296,7 +332,7 @@ class EngineServer(Service):
                     f"Engines do not hear a {type(message).__name__} like this"
                 )
             events.append(message)
-        return [self.intake.put(event) for event in events]
+        return [self.intake.put(event, ask=ask) for event in events]
 
     def _wait(self, answer: Answer) -> Any:
         try:
@@ -317,7 +353,8 @@ class EngineServer(Service):
         An action that was granted to the executor longer ago than the lost time,
         and that it neither asks for nor runs nor holds, is lost although its
         executor lives. A beat may be old: it says nothing of what was granted after
-        the last answer that its sender had heard.
+        the last answer that its sender had heard. What was granted to a token that is
+        not used is offered again, as nothing has run.
 
         :returns: ids: ``over`` (an asynchronous action, too, once it is known to be
             one) and ``missing``; and ``now``, which the next beat repeats.
@@ -332,6 +369,13 @@ class EngineServer(Service):
             for id, attempt in listed.items()
             if id not in found or _is_over(found[id], attempt, beat.executor_id)
         ]
+        unused = [
+            row
+            for row in found.values()
+            if row["executor_id"] == beat.executor_id
+            and row["state"] == State.RUNNING
+            and row["started_by"] in beat.unused
+        ]
         before = _granted_before(beat, now, lost)
         missing = [
             row
@@ -341,7 +385,7 @@ class EngineServer(Service):
             and row["started_at"] is not None
             and row["started_at"] < before
         ]
-        for row in missing:
+        for row in (*unused, *missing):
             self.intake.put(
                 ExecutorLost(
                     run_id=row["workflow_execution_id"] or "",
@@ -349,6 +393,7 @@ class EngineServer(Service):
                     attempt=row["attempt"],
                     executor_id=beat.executor_id,
                     last_seen=now.isoformat(),
+                    unused=row["started_by"] if row in unused else "",
                 )
             )
         return {

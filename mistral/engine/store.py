@@ -83,6 +83,14 @@ class Written:
     refused_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+def call_payload(call: CallAction, reply_to: str) -> dict[str, Any]:
+    """A call as executors get it.
+
+    :param reply_to: topic that its result goes to.
+    """
+    return {**encode(call), "reply_to": reply_to, "hand_in": True}
+
+
 def effect_row(
     effect: Effect, row_id: str, written: Written, reply_to: str
 ) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def effect_row(
         row["due_at"] = max(effect.due_at or now, now)
     elif isinstance(effect, CallAction):
         row["kind"] = outbox.OFFER
-        row["payload"] = {**encode(effect), "reply_to": reply_to}
+        row["payload"] = call_payload(effect, reply_to)
         row["run_id"] = effect.run_id or effect.action_id
         row["action_id"] = effect.action_id
         row["target"] = effect.target

@@ -22,19 +22,28 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from mistral.clock import Clock
-from mistral.db import event_firings
+from mistral.db import event_firings, outbox
 from mistral.db.database import Database
 from mistral.engine import trace
+from mistral.engine.core.claims import begun, may_be_given
 from mistral.engine.core.decide import Decision, decide, set_aside
 from mistral.engine.core.run import Run
 from mistral.engine.facts import Sources, SqlFacts
-from mistral.engine.intake import Waiting
+from mistral.engine.grants import Grants
+from mistral.engine.intake import Ask, Waiting
 from mistral.engine.load import Loaded, open_runs
 from mistral.engine.pace import Pace
 from mistral.engine.steps import Reached, Step, unwatched
-from mistral.engine.store import Written, effect_row, history_row, save
+from mistral.engine.store import (
+    Written,
+    call_payload,
+    effect_row,
+    history_row,
+    save,
+)
 from mistral.errors import AuthorError, Bug, CallerError, MistralError, Unavailable
 from mistral.messages import (
+    CallAction,
     ChildPaused,
     ChildReopened,
     ChildResumed,
@@ -74,6 +83,7 @@ class Outcome:
     :param cut: the rest of the run that took the time.
     :param read_at: monotonic seconds at which the database's time was read.
     :param told: events and the outbox rows by which they reach other runs of the tree.
+    :param given: who has asked for more, its result being news, and what it gets.
     """
 
     written: Written
@@ -85,6 +95,7 @@ class Outcome:
     read_at: float | None = None
     moved: list[tuple[Waiting, str]] = field(default_factory=list)
     told: list[tuple[Waiting, list[str]]] = field(default_factory=list)
+    given: list[tuple[Ask, Mapping[str, Any] | None]] = field(default_factory=list)
     trace: list[str] = field(default_factory=list)
 
 
@@ -95,6 +106,7 @@ class Turn:
     :param reply_to: topic of this engine's results, written into offers.
     :param clock: only its monotonic side counts here.
     :param pace: how long a try may decide.
+    :param grants: whether who asks for more gets it.
     :param trace_log: logger of changes of states, see ``trace``.
     :param reached: hears of each step of a try.
     """
@@ -108,6 +120,7 @@ class Turn:
         owner: str,
         reply_to: str,
         pace: Pace,
+        grants: Grants,
         trace_log: logging.Logger,
         reached: Reached = unwatched,
     ) -> None:
@@ -117,6 +130,7 @@ class Turn:
         self._owner = owner
         self._reply_to = reply_to
         self._pace = pace
+        self._grants = grants
         self._trace = trace_log
         self._reached = reached
 
@@ -305,7 +319,10 @@ class Turn:
         if run is not None and (tried.heard or tried.touched or run.trigger):
             written.runs.append(run)
         row_of: dict[int, str] = {}
+        given = self._give(tried, outcome)
         for effect in tried.effects:
+            if id(effect) in given:
+                continue
             row_of[id(effect)] = row_id = self._sources.new_id()
             written.outbox.append(effect_row(effect, row_id, written, self._reply_to))
         outcome.told.extend(
@@ -316,6 +333,45 @@ class Turn:
             {"request_id": id, "answer": answer, "at": written.now}
             for id, answer in tried.handled.items()
         )
+
+    def _give(self, tried: _Tried, outcome: Outcome) -> set[int]:
+        """Grant calls to who has brought what they follow from; by ``id``, which.
+
+        Only what the very event has led to, and only if it was news: a result counts
+        once, so its sender is given something by one turn at most, however often it is
+        delivered; and no other turn says that there is nothing.
+        """
+        given: set[int] = set()
+        for waiting, transitions, effects in tried.heard:
+            if waiting.ask is None or not transitions:
+                continue
+            call = self._next_of(waiting.ask, effects, tried.run, outcome)
+            payload = None
+            if call is not None:
+                given.add(id(call))
+                payload = call_payload(call, self._reply_to)
+            outcome.given.append((waiting.ask, payload))
+        return given
+
+    def _next_of(
+        self, ask: Ask, effects: Sequence[Effect], run: Run | None, outcome: Outcome
+    ) -> CallAction | None:
+        written = outcome.written
+        if run is None or run.deleted or run.removing:
+            return None
+        offered = sum(row["kind"] == outbox.OFFER for row in written.outbox)
+        for effect in effects:
+            if not isinstance(effect, CallAction):
+                continue
+            action = run.actions.get(effect.action_id)
+            if action is None or not may_be_given(action, effect):
+                continue
+            if self._grants.may(ask, effect.target, offered, written.now):
+                how = begun(ask.token, ask.executor_id, written.now)
+                for name, value in how.items():
+                    setattr(action, name, value)
+                return effect
+        return None
 
     def _report(
         self, waiting: Waiting, error: Exception, tried: _Tried, outcome: Outcome

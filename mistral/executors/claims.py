@@ -92,9 +92,19 @@ class Claims:
         self._asked: dict[tuple[str, int], Offer] = {}
         self._traffic = Traffic()
         self._most_asked = FEWEST_ASKED
+        self._reserved = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def waits(self) -> bool:
+        """Whether an offer waits for its turn."""
+        return len(self._line) > 0
+
+    @property
+    def reserved(self) -> int:
+        """Workers that are kept for something else."""
+        return self._reserved
 
     def hurry(self, seconds: float) -> None:
         """Wait no longer than this for an answer from now on."""
@@ -120,17 +130,38 @@ class Claims:
         with self._change:
             return tuple(offer.token for offer in self._asked.values())
 
-    def ask(self, limit: int, begin: Callable[[CallAction], object]) -> int:
+    def reserve(self, room: Callable[[], int]) -> bool:
+        """Keep a worker for a call that is granted without an offer, unless an offer
+        waits for its turn here. It lasts until ``release``.
+
+        :param room: free workers.
+        """
+        with self._change:
+            if self._reserved or len(self._line) or room() <= len(self._asked):
+                return False
+            self._reserved = 1
+            return True
+
+    def release(self) -> None:
+        """What was granted has begun, or nothing was."""
+        with self._change:
+            self._reserved = 0
+
+    def ask(
+        self, room: Callable[[], int], begin: Callable[[CallAction], object]
+    ) -> int:
         """Ask about offers: again about those that were not answered, then about
         whose turn it is. Those that may not run are forgotten.
 
-        :param limit: free workers.
+        :param room: free workers. It is asked while nothing is reserved or released:
+            so no worker is counted twice.
         :param begin: runs what may run. It leaves the line afterwards, so that at
             each moment it is seen here or there.
         :returns: how many began.
         :raises MistralError: no usable answer; the offers wait on.
         """
         with self._change:
+            limit = max(0, room() - self._reserved)
             if self._traffic.loud(self._clock.monotonic()) is not None:
                 limit = min(limit, self._most_asked)
             limit = min(limit, MOST_ASKED)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mistral.clock import Clock
 from mistral.executors.claims import Asks, Claims
+from mistral.executors.further import Further
 from mistral.executors.held import Delivery, Held
 from mistral.executors.steps import Reached, Step, unwatched
 from mistral.executors.workers import Key, Workers
@@ -39,6 +40,7 @@ class Heartbeats(Loop):
         workers: Workers,
         held: Held,
         delivery: Delivery,
+        further: Further,
         interval: float,
         clock: Clock,
         reached: Reached = unwatched,
@@ -60,6 +62,7 @@ class Heartbeats(Loop):
         self._workers = workers
         self._held = held
         self._delivery = delivery
+        self._further = further
 
     def run_once(self) -> Counts:
         """One beat.
@@ -112,13 +115,15 @@ class Heartbeats(Loop):
     def _sign(self, leaving: bool = False) -> Heartbeat:
         # An action goes from one list to the next: read in this order, it is in one
         # of them, or in two.
-        asking = self._claims.asking()
+        asking = (*self._claims.asking(), *self._further.asking())
+        unused = self._further.unused()
         running = self._workers.running()
         held = self._held.listed()
         return Heartbeat(
             executor_id=self._executor_id,
             host=self._host,
             asking=asking,
+            unused=unused,
             running=running,
             held=held,
             leaving=leaving,

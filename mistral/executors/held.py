@@ -65,8 +65,11 @@ class Held:
         self._results: dict[tuple[str, int], _Result] = {}
         self._bytes = 0
 
-    def keep(self, outcome: Outcome, reply_to: str | None) -> None:
-        """Hold an outcome; it is ``due`` at once."""
+    def keep(self, outcome: Outcome, reply_to: str | None, *, due: bool = True) -> None:
+        """Hold an outcome.
+
+        :param due: at once; otherwise somebody is just sending it.
+        """
         size = 0
         if isinstance(outcome, ActionFinished):
             size = size_of(outcome.result)
@@ -74,7 +77,9 @@ class Held:
         with self._lock:
             self._forget(key)
             self._bytes += size
-            self._results[key] = _Result(outcome, reply_to or self._results_topic, size)
+            topic = reply_to or self._results_topic
+            sent_at = None if due else self._clock.monotonic()
+            self._results[key] = _Result(outcome, topic, size, sent_at)
 
     def room(self) -> int:
         """How many more may be claimed; 0 at the bound."""
@@ -120,6 +125,12 @@ class Held:
                 held.topic = self._results_topic
                 again += 1
         return again
+
+    def unsend(self, key: tuple[str, int]) -> None:
+        """Who was to send this one does not: it is due."""
+        with self._lock:
+            if key in self._results:
+                self._results[key].sent_at = None
 
     def due(self) -> list[tuple[str, tuple[Outcome, ...]]]:
         """Outcomes to send, by topic, in chunks; oldest first."""

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 from mistral.clock import Clock
 from mistral.errors import BadRequest, MistralError, Unavailable
 from mistral.executors.claims import Claims
+from mistral.executors.further import Further, Myself
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import Delivery, Held
 from mistral.executors.identities import NOBODY, Identities
@@ -34,6 +35,7 @@ from mistral.executors.runner import (
 from mistral.executors.steps import Reached, Step, unwatched
 from mistral.executors.workers import Workers
 from mistral.messages import (
+    ActionFinished,
     ActionTurnedAsync,
     Batch,
     CallAction,
@@ -171,6 +173,22 @@ class ExecutorServer(Service):
             reached=reached,
         )
         self._delivery = Delivery(self._held, bus, interval, reached)
+        anybody: tuple[str | None, ...] = (None,) if settings.any_offer else ()
+        self._further = Further(
+            bus,
+            Myself(executor_id=self.executor_id, targets=(*anybody, settings.host)),
+            new_token,
+            clock,
+            self._claims,
+            self._held,
+            self._free,
+            self._begin_granted,
+            self._delivery.wake,
+            lambda: self._claiming.wake(),
+            lambda: self._heartbeats.wake(),
+            trusted_seconds=interval * max(settings.max_missed, 1),
+            reached=reached,
+        )
         self._heartbeats = Heartbeats(
             bus,
             self.executor_id,
@@ -179,6 +197,7 @@ class ExecutorServer(Service):
             self._workers,
             self._held,
             self._delivery,
+            self._further,
             interval,
             clock,
             reached,
@@ -219,19 +238,25 @@ class ExecutorServer(Service):
         :returns: how many may run.
         :raises MistralError: no usable answer; nothing was begun.
         """
-        free = min(self._workers.free(), self._held.room())
         idle = not self._workers.running()
-        begun = self._claims.ask(free, self._begin) if free > 0 else 0
+        begun = self._claims.ask(self._free, self._begin)
         if begun and idle:
             # what has just begun is known to the engine from its first second
             self._heartbeats.wake_soon()
         return begun
+
+    def _free(self) -> int:
+        return min(self._workers.free(), self._held.room())
 
     def _begin(self, call: CallAction) -> None:
         done = self._keeper(call)
         if not self._workers.begin((call.action_id, call.attempt), call, done):
             # it was claimed, so nobody else can run it
             done(failed(call, "No worker of the executor was free"))
+
+    def _begin_granted(self, call: CallAction) -> None:
+        self._begin(call)
+        self._heartbeats.wake_soon()
 
     def _run(self, call: CallAction) -> Outcome:
         self._reached(Step.RUNNING)
@@ -240,12 +265,15 @@ class ExecutorServer(Service):
         return outcome
 
     def _claimable(self) -> bool:
-        return bool(len(self._claims) and self._workers.free() and self._held.room())
+        return bool(len(self._claims) and self._free() > self._claims.reserved)
 
     def _keeper(self, call: CallAction) -> Callable[[Outcome], None]:
         def keep(outcome: Outcome) -> None:
-            self._held.keep(outcome, call.reply_to)
-            self._delivery.wake()
+            asks = call.hand_in and isinstance(outcome, ActionFinished)
+            self._held.keep(outcome, call.reply_to, due=not asks)
+            if not asks or not self._further.take(outcome):
+                self._held.unsend((outcome.action_id, outcome.attempt))
+                self._delivery.wake()
             if self._held.crowded():
                 self._heartbeats.wake()
             self._claiming.wake()
@@ -285,7 +313,12 @@ class ExecutorServer(Service):
         bus, host = self._bus, self._settings.host
         prefetch = min(self._settings.threads, MESSAGES_AT_ONCE)
         bus.when_back(self.send_again)
-        for loop in (self._delivery, self._heartbeats, self._claiming):
+        for loop in (
+            self._delivery,
+            self._heartbeats,
+            self._claiming,
+            self._further,
+        ):
             loop.when_failed(self.fail)
             loop.start()
         subscriptions = self._subscriptions
@@ -343,7 +376,9 @@ class ExecutorServer(Service):
         self._stopping.set()
         self._claims.hurry(HURRIED_SECONDS)
         self._heartbeats.hurry(HURRIED_SECONDS)
+        self._further.hurry(HURRIED_SECONDS)
         self._claiming.stop()
+        self._further.end()
         self._claims.hand_back_unasked()
         answered = self._hear_answers()
         self._claims.hand_back_all()

@@ -38,6 +38,12 @@ class Step(StrEnum):
     SENT = auto()
     """The broker has them, and they are still due here."""
 
+    ASKING = auto()
+    """A result is about to be handed in, with the question what follows."""
+
+    ANSWERED = auto()
+    """It is committed, and nothing that came with the answer has begun."""
+
     BEATING = auto()
     """A sign of life is about to be given."""
 

@@ -13,6 +13,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +29,14 @@ from mistral.engine.core.ports import Rules
 from mistral.executors.claims import MOST_ASKED
 from mistral.executors.held import CHUNK
 from mistral.messages import (
+    ActionFinished,
     Batch,
     CallAction,
     ClaimAction,
+    HandIn,
     Message,
     StartWorkflow,
+    decode,
     encode,
 )
 
@@ -137,6 +141,63 @@ class Counter:
         while self._work():
             house.turn()
         return ids
+
+    def run_alone(self, shape: Any, *, hands_in: bool) -> Spent:
+        """One execution of a shape whose actions follow each other, as its executor
+        does it when there is nothing else to do.
+
+        :param hands_in: results bring the next call back; otherwise it is offered.
+        """
+        house = self.house
+        house.upload(shape.text.replace("NAME", "w"))
+        self._start(shape, 1)
+        self.spent = Spent()
+        self.post.messages = 0
+        id = house.start("w", shape.input(0))
+        result: ActionFinished | None = None
+        while True:
+            call = None
+            if result is not None and hands_in:
+                call = self._handed_in(result)
+            elif result is not None:
+                self.spent.messages += 1
+                house.put(result)
+                house.turn()
+            if call is None:
+                call = self._claimed()
+            if call is None:
+                break
+            outcome = house.runner.run(call)
+            assert isinstance(outcome, ActionFinished)
+            result = outcome
+        self.spent.messages += self.post.messages
+        assert house.header(id)["state"] == "SUCCESS"
+        return self.spent
+
+    def _claimed(self) -> CallAction | None:
+        self.house.engine.deliver.offers.send_waiting()
+        if not self.post.offers:
+            return None
+        call = self.post.offers.popleft()
+        self.spent.messages += 2
+        assert self.house.call(Batch(events=(encode(self._claim(call)),))) == [True]
+        return call
+
+    def _handed_in(self, result: ActionFinished) -> CallAction | None:
+        asks = HandIn(
+            event=encode(result),
+            token=self.house.new_id(),
+            executor_id="executor-1",
+            targets=(None,),
+            free=64,
+        )
+        self.spent.messages += 2
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.house.call, asks)
+            while not answer.done():
+                self.house.engine.loop.run_once(timeout=0.01)
+        given = answer.result()["call"]
+        return None if given is None else decode(given)  # type: ignore[return-value]
 
     def _work(self) -> bool:
         """All offers are claimed together, all results come together."""
@@ -244,5 +305,22 @@ def test_a_task_of_the_graph_of_ten_keeps_what_was_promised(
 ) -> None:
     shape = shapes.dag()
     spent = counter(inline).run(shape).per(EXECUTIONS * shape.units)
+    for each in fields(Spent):
+        assert getattr(spent, each.name) <= getattr(most, each.name), each.name
+
+
+@pytest.mark.parametrize(
+    ("hands_in", "most"),
+    [
+        pytest.param(False, Spent(161, 21, 40, 10), id="offers"),
+        pytest.param(True, Spent(125, 12, 23, 1), id="handed in"),
+    ],
+)
+def test_what_one_chain_costs_whose_executor_has_nothing_else_to_do(
+    counter: Callable[[bool], Counter], hands_in: bool, most: Spent
+) -> None:
+    """Decision 0048: per task one transaction and two messages, not two and four."""
+    shape = shapes.sequential(10)
+    spent = counter(False).run_alone(shape, hands_in=hands_in)
     for each in fields(Spent):
         assert getattr(spent, each.name) <= getattr(most, each.name), each.name

@@ -27,7 +27,7 @@ class Bench:
     def ask(self, limit: int = 5) -> list[CallAction]:
         """What the engine lets run of so many offers."""
         self.begun.clear()
-        count = self.claims.ask(limit, self.begun.append)
+        count = self.claims.ask(lambda: limit, self.begun.append)
         assert count == len(self.begun)
         return list(self.begun)
 
@@ -208,7 +208,7 @@ def test_an_offer_is_listed_as_asked_until_it_has_begun() -> None:
     assert bench.claims.asking() == ("token-1", "token-2"), "it may be a yes"
     seen = []
     bench.bus.answers = [[True, False]]
-    bench.claims.ask(2, lambda call: seen.append(bench.claims.asking()))
+    bench.claims.ask(lambda: 2, lambda call: seen.append(bench.claims.asking()))
     assert seen == [("token-1", "token-2")]
     assert bench.claims.asking() == ()
 
@@ -222,6 +222,6 @@ def test_an_offer_that_did_not_begin_is_asked_for_again() -> None:
         raise RuntimeError("can't start new thread")
 
     with pytest.raises(RuntimeError):
-        bench.claims.ask(5, fail)
+        bench.claims.ask(lambda: 5, fail)
     assert not offer.settled.is_set()
     assert bench.ask() == [call("a")]

@@ -7,6 +7,7 @@ from fakes import FakeClock, RecordingBus
 
 from mistral.errors import Unavailable
 from mistral.executors.claims import Claims
+from mistral.executors.further import Further, Myself
 from mistral.executors.heartbeat import Heartbeats
 from mistral.executors.held import CHUNK, Delivery, Held
 from mistral.executors.workers import Workers
@@ -30,6 +31,18 @@ class Bench:
         self.delivery = Delivery(self.held, self.bus, 10)
         self.workers = Workers(2, lambda call: result("never"), self.clock)
         self.claims = Claims(self.bus, "ex1", lambda: "token", self.clock, 30)
+        self.further = Further(
+            self.bus,
+            Myself(executor_id="ex1", targets=(None, "h1")),
+            lambda: "token",
+            self.clock,
+            self.claims,
+            self.held,
+            self.workers.free,
+            lambda call: None,
+            *[self.delivery.wake] * 3,
+            trusted_seconds=30,
+        )
         self.beats = Heartbeats(
             self.bus,
             "ex1",
@@ -38,6 +51,7 @@ class Bench:
             self.workers,
             self.held,
             self.delivery,
+            self.further,
             10,
             self.clock,
         )
@@ -125,7 +139,7 @@ def test_a_beat_lists_what_is_asked_for_and_when_the_last_was_answered() -> None
     bench = Bench()
     bench.claims.add([CallAction(action_id="a"), CallAction(action_id="b")])
     with pytest.raises(Unavailable):
-        bench.claims.ask(1, lambda call: None)
+        bench.claims.ask(lambda: 1, lambda call: None)
     bench.bus.called.clear()
     bench.bus.answers = [{"now": "2020-01-01T00:00:00"}, Unavailable("gone"), {}]
     bench.beats.run_once()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from protocol.asks import Asks
 from protocol.calls import Calls
 from protocol.checker import Step, search
 from protocol.claims import Claims
@@ -29,6 +30,7 @@ MORE = [Turns(most_faults=6), Calls(most_faults=4), Calls(safe=True)]
         Deletions(),
         Claims(),
         Claims("cancelled"),
+        Asks(),
         *(pytest.param(model, marks=pytest.mark.thorough) for model in MORE),
     ],
 )
@@ -53,6 +55,13 @@ WITHOUT = [
     (Deletions(keeps_news=False), "it is stuck"),
     (Claims(locks=False), "two run the action"),
     (Claims(looks=False), "somebody runs what nobody took"),
+    (Asks(once=False), "what is not safe to rerun ran twice"),
+    (Asks(tells=False), "it is lost although its executor lives"),
+    (Asks(asking=False), "it is lost although its executor lives"),
+    (Asks(effective=False), "it is lost although its executor lives"),
+    (Asks(sure=False), "it is lost although its executor lives"),
+    (Asks(matches=False), "what is not safe to rerun ran twice"),
+    (Asks(sends=False), "it is stuck"),
 ]
 
 

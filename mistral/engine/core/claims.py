@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from mistral.messages import COMPLETED, ClaimAction
+from mistral.engine.core.run import Action
+from mistral.messages import COMPLETED, CallAction, ClaimAction
 
 READ: Final = ("id", "state", "attempt", "started_by")
 """Columns of the action that the answer depends on."""
@@ -24,11 +25,25 @@ def may_begin(action: Mapping[str, Any] | None, claim: ClaimAction) -> bool:
     return action["started_by"] in (None, claim.token)
 
 
-def begun(claim: ClaimAction, now: datetime) -> dict[str, Any]:
+def may_be_given(action: Action, call: CallAction) -> bool:
+    """Whether an offer that the same turn has made can be granted at once: nobody else
+    can have heard of the action, and it still is what the offer says.
+
+    :param action: as the turn leaves it.
+    """
+    return (
+        action.is_new
+        and not action.completed
+        and action.attempt == call.attempt
+        and action.started_by is None
+    )
+
+
+def begun(token: str, executor_id: str, now: datetime) -> dict[str, Any]:
     """Columns of an action that was granted for the first time."""
     return {
-        "started_by": claim.token,
-        "executor_id": claim.executor_id,
+        "started_by": token,
+        "executor_id": executor_id,
         "started_at": now,
         "last_heartbeat": now,
         "updated_at": now,

@@ -113,7 +113,9 @@ def executor_lost(case: Case, event: ExecutorLost) -> None:
         or action.executor_id != event.executor_id
     ):
         return
-    if action.safe_rerun and action.call is not None:
+    if event.unused and action.started_by != event.unused:
+        return
+    if (action.safe_rerun or event.unused) and action.call is not None:
         action.attempt += 1
         action.started_by = action.executor_id = action.started_at = None
         case.effects.append(actions.offer_of(action, case.run))
