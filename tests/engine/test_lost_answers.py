@@ -70,6 +70,8 @@ class Pair:
             house.clock,
             lambda: f"executor-{next(numbers)}",
         )
+        # its results go their ordinary way: nobody decides while it would wait
+        self.executor._further.end()
 
     def _hear(self, message: Message) -> Any:
         answer = self.house.engine.handle(message)
