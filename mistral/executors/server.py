@@ -68,6 +68,10 @@ CONFIRM_SECONDS: Final = 10.0
 """How long this process stays for its results. Without an engine they are lost with it,
 and what they belonged to is found by the missing heartbeats."""
 
+FEW: Final = 4
+"""Actions that run at the same time. Of more than that results come together, and share
+messages and turns, which costs less than a question with each."""
+
 PATIENCE: Final = 600.0
 """Seconds an offer waits here for a free worker before it goes back to the
 broker, which closes the channel of a consumer that is silent for 30 minutes."""
@@ -269,7 +273,8 @@ class ExecutorServer(Service):
 
     def _keeper(self, call: CallAction) -> Callable[[Outcome], None]:
         def keep(outcome: Outcome) -> None:
-            asks = call.hand_in and isinstance(outcome, ActionFinished)
+            asks = call.hand_in and len(self._workers.running()) <= FEW
+            asks = asks and isinstance(outcome, ActionFinished)
             self._held.keep(outcome, call.reply_to, due=not asks)
             if not asks or not self._further.take(outcome):
                 self._held.unsend((outcome.action_id, outcome.attempt))

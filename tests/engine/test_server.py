@@ -20,6 +20,7 @@ from mistral.clock import SystemClock
 from mistral.db import models
 from mistral.db.database import Database
 from mistral.engine.intake import Intake
+from mistral.engine.steps import Step
 from mistral.errors import NotFound, Unavailable
 from mistral.executors.server import ExecutorServer, ExecutorSettings
 from mistral.messages import (
@@ -118,6 +119,38 @@ def test_a_run_through_bus_engine_and_executor(parts: tuple[House, Bus]) -> None
     assert bus.call(start) == {"id": start.run_id}
     header = _end_of(house, start.run_id)
     assert (header["state"], header["output"]) == ("SUCCESS", {"made": 20})
+
+
+CHAIN = """
+version: '2.0'
+chain:
+  output: {k: <% $.k %>}
+  tasks:
+    a: {action: std.test_dict size=1 key_prefix="k" val=1, on-success: b}
+    b: {action: std.test_dict size=1 key_prefix="k" val=2, on-success: c}
+    c: {action: std.test_dict size=1 key_prefix="k" val=3, on-success: d}
+    d: {action: std.test_dict size=1 key_prefix="k" val=4, on-success: e}
+    e:
+      action: std.test_dict size=1 key_prefix="k" val=5
+      publish: {k: <% task().result.len() %>}
+"""
+
+
+def test_a_chain_is_not_claimed_action_by_action(parts: tuple[House, Bus]) -> None:
+    """Decision 0048; a machine that is slower than a second claims some more."""
+    house, bus = parts
+    steps: list[Step] = []
+    house.reached = steps.append
+    house.upload(CHAIN)
+    start = _start(house, "chain")
+    bus.call(start)
+    header = _end_of(house, start.run_id)
+    assert (header["state"], header["output"]) == ("SUCCESS", {"k": 1})
+    assert 1 <= steps.count(Step.GRANTED) < 5
+    found = house.rows(models.action_executions)
+    assert len({row["started_by"] for row in found}) == 5
+    assert len({row["executor_id"] for row in found}) == 1
+    assert house.examined() == []
 
 
 NEST = """

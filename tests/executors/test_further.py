@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from mistral_lib.actions import Action
 
 from mistral.errors import Bug, Unavailable
 from mistral.executors.further import PAUSE_SECONDS, UNUSED_SECONDS
-from mistral.executors.server import ExecutorServer, ExecutorSettings
+from mistral.executors.server import FEW, ExecutorServer, ExecutorSettings
 from mistral.messages import (
     ActionFinished,
     Batch,
@@ -29,12 +30,14 @@ TRUSTED = 30.0
 
 
 class Echo(Action):
-    def __init__(self, ran: list[str], name: str, sync: bool) -> None:
+    def __init__(self, actions: Actions, name: str, sync: bool) -> None:
         super().__init__()
-        self._ran, self._name, self._sync = ran, name, sync
+        self._actions, self._name, self._sync = actions, name, sync
 
     def run(self, context: Any) -> Any:
-        self._ran.append(self._name)
+        if self._name in self._actions.gates:
+            assert self._actions.gates[self._name].wait(SECONDS)
+        self._actions.ran.append(self._name)
         return self._name
 
     def is_sync(self) -> bool:
@@ -44,9 +47,10 @@ class Echo(Action):
 class Actions:
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.gates: dict[str, threading.Event] = {}
 
     def create(self, name: str, given: Any, *more: Any, **and_: Any) -> Any:
-        return Echo(self.ran, given["id"], sync=name != "async")
+        return Echo(self, given["id"], sync=name != "async")
 
     def post_process(self, name: str, result: Any, *more: Any, **and_: Any) -> Any:
         return result
@@ -92,9 +96,19 @@ class Bench:
     def idle(self) -> None:
         assert self.server._workers.wait_idle(SECONDS)
 
-    def asks(self) -> bool:
+    def until_running(self, count: int) -> None:
+        workers = self.server._workers
+        with workers._change:
+            assert workers._change.wait_for(
+                lambda: len(workers._running) == count, SECONDS
+            )
+
+    def asks_now(self) -> bool:
         """One question, if there is one; whether something has begun."""
-        begun = bool(self.further.run_once().get("begun"))
+        return bool(self.further.run_once().get("begun"))
+
+    def asks(self) -> bool:
+        begun = self.asks_now()
         self.idle()
         return begun
 
@@ -276,6 +290,26 @@ def test_what_is_not_handed_in_goes_its_ordinary_way(fields: dict[str, Any]) -> 
     assert not bench.asks()
     assert bench.handed_in == []
     assert bench.sent() == [("engine.one", ["a"])]
+
+
+def test_where_much_runs_results_share_messages() -> None:
+    bench = Bench(threads=2 * FEW)
+    names = [f"{number}" for number in range(FEW + 1)]
+    bench.actions.gates = {name: threading.Event() for name in names}
+    bench.server._claims.add([call(name) for name in names])
+    assert bench.server.claim_once() == len(names)
+    bench.actions.gates["0"].set()
+    bench.until_running(FEW)
+    assert not bench.asks_now()
+    assert (bench.handed_in, bench.sent()) == ([], [("engine.one", ["0"])])
+    bench.actions.gates["1"].set()
+    bench.until_running(FEW - 1)
+    bench.asks_now()
+    [asked] = bench.handed_in
+    assert asked.event["action_id"] == "1"
+    for gate in bench.actions.gates.values():
+        gate.set()
+    bench.idle()
 
 
 def test_who_stops_asks_no_more() -> None:
