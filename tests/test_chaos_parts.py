@@ -118,9 +118,24 @@ MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("name", HOPS)
-def test_a_message_goes_one_way(name: str) -> None:
-    exchange, key, body = MESSAGES[name]
+HANDED_IN = {
+    "results": (
+        "mistral",
+        "mistral_engine",
+        b'\\"event\\": {\\"kind\\": \\"ActionFinished\\"}, \\"kind\\": \\"HandIn\\"',
+    ),
+    "grants": (
+        "",
+        "reply_1",
+        b'"answer\\": {\\"call\\": {\\"input\\": \\"it is over\\"}}',
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "found"), [*MESSAGES.items(), *HANDED_IN.items()])
+def test_a_message_goes_one_way(name: str, found: tuple[str, str, bytes]) -> None:
+    assert MESSAGES.keys() == HOPS.keys()
+    exchange, key, body = found
     message = Delivery(1, "c", 1, exchange, key, b"", body)
     role = HOPS[name].role
     ways = {way for way, hop in HOPS.items() if hop.role == role}

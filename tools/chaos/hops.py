@@ -34,6 +34,8 @@ _REQUESTS, _RESULTS, _OFFERS = (
     "mistral_engine", "mistral_engine.results", "mistral_executor.",
 )  # fmt: skip
 
+_HANDED_IN = b'kind\\": \\"HandIn'
+
 
 @dataclass(frozen=True)
 class Hop:
@@ -57,8 +59,8 @@ def _asks(*kinds: bytes) -> Callable[[Delivery], bool]:
 
 
 def _is_request(message: Delivery) -> bool:
-    claims = _asks(b"ClaimAction", b"Heartbeat")(message)
-    return message.key == _REQUESTS and not claims
+    executors = _asks(b"ClaimAction", b"Heartbeat", _HANDED_IN)(message)
+    return message.key == _REQUESTS and not executors
 
 
 def _is_reply(message: Delivery) -> bool:
@@ -75,11 +77,13 @@ HOPS: Mapping[str, Hop] = {
     "claims": Hop("executors ask for actions", "engine", _asks(b"ClaimAction")),
     "grants": Hop(
         "engines answer that", "executor",
-        lambda message: _is_reply(message) and b'answer\\": [' in message.body,
+        lambda message: _is_reply(message)
+        and (b'answer\\": [' in message.body or b'answer\\": {\\"call' in message.body),
     ),
     "results": Hop(
         "executors send results", "engine",
-        lambda message: message.key.startswith(_RESULTS),
+        lambda message: message.key.startswith(_RESULTS)
+        or _asks(_HANDED_IN)(message),
     ),
     "signs": Hop(
         "executors say that they live, until they would be taken for lost", "engine",
@@ -87,7 +91,7 @@ HOPS: Mapping[str, Hop] = {
     ),
     "confirmations": Hop(
         "engines answer that, and which results they have", "executor",
-        lambda message: _is_reply(message) and b"over" in message.body,
+        lambda message: _is_reply(message) and b'{\\"over' in message.body,
     ),
 }  # fmt: skip
 
