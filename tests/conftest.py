@@ -33,6 +33,11 @@ _SERVERS = [
 ]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: whole services, whose files have few tests."""
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """A skipped test of the service tiers has failed where ``REQUIRE_SERVICES=1``
