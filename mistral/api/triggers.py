@@ -56,12 +56,13 @@ def workflow_of(call: Call, connection: Connection, identifier: str) -> Row:
     return row
 
 
-def check_input(workflow: Row, given: Mapping[str, Any]) -> None:
+def check_input(workflow: Row, given: Mapping[str, Any], *, whole: bool = True) -> None:
     """
+    :param whole: no more is given when the trigger fires.
     :raises InvalidInput: missing or unexpected names.
     """
     declared = Signature.declared(workflow["spec"].get("input"))
-    missing = sorted(declared.required - set(given))
+    missing = sorted(declared.required - set(given)) if whole else []
     unexpected = [name for name in given if not declared.takes(name)]
     if missing or unexpected:
         raise InvalidInput.listing(

@@ -21,6 +21,8 @@ from typing import Any, Final
 
 import wsme.types as wtypes
 
+from mistral.lang.shapes import is_expression, kind_of
+
 DATE_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 """UTC; clients parse with exactly this pattern (§ 1.5)."""
 
@@ -333,6 +335,35 @@ class AnyJsonTextType(JsonTextType):
         return {"anyOf": [{"type": values}, self.answer_schema()]}
 
 
+class ExpressionsTextType(AnyJsonTextType):
+    """As ``JsonText``, or one expression that gives the object."""
+
+    name = "expressions"
+
+    @staticmethod
+    def frombasetype(value: Any) -> Any:
+        """
+        :raises ValueError: neither an object nor an expression, nor the text of one.
+        """
+        if isinstance(value, str) and not is_expression(value):
+            try:
+                value = read_json(value) or {}
+            except ValueError as error:
+                raise ValueError(
+                    "Expected a JSON object or its text, or an expression '<% … %>' or"
+                    f" '{{{{ … }}}}' on one line: {error}."
+                ) from None
+        if value is None or isinstance(value, dict) or is_expression(value):
+            return value
+        raise ValueError(
+            "Expected a JSON object or its text, or an expression '<% … %>' or"
+            f" '{{{{ … }}}}' on one line, found {kind_of(value)}."
+        )
+
+    def request_schema(self) -> JsonSchema:
+        return {"anyOf": [{"type": "object"}, self.answer_schema()]}
+
+
 class ResultType(AnyJsonTextType):
     """The same where null is a value like any other: its text is ``null``."""
 
@@ -389,6 +420,7 @@ Date: Final = DateType()
 Boolean: Final = BooleanType()
 JsonText: Final = JsonTextType()
 AnyJsonText: Final = AnyJsonTextType()
+ExpressionsText: Final = ExpressionsTextType()
 Result: Final = ResultType()
 Native: Final = NativeType()
 Text: Final = StrictTextType()

@@ -143,6 +143,83 @@ def test_the_input_of_the_workflow_is_checked(api: Any, ids: dict[str, str]) -> 
     assert "unexpected=['whom']" in answer.fault
 
 
+# -- Input from the event -----------------------------------------------------
+
+MAPPING = {"who": "<% $.payload.name %>", "how": {"deep": ["{{ _.event_type }}", 1]}}
+WHOLE = "<% $.payload %>"
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (MAPPING, MAPPING),
+        (json.dumps(MAPPING), MAPPING),
+        (WHOLE, WHOLE),
+        ("{{ _.payload }}", "{{ _.payload }}"),
+        (json.dumps(WHOLE), WHOLE),
+    ],
+    ids=["object", "its text", "expression", "of Jinja", "its JSON"],
+)
+def test_the_input_may_follow_from_the_event(
+    api: Any, ids: dict[str, str], sent: Any, shown: Any
+) -> None:
+    """What it gives need not stand in ``workflow_input``."""
+    made = make(api, ids["greet"], input_mapping=sent)
+    assert json.loads(made["input_mapping"]) == shown
+    again = {"input_mapping": made["input_mapping"]}
+    assert api.put(f"{PATH}/{made['id']}", again).json == made
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"input_mapping": {"who": "<% $.a + %>"}}, "'input_mapping.who'"),
+        ({"input_mapping": {"who": {"x": ["{{ _. }}"]}}}, "'input_mapping.who'"),
+        ({"input_mapping": "<% $.a + %>"}, "'input_mapping'"),
+        ({"input_mapping": "payload"}, "expression"),
+        ({"input_mapping": 5}, "expression"),
+        ({"input_mapping": ["<% $ %>"]}, "expression"),
+        ({"input_mapping": '"payload"'}, "expression"),
+        ({"input_mapping": {"how": "<% $.payload %>"}}, "missing=['who']"),
+        ({"input_mapping": {**MAPPING, "whom": 1}}, "unexpected=['whom']"),
+        ({"input_mapping": WHOLE, "workflow_input": {"whom": 1}}, "['whom']"),
+        ({"input_mapping": WHOLE, "message": {"name": "m"}}, "'message'"),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_an_input_that_no_event_can_give_is_refused(
+    api: Any, ids: dict[str, str], fields: dict[str, Any], told: str
+) -> None:
+    answer = api.post(PATH, body(ids["greet"], **fields))
+    assert (answer.status, told in answer.fault) == (400, True), answer.body
+    made = make(api, ids["greet"], workflow_input={"who": "Ada"})
+    if fields.get("input_mapping") == {"how": "<% $.payload %>"}:
+        return
+    answer = api.put(f"{PATH}/{made['id']}", fields)
+    assert (answer.status, told in answer.fault) == (400, True), answer.body
+    assert api.get(PATH).json["event_triggers"] == [made]
+
+
+def test_the_input_from_the_event_may_change_and_go(
+    api: Any, ids: dict[str, str]
+) -> None:
+    made = make(api, ids["greet"], workflow_input={"who": "Ada"})
+    path = f"{PATH}/{made['id']}"
+    assert api.put(path, {"input_mapping": MAPPING}).status == 200
+    assert api.put(path, {"message": {"name": "m"}}).status == 400
+    assert json.loads(api.get(path).json["input_mapping"]) == MAPPING
+    assert api.put(path, {"input_mapping": {}}).json["input_mapping"] is None
+    assert api.put(path, {"message": {"name": "m"}}).status == 200
+
+
+def test_what_the_event_gives_is_needed_as_long_as_nothing_else_does(
+    api: Any, ids: dict[str, str]
+) -> None:
+    made = make(api, ids["greet"], input_mapping=MAPPING)
+    answer = api.put(f"{PATH}/{made['id']}", {"input_mapping": {}})
+    assert (answer.status, "missing=['who']" in answer.fault) == (400, True)
+
+
 def test_m85_the_same_twice_is_a_conflict(api: Any, ids: dict[str, str]) -> None:
     make(api, ids["plain"], name="a")
     assert api.post(PATH, body(ids["plain"], name="b")).status == 409

@@ -188,6 +188,30 @@ def test_an_event_is_a_message_to_those_who_wait_for_it(service: Service) -> Non
     assert not service.house.rows(models.outbox)
 
 
+def test_the_payload_becomes_the_input(service: Service) -> None:
+    """What `input_mapping` gives goes before `workflow_input`, of which texts that
+    look like expressions stay as they are."""
+    service.upload("takes: {input: [n, m], tasks: {t: {action: std.noop}}}")
+    made = source(service)
+    given = {"n": "<% $.payload.ok %>", "m": "<% $.payload.ok %>"}
+    trigger(
+        service,
+        "takes",
+        workflow_input=given,
+        input_mapping={"n": "<% $.payload.sha %>"},
+    )
+    id = trigger(service, "takes", event="all", input_mapping="<% $.payload %>")
+    assert service.api.post(made["path"], BODY, headers=signed(made)).status == 202
+    [run] = runs(service, "takes")
+    assert run["input"] == {"n": "abc", "m": "<% $.payload.ok %>"}
+    whole = json.dumps({"n": 1, "m": [2]})
+    headers = {**signed(made, whole), "X-GitHub-Event": "all"}
+    assert service.api.post(made["path"], whole, headers=headers).status == 202
+    runs(service, "takes")
+    [firing] = firings(service, id)
+    assert service.execution(firing["execution_id"])["input"] == {"n": 1, "m": [2]}
+
+
 DECLARED = """
 hears:
   output: {got: <% task(t).result %>}

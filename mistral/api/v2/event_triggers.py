@@ -15,9 +15,9 @@ from mistral.api.parameters import Number
 from mistral.api.rest import Answer, Call, Resource, Route, parse_uuid, replayed
 from mistral.api.shapes import Sent, Shown, Together
 from mistral.api.types import (
-    AnyJsonText,
     Attribute,
     Date,
+    ExpressionsText,
     JsonText,
     Name,
     NativeType,
@@ -47,6 +47,7 @@ CHANGED: Final = (
     "name",
     "workflow_id",
     "workflow_input",
+    "input_mapping",
     "workflow_params",
     "message",
     "scope",
@@ -54,9 +55,13 @@ CHANGED: Final = (
 MESSAGE: Final = frozenset({"name", "key", "payload", "execution_id"})
 """What a message of a trigger is made of."""
 
+HEARD: Final = frozenset({"input_mapping", "message"})
+"""What expressions about the event are in: one of these at most."""
+
 DEFAULTS: Final[Mapping[str, Any]] = {
     "name": "",
     "workflow_input": {},
+    "input_mapping": None,
     "workflow_params": {},
     "message": None,
     "scope": "private",
@@ -108,10 +113,11 @@ class EventTrigger(ResourceType):
     )
     scope = Attribute(Scope, "`public`: events of every project count.")
     input_mapping = nullable(
-        AnyJsonText,
+        ExpressionsText,
         "Input with expressions about the event (`$.payload`, `$.event_type`, "
         "`$.publisher`, `$.timestamp`, `$.context`), or one expression that is the "
-        "input; it goes before `workflow_input`.",
+        "input; it goes before `workflow_input`, whose texts stay as they are. `{}`: "
+        "none.",
     )
     definition_type = nullable(
         WordType("workflow", "workbook"),
@@ -235,6 +241,7 @@ class EventTriggers(Resource):
         """Create an event trigger."""
         values = {**DEFAULTS, **_given(call)}
         _check_message(call, values.get("message"))
+        _check_mapping(call, values)
         for name in ("workflow_id", *SOURCE):
             if not values.get(name):
                 raise BadRequest(f"Expected '{name}', which is mandatory.")
@@ -272,8 +279,9 @@ class EventTriggers(Resource):
             )
             owned.refuse_declared(event_triggers, row)
             _check_message(call, values.get("message"))
-            if {"workflow_id", "workflow_input", "message"} & set(values):
+            if {"workflow_id", "workflow_input", *HEARD} & set(values):
                 wanted = {**row, **values}
+                _check_mapping(call, wanted)
                 _check_workflow(call, connection, wanted, row["project_id"])
             if "workflow_params" in values:
                 whose = replace(call.context, project_id=row["project_id"])
@@ -297,6 +305,8 @@ def _given(call: Call) -> dict[str, Any]:
     values = {name: value for name, value in sent.items() if value is not None}
     if "workflow_id" in values:
         values["workflow_id"] = parse_uuid(values["workflow_id"], "workflow_id")
+    if "input_mapping" in values:
+        values["input_mapping"] = values["input_mapping"] or None
     return values
 
 
@@ -314,13 +324,39 @@ def _check_message(call: Call, message: Any) -> None:
             "Expected 'message' with 'name', and 'key', 'payload' and 'execution_id'"
             f" where they are wanted{found}."
         )
-    languages = call.services.settings.expressions.allowed_languages
     for part, value in message.items():
-        for text in _texts(value):
-            try:
-                check(text, languages)
-            except ExpressionFault as error:
-                raise BadRequest(f"'message.{part}': {error.message}") from None
+        _check_expressions(call, f"message.{part}", value)
+
+
+def _check_mapping(call: Call, values: Mapping[str, Any]) -> None:
+    """As in definitions (decision 0040).
+
+    :raises BadRequest: an expression in it cannot work, or nothing is started.
+    """
+    mapping = values["input_mapping"]
+    if mapping is None:
+        return
+    if values["message"] is not None:
+        raise BadRequest(
+            "With 'message' nothing is started: 'input_mapping' has no use."
+        )
+    if isinstance(mapping, str):
+        _check_expressions(call, "input_mapping", mapping)
+        return
+    for name, value in mapping.items():
+        _check_expressions(call, f"input_mapping.{name}", value)
+
+
+def _check_expressions(call: Call, where: str, tree: Any) -> None:
+    """
+    :raises BadRequest: one of the tree cannot work.
+    """
+    languages = call.services.settings.expressions.allowed_languages
+    for text in _texts(tree):
+        try:
+            check(text, languages)
+        except ExpressionFault as error:
+            raise BadRequest(f"'{where}': {error.message}") from None
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -345,4 +381,9 @@ def _check_workflow(
     workflow = rows.workflow_of(connection, values["workflow_id"], project_id)
     if values.get("message") is not None:
         return
-    triggers.check_input(workflow, values["workflow_input"])
+    given, mapping = values["workflow_input"], values["input_mapping"]
+    if isinstance(mapping, str):
+        # which names it gives shows the event
+        triggers.check_input(workflow, given, whole=False)
+    else:
+        triggers.check_input(workflow, {**given, **(mapping or {})})
