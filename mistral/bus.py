@@ -41,12 +41,14 @@ from mistral.bus_transports import Transports
 from mistral.clock import SystemClock
 from mistral.errors import BadRequest, Bug, MistralError, Unavailable, from_wire
 from mistral.messages import (
+    EXCHANGE,
     ActionFinished,
     ActionTurnedAsync,
     CallAction,
     CarryNotices,
     Message,
     Request,
+    check_source,
     encode,
 )
 from mistral.service import Service, together
@@ -57,7 +59,6 @@ from oslo_messaging.notify.dispatcher import NotificationDispatcher
 
 LOG = logging.getLogger(__name__)
 
-EXCHANGE: Final = "mistral"
 ANNOUNCED: Final = "mistral_notifications"
 """The exchange of what other services are told; ours carries nothing else."""
 
@@ -86,26 +87,6 @@ _FAILURES: Final = (
 
 OnNotification = outside.OnNotification
 Notification = outside.Notification
-
-
-def check_source(exchange: str, topic: str) -> None:
-    """Whether notifications of others may come from there.
-
-    :raises BadRequest: the service's own messages go there, or it belongs to the
-        broker itself.
-    """
-    if exchange == EXCHANGE:
-        raise BadRequest(
-            f"The exchange '{EXCHANGE}' carries the service's own messages; expected"
-            " the exchange of another service."
-        )
-    if exchange.startswith("amq."):
-        raise BadRequest(
-            "Exchanges that begin with 'amq.' belong to the broker; expected the"
-            " exchange of a service."
-        )
-    if not exchange or not topic:
-        raise BadRequest("Expected the names of an exchange and of a topic.")
 
 
 class Bus(Service):

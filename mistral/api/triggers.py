@@ -18,7 +18,7 @@ from mistral.db import definitions, trusts
 from mistral.db.declared import Making
 from mistral.db.owned import Author
 from mistral.errors import Conflict, InvalidInput, MistralError, NotFound
-from mistral.lang import priorities
+from mistral.lang import appointments, start_params
 from mistral.lang.parse import Signature
 from mistral.publisher_entries import shown
 
@@ -78,9 +78,11 @@ def params_to_keep(
 
     :param context: whose trigger it is.
     :param before: what these replace.
-    :raises BadRequest: a priority that there is not, or what claims to be sealed.
+    :raises BadRequest: what no start can take (``start_params``), or what claims to be
+        sealed.
     """
-    priorities.of_params(params)
+    start_params.check(params)
+    appointments.of(params, call.services.clock.now())
     return params_as_kept(params, context, call.services.keyring, before=before)
 
 

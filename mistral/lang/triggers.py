@@ -30,12 +30,12 @@ from typing import Any, Final
 
 from mistral.errors import BadRequest
 from mistral.expressions.recognition import contains_expression
-from mistral.fair_queue import HIGHEST, LOWEST
-from mistral.lang import cron, schedules, shapes, zones
+from mistral.lang import cron, schedules, shapes, start_params, zones
 from mistral.lang.embedded import Expressions
 from mistral.lang.shapes import Findings, Path, Shape
 from mistral.lang.specs import REQUIRED, TriggerSpec, WorkflowSpec
 from mistral.lang.text import to_json
+from mistral.messages import check_source
 
 SECTIONS: Final = ("triggers", "Triggers")
 TYPES: Final = ("cron", "event")
@@ -47,6 +47,8 @@ LONGEST_WORD: Final = 255
 MOST_COUNT: Final = 2**31 - 1
 
 _RULE: Final = "TRIGGER"
+
+_ANY_TOPIC: Final = "any"
 
 _PERIODIC: Final = "periodic"
 _OLD_PATTERN: Final = "cron-pattern"
@@ -109,6 +111,17 @@ def _source(found: Findings, path: Path, value: Any) -> bool:
         return True
     found.error(path, f"expected at most {LONGEST_SOURCE} characters", _RULE)
     return False
+
+
+def _exchange(found: Findings, path: Path, value: Any) -> bool:
+    if not _source(found, path, value):
+        return False
+    try:
+        check_source(value, _ANY_TOPIC)
+    except BadRequest as error:
+        found.error(path, error.message, _RULE)
+        return False
+    return True
 
 
 def _time(found: Findings, path: Path, value: Any) -> bool:
@@ -194,7 +207,7 @@ _MESSAGE: Final[Mapping[str, Shape]] = {
 }
 _EVENT: Final[Mapping[str, Shape]] = {
     **_ALL,
-    "exchange": _source,
+    "exchange": _exchange,
     "topic": _source,
     "event": _source,
     "input": _input_of_event,
@@ -470,11 +483,9 @@ def _check_input(
 def _check_params(
     found: Findings, path: Path, params: Mapping[str, Any], spec: WorkflowSpec
 ) -> None:
-    """Of a reverse workflow a target is wanted; a priority is one."""
-    if params.get("priority") is not None:
-        _number(LOWEST, HIGHEST)(
-            found, (*path, "params", "priority"), params["priority"]
-        )
+    """They are such as a start can take; of a reverse workflow a target is wanted."""
+    for name, fault in start_params.faults(params):
+        found.error((*path, "params", name), fault.message, _RULE)
     if spec.type != "reverse":
         return
     target = params.get("task_name")

@@ -263,6 +263,8 @@ def test_a_stored_body_needs_no_triggers() -> None:
         ({**EVENT, "input": "<% $. %>"}, ""),
         ({**EVENT, "input": {"what": "<% $. %>"}}, ""),
         ({**EVENT, "topic": "t" * 81}, "expected at most 80 characters"),
+        ({**EVENT, "exchange": "amq.topic"}, "Exchanges that begin with 'amq.'"),
+        ({**EVENT, "exchange": "mistral"}, "carries the service's own messages"),
         ({"type": "event", "topic": "t", "event": "e"}, "'exchange' is missing"),
         ({**CRON, "input": {"wat": 1}}, "no input 'wat'; did you mean 'what'?"),
         ({**EVENT, "input": {"wat": 1}}, "no input 'wat'; did you mean 'what'?"),
@@ -274,6 +276,37 @@ def test_what_is_wrong_is_said_with_its_place(trigger: Any, message: str) -> Non
     assert found
     assert all(path.startswith("w.triggers.x") for path, _ in found)
     assert any(message in text for _, text in found)
+
+
+@pytest.mark.parametrize(
+    ("params", "key", "message"),
+    [
+        ({"start-at": "nonsense"}, "start-at", "Expected an ISO 8601 time"),
+        ({"start-at": "2030-01-01T00:00"}, "start-at", "no zone"),
+        ({"start_after": "P1M"}, "start_after", "Expected seconds from 0 on"),
+        ({"start-after": 1, "start-at": "x"}, "start-after", "Expected one time"),
+        ({"priority": 11}, "priority", "from -10 to 10"),
+        ({"env": 3}, "env", "Expected a mapping or a name"),
+        ({"namespace": 3}, "namespace", "Expected a text"),
+        ({"index": 3}, "index", "service's own"),
+    ],
+)
+@pytest.mark.parametrize("trigger", [CRON, EVENT], ids=["cron", "event"])
+def test_params_that_no_start_takes(
+    trigger: dict[str, Any], params: dict[str, Any], key: str, message: str
+) -> None:
+    [(path, text)] = faults({"x": {**trigger, "params": params}})
+    assert path == f"w.triggers.x.params.{key}"
+    assert message in text
+
+
+def test_params_that_a_start_takes() -> None:
+    """What is no list of publishers is passed over at a start, and here."""
+    params = {
+        "start-after": "P1D", "start_at": None, "env": "prod", "notify": 3,
+        "priority": None, "namespace": "", "own": [1],
+    }  # fmt: skip
+    assert faults({"x": {**CRON, "params": params}}) == []
 
 
 def test_inputs_that_are_missing() -> None:
@@ -361,7 +394,7 @@ def test_a_priority_is_one(priority: Any) -> None:
     wrong = {**CRON, "params": {"priority": priority}}
     [(path, message)] = faults({"x": wrong})
     assert path == "w.triggers.x.params.priority"
-    assert "expected a whole number from -10 to 10" in message
+    assert "Expected a whole number from -10 to 10" in message
     assert faults({"x": {**CRON, "params": {"priority": -10}}}) == []
 
 

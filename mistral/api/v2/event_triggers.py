@@ -30,7 +30,6 @@ from mistral.api.types import (
     WordType,
     nullable,
 )
-from mistral.bus import check_source
 from mistral.db import event_firings as stored
 from mistral.db import event_triggers as rows
 from mistral.db import owned, scope
@@ -38,6 +37,7 @@ from mistral.db.listing import Kind, Listing
 from mistral.db.models import event_triggers
 from mistral.errors import BadRequest, Conflict, ExpressionFault, NotFound
 from mistral.expressions.evaluate import check
+from mistral.messages import check_source
 
 LONGEST_SOURCE: Final = 80
 SOURCE: Final = ("exchange", "topic", "event")

@@ -14,11 +14,11 @@ from mistral.api.v2.runs import Execution, asked_by
 from mistral.db import executions, removals
 from mistral.db.executions import Row
 from mistral.errors import BadRequest, Conflict, NotFound
+from mistral.lang.start_params import INTERNAL
 from mistral.messages import START_TIMES, StartWorkflow
 from mistral.publisher_entries import without_operators
 
 LONGEST_ID: Final = 36
-_INTERNAL_PARAMS: Final = ("task_execution_id", "root_execution_id", "index")
 
 START: Final = Sent(
     Execution,
@@ -85,7 +85,7 @@ def start_request(
         "params": sent.get("params") or {},
         "description": sent.get("description") or "",
     }
-    smuggled = [name for name in _INTERNAL_PARAMS if name in wanted["params"]]
+    smuggled = [name for name in INTERNAL if name in wanted["params"]]
     if smuggled:
         raise BadRequest(
             f"The params {', '.join(smuggled)} are the service's own; leave them out."
@@ -130,7 +130,7 @@ def based_on(source: Row, wanted: Mapping[str, Any]) -> dict[str, Any]:
     params = {
         name: value
         for name, value in (source["params"] or {}).items()
-        if name not in _INTERNAL_PARAMS + START_TIMES
+        if name not in INTERNAL + START_TIMES
     }
     if made["workflow_id"] is None and made["workflow_name"] is None:
         made["workflow_id"] = source["workflow_id"]

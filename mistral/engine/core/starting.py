@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mistral.engine.core import actions, appointments, beginnings, notices
+from mistral.engine.core import actions, beginnings, notices
 from mistral.engine.core.data import Case, check_size
 from mistral.engine.core.views import env_view
 from mistral.errors import (
@@ -17,7 +17,7 @@ from mistral.errors import (
     WorkflowFault,
 )
 from mistral.expressions.evaluate import to_storable
-from mistral.lang import priorities
+from mistral.lang import appointments, priorities
 from mistral.lang.specs import REQUIRED, WorkflowSpec
 from mistral.messages import (
     ChildFinished,

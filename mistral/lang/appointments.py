@@ -28,21 +28,43 @@ def of(params: Mapping[str, Any], now: datetime) -> datetime | None:
 
     :raises BadRequest: both are given, or what is given is no time.
     """
-    given = [
-        (name, params[name]) for name in START_TIMES if params.get(name) is not None
-    ]
-    if not given:
+    given = _given(params)
+    if given is None:
         return None
-    if len(given) > 1:
-        names = " and ".join(f"'params.{name}'" for name, _ in given)
-        raise BadRequest(f"Expected one time to start at, found {names}")
-    [(name, value)] = given
-    read = _moment if name in _AT else _delay
-    found = read(name, value, now)
+    found = _read(*given)
+    if isinstance(found, timedelta):
+        found += now
+    elif found - now > timedelta(seconds=LONGEST):
+        name, value = given
+        raise _wrong(name, "a time within a hundred years", repr(value))
     return found if found > now else None
 
 
-def _moment(name: str, value: Any, now: datetime) -> datetime:
+def check(params: Mapping[str, Any]) -> None:
+    """Of a start at an unknown time: what could be no time at any.
+
+    :raises BadRequest: as ``of``.
+    """
+    given = _given(params)
+    if given is not None:
+        _read(*given)
+
+
+def _given(params: Mapping[str, Any]) -> tuple[str, Any] | None:
+    given = [
+        (name, params[name]) for name in START_TIMES if params.get(name) is not None
+    ]
+    if len(given) > 1:
+        names = " and ".join(f"'params.{name}'" for name, _ in given)
+        raise BadRequest(f"Expected one time to start at, found {names}")
+    return given[0] if given else None
+
+
+def _read(name: str, value: Any) -> datetime | timedelta:
+    return _moment(name, value) if name in _AT else _delay(name, value)
+
+
+def _moment(name: str, value: Any) -> datetime:
     expected = "an ISO 8601 time with a zone, like 2030-01-31T06:00:00+01:00"
     if not isinstance(value, str):
         raise _wrong(name, expected, kind_of(value))
@@ -53,15 +75,12 @@ def _moment(name: str, value: Any, now: datetime) -> datetime:
     if found.tzinfo is None:
         raise _wrong(name, expected, f"no zone in {value!r}")
     try:
-        found = found.astimezone(UTC).replace(tzinfo=None)
+        return found.astimezone(UTC).replace(tzinfo=None)
     except OverflowError:
         raise _wrong(name, expected, repr(value)) from None
-    if found - now > timedelta(seconds=LONGEST):
-        raise _wrong(name, "a time within a hundred years", repr(value))
-    return found
 
 
-def _delay(name: str, value: Any, now: datetime) -> datetime:
+def _delay(name: str, value: Any) -> timedelta:
     expected = "seconds from 0 on, or an ISO 8601 duration like P1DT2H30M"
     found = _seconds(value) if isinstance(value, str) else value
     seconds = float(found) if is_number(found) else -1
@@ -70,7 +89,7 @@ def _delay(name: str, value: Any, now: datetime) -> datetime:
         raise _wrong(name, expected, shown or kind_of(value))
     if seconds > LONGEST:
         raise _wrong(name, f"{LONGEST} seconds or less", "more")
-    return now + timedelta(seconds=seconds)
+    return timedelta(seconds=seconds)
 
 
 def _seconds(text: str) -> float | None:
