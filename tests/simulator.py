@@ -337,7 +337,7 @@ class Simulator:
         action = self.store.action_rows.get(call.action_id)
         yes = may_begin(action, claim)
         if yes and action is not None and action["started_by"] is None:
-            action.update(begun(claim, self.clock.now()))
+            action.update(begun(token, executor, self.clock.now()))
         return yes
 
     def _turn(self, event: Event) -> Any:
