@@ -209,7 +209,7 @@ class PostMessage(Request):
     (``std.wait_for``). Answer: ``{"id", "taken_by"}``, an action id or null.
 
     :param message_id: given by the sender; a repeat means the message that came with
-        it first.
+        it first, and must be the same.
     :param key: see :func:`message_key`.
     :param trigger: as for ``StartWorkflow``.
     """

@@ -42,14 +42,21 @@ def test_a_message_that_comes_first_is_kept_and_then_taken(service: Service) -> 
     assert (sent.status, sent.json) == (
         201, {"id": "a", "name": "paid", "key": "17", "taken_by": None},
     )  # fmt: skip
-    assert post(service, run, id="a", name="paid", key=17).json["taken_by"] is None
+    same = {"id": "a", "name": "paid", "key": 17, "payload": {"sum": [1, None]}}
+    assert post(service, run, **same).json["taken_by"] is None
+    for other in ({"name": "sent"}, {"key": None}, {"payload": {"sum": [2, None]}}):
+        refused = post(service, run, **{**same, **other})
+        [name] = other
+        assert (refused.status, f"another {name}" in refused.fault) == (409, True)
     [kept] = service.get(f"executions/{run}/messages")["messages"]
     assert kept["payload"] == {"sum": [1, None]}
     service.finish(service.action(run, "first")["id"])
     assert service.execution(run)["output"] == {"got": {"sum": [1, None]}}
     assert service.get(f"executions/{run}/messages") == {"messages": []}
-    again = post(service, run, id="a", name="paid")
+    again = post(service, run, **same)
     assert again.json["taken_by"] == service.action(run, "t")["id"]
+    refused = post(service, run, **{**same, "payload": {"sum": [2, None]}})
+    assert (refused.status, "another payload" in refused.fault) == (409, True)
     assert service.house.examined() == []
 
 

@@ -85,13 +85,79 @@ def test_name_and_key_must_be_the_same(other: dict[str, Any]) -> None:
 def test_a_repeat_changes_nothing() -> None:
     sim = Simulator(FLOW)
     run_id = sim.start("w")
-    first = post(sim, run_id, 1, message_id="m")
-    assert post(sim, run_id, 2, message_id="m") == first
+    payload = {"sum": 1.5, "of": [True, None]}
+    again = {"of": [True, None], "sum": 1.5}
+    first = post(sim, run_id, payload, message_id="m")
+    assert post(sim, run_id, again, message_id="m") == first
     assert len(sim.store.message_rows) == 1
     sim.answer(run_id, "before")
+    assert sim.store.runs[run_id]["output"] == {"got": payload}
+    late = post(sim, run_id, again, message_id="m")
+    assert late["taken_by"], "also when the run is over"
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"name": "sent"}, "another name"),
+        ({"key": "8"}, "another key"),
+        ({"payload": 2}, "another payload"),
+        ({"payload": True}, "another payload"),
+        ({"payload": None}, "another payload"),
+        ({"name": "sent", "key": "8", "payload": 2}, "another name, key and payload"),
+    ],
+)
+def test_an_id_means_one_message(other: Any, told: str, taken: bool) -> None:
+    sim = Simulator(FLOW)
+    run_id = sim.start("w", {"key": "7"})
+    sent = {"payload": 1, "key": "7", "message_id": "m"}
+    post(sim, run_id, **sent)
+    if taken:
+        sim.answer(run_id, "before")
+    with pytest.raises(Conflict, match=f"'m' came with {told}"):
+        post(sim, run_id, **{**sent, **other})
+    assert bool(post(sim, run_id, **sent)["taken_by"]) == taken
+    assert len(sim.store.message_rows) == 1
+    if not taken:
+        sim.answer(run_id, "before")
     assert sim.store.runs[run_id]["output"] == {"got": 1}
-    again = post(sim, run_id, 3, message_id="m")
-    assert again["taken_by"], "also when the run is over"
+
+
+ADHOC = """
+version: '2.0'
+hears:
+  base: std.wait_for
+  base-input: {name: paid}
+  output: {heard: <% $ %>}
+"""
+
+
+def test_a_payload_that_an_ad_hoc_action_has_changed_can_be_repeated() -> None:
+    sim = Simulator("""
+version: '2.0'
+w:
+  tasks:
+    t: {action: hears, publish: {got: <% task().result %>}}
+  output: {got: <% $.got %>}
+""", actions=ADHOC)  # fmt: skip
+    run_id = sim.start("w")
+    sim.settle()
+    first = post(sim, run_id, 1, message_id="m")
+    assert first["taken_by"]
+    assert sim.store.runs[run_id]["output"] == {"got": {"heard": 1}}
+    assert post(sim, run_id, 1, message_id="m") == first
+    with pytest.raises(Conflict, match="another payload"):
+        post(sim, run_id, {"larger": 1}, message_id="m")
+
+
+def test_an_event_that_comes_again_means_the_message_of_the_first() -> None:
+    """What an expression of its trigger makes of it may be something else now."""
+    sim = Simulator(FLOW)
+    run_id = sim.start("w")
+    trigger = {"type": "event_trigger", "id": "e", "name": "e"}
+    first = post(sim, run_id, 1, message_id="m", trigger=trigger)
+    assert post(sim, run_id, 2, message_id="m", trigger=trigger) == first
 
 
 ITEMS = """

@@ -32,7 +32,8 @@ class ExecutionMessage(ResourceType):
     id = Attribute(
         Name,
         "A sender may choose it: a message with an id that the execution knows means"
-        " that message, so repeats are harmless.",
+        " that message, so repeats are harmless; one with another name, key or payload"
+        " is refused.",
     )
     name = Attribute(Name, "What `std.wait_for` waits for.")
     key = Attribute(
@@ -60,7 +61,7 @@ KEPT: Final = Together(
 def send(call: Call, execution_id: str) -> Shaped:
     """
     :raises BadRequest: the key is none.
-    :raises Conflict: the execution is over.
+    :raises Conflict: the execution is over, or another message came with the id.
     :raises TooMany: it keeps as many as it may.
     """
     sent = call.sent()

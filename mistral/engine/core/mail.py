@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from json import dumps
 from math import isfinite
 from typing import Any, Final
 
@@ -170,6 +171,43 @@ def known(case: Case, message_id: str) -> Mapping[str, Any] | None:
         for row in case.facts.posted_message(run.id, message_id):
             run.posted[message_id] = dict(row)
     return run.posted.get(message_id)
+
+
+def differences(
+    known: Mapping[str, Any], event: PostMessage, taker: Action | None
+) -> list[str]:
+    """What a message has otherwise than the one that came first with its id.
+
+    The payload of one that was taken is not kept with it: it is the result of who took
+    it, unless an ad-hoc action has made something else of it. Then its size tells.
+    """
+    found = []
+    if known["name"] != event.name:
+        found.append("name")
+    if known["correlation_key"] != event.key:
+        found.append("key")
+    if known["taken_by"] is None:
+        same = _text(known["payload"]) == _text(event.payload)
+    elif _has_payload(taker):
+        assert taker is not None and taker.output is not None
+        same = _text(taker.output["result"]) == _text(event.payload)
+    else:
+        same = known["size"] == size(event.payload)
+    return found if same else [*found, "payload"]
+
+
+def _has_payload(taker: Action | None) -> bool:
+    return (
+        taker is not None
+        and taker.state == State.SUCCESS
+        and not taker.outputs
+        and "result" in (taker.output or {})
+    )
+
+
+def _text(value: Any) -> str:
+    """Two values that are one in JSON: 1 and true are not, whatever Python says."""
+    return dumps(value, sort_keys=True)
 
 
 def keep(case: Case, event: PostMessage, taken_by: str | None) -> None:

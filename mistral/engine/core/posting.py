@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mistral.engine.core import mail, results
@@ -15,13 +16,15 @@ def post(case: Case, event: PostMessage) -> dict[str, Any]:
     """Hand the message to the action that has waited for it longest, or keep it.
 
     :returns: ``{"id", "taken_by"}``; of a repeat, what became of the first.
-    :raises Conflict: the run is over, and nothing will ever take it.
+    :raises Conflict: the run is over, and nothing will ever take it; or its id is
+        that of another message.
     :raises TooMany: the run keeps as much as it may.
     :raises WorkflowFault: the payload is larger than any result may be.
     """
     run = case.run
     known = mail.known(case, event.message_id)
     if known is not None:
+        _require_same(case, event, known)
         return {"id": event.message_id, "taken_by": known["taken_by"]}
     if run.completed:
         raise Conflict(
@@ -33,6 +36,23 @@ def post(case: Case, event: PostMessage) -> dict[str, Any]:
     if taker is not None:
         results.settle(case, taker, State.SUCCESS, event.payload)
     return {"id": event.message_id, "taken_by": None if taker is None else taker.id}
+
+
+def _require_same(case: Case, event: PostMessage, known: Mapping[str, Any]) -> None:
+    """:raises Conflict: the sender means another message by this id."""
+    if event.trigger is not None:
+        # The id is made of the event, which is the same one.
+        return
+    taken_by = known["taken_by"]
+    taker = None if taken_by is None else results.action_of(case, taken_by)
+    found = mail.differences(known, event, taker)
+    if found:
+        *others, last = found
+        told = f"{', '.join(others)} and {last}" if others else last
+        raise Conflict(
+            f"The message {event.message_id!r} came with another {told} before: give"
+            " another message another id."
+        )
 
 
 def _taker(case: Case, event: PostMessage) -> Action | None:
