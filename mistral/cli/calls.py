@@ -47,7 +47,8 @@ def upload(
     :return: ``{"kind", "name", "done", "id"}`` of each thing stored, and of members
         that are left behind or were deleted.
     :raises Conflict: some of a file's members exist and others do not; the
-        service takes them all together or none.
+        service takes them all together or none. Or all are new, and something else
+        is in their way, such as a trigger.
     """
     query = {
         "namespace": namespace,
@@ -62,6 +63,10 @@ def upload(
         try:
             answer = service.put_text(definition.kind, text=definition.text, **query)
         except errors.NotFound as missing:
+            if not _has_some(service, definition, namespace):
+                raise errors.Conflict(
+                    f"{definition.path}: {conflict.message}"
+                ) from missing
             raise errors.Conflict(
                 f"{definition.path}: some of it exists and some does not, and one"
                 f" file is stored as a whole: {conflict.message} {missing.message}"
@@ -83,6 +88,21 @@ def upload(
         for member in answer.get(attribute, ())
     ]
     return rows
+
+
+def _has_some(service: Service, definition: Definition, namespace: str) -> bool:
+    """Whether something of the file exists already."""
+    if definition.kind != "workflows":
+        # A workbook is one thing, which has just not been found; of actions nothing
+        # but their own names can be taken.
+        return definition.kind == "actions"
+    for name in definition.workflows:
+        try:
+            service.get("workflows", name, namespace=namespace)
+        except errors.NotFound:
+            continue
+        return True
+    return False
 
 
 def startable(definition: Definition, wanted: str | None) -> str:

@@ -81,8 +81,10 @@ def _add_tasks(tree: Tree, execution: Entry, now: datetime | None) -> None:
         actions = task.get("action_executions", ())
         # A task with one call that went well has said it all itself.
         if len(actions) > 1 or any(a.get("state") != "SUCCESS" for a in actions):
+            latest = {action.get("index"): action for action in actions}
             for action in _telling(actions, branch):
-                branch.add(_label(action, now))
+                again = action is not latest[action.get("index")]
+                branch.add(_label(action, now, again=again))
 
 
 def _telling(entries: Sequence[Entry], branch: Tree) -> Sequence[Entry]:
@@ -97,7 +99,8 @@ def _telling(entries: Sequence[Entry], branch: Tree) -> Sequence[Entry]:
     return others[:_SHOWN]
 
 
-def _label(entry: Entry, now: datetime | None) -> str:
+def _label(entry: Entry, now: datetime | None, *, again: bool = False) -> str:
+    """:param again: of an action: another one of its task, or item, has followed."""
     item = "" if entry.get("index") is None else f"[{entry['index']}]"
     name = f"{entry.get('name') or entry['id']}{item}"
     parts = [
@@ -109,7 +112,7 @@ def _label(entry: Entry, now: datetime | None) -> str:
         parts.append(f"[dim]{took}[/dim]")
     if entry.get("retry_count"):
         parts.append(f"[dim]retries: {entry['retry_count']}[/dim]")
-    if entry.get("accepted") is False and entry.get("state") in FINISHED:
+    if again and entry.get("accepted") is False and entry.get("state") in FINISHED:
         parts.append("[dim]tried again[/dim]")
     parts.append(f"[dim]{escape(str(entry['id']))}[/dim]")
     label = "  ".join(parts)

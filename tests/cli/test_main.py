@@ -168,6 +168,38 @@ def test_upload_updates_what_exists(service, control, flow):
     assert "updated" in result.stdout
 
 
+TWO = "version: '2.0'\naa:\n  tasks: {t: {action: std.noop}}\ntx:\n  tasks: {}\n"
+TAKEN = "The trigger 'tx.m' cannot be made: A cron trigger 'tx.m' already exists."
+
+
+def test_upload_says_which_part_of_a_file_exists(service, control, tmp_path):
+    file = tmp_path / "two.yaml"
+    file.write_text(TWO)
+    said = "A workflow named 'aa' already exists."
+    service.on("POST", "/workflows", (409, {"faultstring": said}))
+    service.on("PUT", "/workflows", (404, {"faultstring": "No workflow 'tx'."}))
+    service.on("GET", "/workflows/aa", (200, {"id": ID, "name": "aa"}))
+    result = control("upload", str(file), "--namespace", "n")
+    assert result.exit_code == 1
+    assert "some of it exists and some does not" in result.stderr
+    assert f"{said} No workflow 'tx'." in result.stderr
+    [asked] = service.asked("GET", "/workflows/aa")
+    assert asked.query == {"namespace": "n"}
+
+
+@pytest.mark.parametrize("kind", ["workflows", "workbooks"])
+def test_upload_of_what_is_new_says_what_is_in_its_way(
+    service, control, tmp_path, kind
+):
+    file = tmp_path / "two.yaml"
+    file.write_text(TWO)
+    service.on("POST", f"/{kind}", (409, {"faultstring": TAKEN}))
+    service.on("PUT", f"/{kind}", (404, {"faultstring": "No workflow 'aa'."}))
+    result = control("upload", str(file), "--kind", kind)
+    assert result.exit_code == 1
+    assert result.stderr == f"mistralctl: {file}: {TAKEN}\n"
+
+
 def test_a_refusal_is_one_line_without_a_traceback(service, control, flow):
     service.on("POST", "/workflows", (400, {"faultstring": "line 3: no tasks"}))
     result = control("upload", str(flow))
@@ -417,3 +449,42 @@ def test_report_names_the_items_of_a_task(service, control):
     service.on("GET", f"/executions/{ID}/report", (200, found))
     shown = control("report", ID).stdout
     assert "std.http[0]" in shown and "std.http[1]" in shown
+
+
+@pytest.mark.parametrize(
+    ("states", "shown"),
+    [
+        (["CANCELLED"], [""]),
+        (["ERROR"], [""]),
+        (["ERROR", "CANCELLED"], ["tried again", ""]),
+        (["ERROR", "ERROR", "SUCCESS"], ["tried again", "tried again", ""]),
+        (["ERROR", "RUNNING"], ["tried again", ""]),
+    ],
+)
+def test_only_what_was_tried_again_is_said_to_be(service, control, states, shown):
+    found = report("ERROR", "ERROR")
+    [task] = found["root_workflow_execution"]["task_executions"]
+    task["action_executions"] = [
+        {"id": f"a{n}", "name": "std.call", "state": state, "accepted": False,
+         "created_at": f"2026-11-20 01:00:0{n}"}
+        for n, state in enumerate(states)
+    ]  # fmt: skip
+    service.on("GET", f"/executions/{ID}/report", (200, found))
+    lines = control("report", ID).stdout.splitlines()
+    calls = [line for line in lines if "std.call" in line]
+    assert ["tried again" if "tried again" in line else "" for line in calls] == shown
+
+
+def test_items_are_tried_again_each_by_itself(service, control):
+    found = report("ERROR", "ERROR")
+    [task] = found["root_workflow_execution"]["task_executions"]
+    task["action_executions"] = [
+        {"id": f"a{n}", "name": "std.call", "state": "ERROR", "accepted": False,
+         "index": index}
+        for n, index in enumerate((0, 1, 1))
+    ]  # fmt: skip
+    service.on("GET", f"/executions/{ID}/report", (200, found))
+    lines = control("report", ID).stdout.splitlines()
+    again = [line.split()[1] for line in lines if "tried again" in line]
+    assert len(again) == 1 and "[1]" in "".join(lines)
+    assert "std.call[1]" in [line for line in lines if "tried again" in line][0]
