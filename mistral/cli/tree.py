@@ -81,9 +81,9 @@ def _add_tasks(tree: Tree, execution: Entry, now: datetime | None) -> None:
         actions = task.get("action_executions", ())
         # A task with one call that went well has said it all itself.
         if len(actions) > 1 or any(a.get("state") != "SUCCESS" for a in actions):
-            latest = {action.get("index"): action for action in actions}
+            latest = {_item(each): each for each in sorted(actions, key=_created)}
             for action in _telling(actions, branch):
-                again = action is not latest[action.get("index")]
+                again = action is not latest[_item(action)]
                 branch.add(_label(action, now, again=again))
 
 
@@ -97,6 +97,15 @@ def _telling(entries: Sequence[Entry], branch: Tree) -> Sequence[Entry]:
     if len(others) > _SHOWN:
         branch.add(f"[dim]{len(others)} others, the first {_SHOWN}:[/dim]")
     return others[:_SHOWN]
+
+
+def _item(action: Entry) -> Any:
+    """Archives have another name for it, and another order."""
+    return action.get("index", action.get("item_index"))
+
+
+def _created(action: Entry) -> str:
+    return str(action.get("created_at") or "")
 
 
 def _label(entry: Entry, now: datetime | None, *, again: bool = False) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mistral.cli.tree import execution_tree
+
 ID = "0a1e5017-f4b0-4036-9098-66917812566e"
 TASK = "74f201dc-66d3-445b-879e-303c627f8022"
 FLOW = "version: '2.0'\n\nhello:\n  tasks:\n    t:\n      action: std.noop\n"
@@ -473,6 +475,23 @@ def test_only_what_was_tried_again_is_said_to_be(service, control, states, shown
     lines = control("report", ID).stdout.splitlines()
     calls = [line for line in lines if "std.call" in line]
     assert ["tried again" if "tried again" in line else "" for line in calls] == shown
+
+
+def test_archived_calls_have_an_order_of_their_own():
+    calls = [
+        {"id": "a", "name": "std.call", "state": "CANCELLED", "accepted": False,
+         "item_index": 0, "created_at": "2026-11-20 01:00:05"},
+        {"id": "b", "name": "std.call", "state": "ERROR", "accepted": False,
+         "item_index": 0, "created_at": "2026-11-20 01:00:01"},
+        {"id": "c", "name": "std.call", "state": "CANCELLED", "accepted": False,
+         "item_index": 1, "created_at": "2026-11-20 01:00:01"},
+    ]  # fmt: skip
+    root = report("ERROR", "ERROR")["root_workflow_execution"]
+    [task] = root["task_executions"]
+    task["action_executions"] = calls
+    [branch] = execution_tree(root, None).children
+    told = [str(each.label) for each in branch.children]
+    assert ["tried again" in each for each in told] == [False, True, False]
 
 
 def test_items_are_tried_again_each_by_itself(service, control):
