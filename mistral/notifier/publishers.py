@@ -24,6 +24,7 @@ from mistral.actions import egress
 from mistral.config import HttpSettings
 from mistral.context import Context
 from mistral.errors import MistralError, ServiceError
+from mistral.lang.shapes import kind_of
 from mistral.messages import Notify
 from mistral.publisher_entries import Unseal, opened
 
@@ -70,6 +71,20 @@ class _OverHttp:
     kind: ClassVar[str]
     settings: ClassVar[HttpSettings] = HttpSettings()
     resolve: ClassVar[egress.Resolver] = staticmethod(egress.resolve)
+
+    def _check_url(self, url: Any) -> None:
+        """:raises PublishingFailed: nothing can be posted there. The URL itself is not
+        told: it may hold a password."""
+        if url == "":
+            raise PublishingFailed(f"{self.kind}: 'url' is missing")
+        if not isinstance(url, str):
+            raise PublishingFailed(
+                f"{self.kind}: 'url' is expected to be a text, found {kind_of(url)}"
+            )
+        if not url.lstrip().lower().startswith(("http://", "https://")):
+            raise PublishingFailed(
+                f"{self.kind}: 'url' has to begin with http:// or https://"
+            )
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
         """The status of the answer.
@@ -119,12 +134,19 @@ class WebhookPublisher(_OverHttp):
         data: Any,
         event: str,
         timestamp: str,
-        url: str = "",
-        headers: Mapping[str, Any] | None = None,
+        url: Any = "",
+        headers: Any = None,
         secret: str | None = None,
         **_: Any,
     ) -> None:
-        """:raises PublishingFailed: neither 200 nor 201 came back."""
+        """:raises PublishingFailed: neither 200 nor 201 came back, or the entry is
+        not one of a webhook."""
+        self._check_url(url)
+        if headers and not isinstance(headers, Mapping):
+            raise PublishingFailed(
+                f"webhook: 'headers' is expected to be a mapping, found"
+                f" {kind_of(headers)}"
+            )
         body = json.dumps(data).encode()
         given = {
             "Content-Type": "application/json",
@@ -134,7 +156,7 @@ class WebhookPublisher(_OverHttp):
         }
         if secret:
             given[SIGNATURE] = f"sha256={_signature(str(secret), body)}"
-        status = self._post(str(url), body, given)
+        status = self._post(url, body, given)
         if status not in (200, 201):
             raise PublishingFailed(f"webhook: answered {status}")
 
@@ -157,7 +179,7 @@ class ZaqarPublisher(_OverHttp):
         data: Any,
         event: str,
         timestamp: str,
-        url: str = "",
+        url: Any = "",
         queue: str = "",
         pre_signed: Mapping[str, Any] | None = None,
         ttl: int = ZAQAR_TTL,
@@ -174,6 +196,7 @@ class ZaqarPublisher(_OverHttp):
         if missing or not queue:
             lacks = ", ".join([f"pre_signed.{m}" for m in missing] or ["queue"])
             raise PublishingFailed(f"zaqar: missing {lacks}")
+        self._check_url(url)
         text = json.dumps(data).encode()
         told = {**data, "delivery": _delivery(ex_id, event, timestamp, text)}
         headers = {
@@ -187,7 +210,7 @@ class ZaqarPublisher(_OverHttp):
             "URL-Paths": _joined(signed["paths"]),
         }
         name = quote(str(queue), safe="")
-        where = f"{str(url).rstrip('/')}/v2/queues/{name}/messages"
+        where = f"{url.rstrip('/')}/v2/queues/{name}/messages"
         body = json.dumps({"messages": [{"ttl": ttl, "body": told}]}).encode()
         status = self._post(where, body, headers)
         if status != 201:

@@ -127,6 +127,48 @@ def test_sec_10_the_egress_policy_holds_and_secrets_are_not_told(url: str) -> No
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"headers": [1]}, "'headers' is expected to be a mapping, found a list"),
+        ({"headers": "X: canary"}, "'headers' is expected to be a mapping, found a st"),
+        ({"url": None}, "'url' is expected to be a text, found null"),
+        ({"url": 7}, "'url' is expected to be a text, found a number"),
+        ({"url": ""}, "'url' is missing"),
+        ({"url": "canary.example/hook"}, "'url' has to begin with http:// or https://"),
+        ({"url": "ftp://canary/"}, "'url' has to begin with http:// or https://"),
+        ({"url": "canary:7/hook"}, "'url' has to begin with http:// or https://"),
+    ],
+)
+def test_what_is_no_webhook_says_what_is_wrong(
+    hook: Hook, entry: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(PublishingFailed) as caught:
+        Publishers(OPEN).publish(
+            notice(), {"type": "webhook", "url": hook.url, **entry}
+        )
+    assert str(caught.value).startswith(f"webhook: {said}")
+    assert "canary" not in str(caught.value)
+    assert hook.heard == []
+
+
+def test_a_webhook_without_a_url_says_so() -> None:
+    with pytest.raises(PublishingFailed, match="^webhook: 'url' is missing"):
+        Publishers(OPEN).publish(notice(), {"type": "webhook"})
+
+
+def test_a_queue_at_no_url_says_so() -> None:
+    entry = {"type": "zaqar", "queue": "q", "pre_signed": SHARED}
+    with pytest.raises(PublishingFailed, match="^zaqar: 'url' is missing"):
+        Publishers(OPEN).publish(notice(), entry)
+
+
+def test_headers_may_be_null(hook: Hook) -> None:
+    entry = {"type": "webhook", "url": hook.url, "headers": None}
+    Publishers(OPEN).publish(notice(), entry)
+    assert len(hook.heard) == 1
+
+
 def test_an_unknown_type_says_what_is_known() -> None:
     with pytest.raises(PublishingFailed, match="'pigeon'; known: "):
         Publishers(OPEN).publish(notice(), {"type": "pigeon"})
