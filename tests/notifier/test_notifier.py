@@ -153,13 +153,13 @@ def test_what_is_no_webhook_says_what_is_wrong(
 
 
 def test_a_webhook_without_a_url_says_so() -> None:
-    with pytest.raises(PublishingFailed, match="^webhook: 'url' is missing"):
+    with pytest.raises(PublishingFailed, match=r"^webhook: 'url' is missing"):
         Publishers(OPEN).publish(notice(), {"type": "webhook"})
 
 
 def test_a_queue_at_no_url_says_so() -> None:
     entry = {"type": "zaqar", "queue": "q", "pre_signed": SHARED}
-    with pytest.raises(PublishingFailed, match="^zaqar: 'url' is missing"):
+    with pytest.raises(PublishingFailed, match=r"^zaqar: 'url' is missing"):
         Publishers(OPEN).publish(notice(), entry)
 
 
