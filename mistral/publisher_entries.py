@@ -9,7 +9,7 @@ publisher sees the masked one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -45,18 +45,31 @@ def kept(
     :param seal: None: there is no key, and nothing is sealed.
     :param before: the params that these replace; an entry that comes back as it was
         shown stays what it is.
-    :raises BadRequest: an entry claims to be sealed.
+    :raises BadRequest: an entry claims to be sealed, or has the mask where something
+        is for its publisher alone and it is not known what.
     """
     known = [entry for entry in _entries(before) or () if isinstance(entry, Mapping)]
+    shown_before = [_shown(entry) for entry in known]
+    own = [entry for entry in _entries(params) or () if isinstance(entry, Mapping)]
+    if any(SEALED in entry or SEALED_BY_OPERATOR in entry for entry in own):
+        raise BadRequest(
+            f"'{SEALED}' in an entry of params.notify is the service's own."
+        )
+    masks = [
+        f"notify.{number}.{place}"
+        for number, entry in enumerate(_entries(params) or ())
+        if isinstance(entry, Mapping) and entry not in shown_before
+        for place in _masks(entry)
+    ]
+    if masks:
+        raise BadRequest(
+            f"'{MASK}' at {', '.join(masks)} is what answers show instead of a value"
+            " that is for the publisher alone. Send the value itself."
+        )
 
     def keep(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        if SEALED in entry or SEALED_BY_OPERATOR in entry:
-            raise BadRequest(
-                f"'{SEALED}' in an entry of params.notify is the service's own."
-            )
-        for each in known:
-            if _shown(each) == entry:
-                return each
+        if entry in shown_before:
+            return known[shown_before.index(entry)]
         return entry if seal is None else sealed(entry, seal, project_id, SEALED)
 
     made: dict[str, Any] = _with_entries(params, keep)
@@ -150,6 +163,37 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, str) and "://" in value:
         return _masked_url(value)
     return value
+
+
+def _masks(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Places of what is masked already."""
+    for name, value in entry.items():
+        yield from _masks_of(str(name), str(name), value)
+
+
+def _masks_of(place: str, name: str, value: Any) -> Iterator[str]:
+    if name == "headers" and isinstance(value, Mapping):
+        yield from (f"{place}.{key}" for key, each in value.items() if each == MASK)
+    elif value == MASK:
+        if name in ("headers", "url") or _SECRET_NAME.search(name):
+            yield place
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _masks_of(f"{place}.{key}", str(key), each)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            yield from _masks_of(f"{place}.{number}", "", each)
+    elif isinstance(value, str) and "://" in value and _has_mask(value):
+        yield place
+
+
+def _has_mask(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    user, at, _ = parts.netloc.rpartition("@")
+    return MASK in (user if at else "", parts.query, parts.fragment)
 
 
 def _masked_url(text: str) -> str:

@@ -228,6 +228,70 @@ def test_sec_09_what_was_shown_can_be_sent_back(house: House, api: Client) -> No
     assert Told.calls[0]["headers"] == HOOK["headers"]
 
 
+@pytest.mark.parametrize("with_key", [True, False])
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        (MASKED, "headers.Authorization"),
+        ({"type": "told", "secret": "***"}, "secret"),
+        ({"type": "told", "headers": "***"}, "headers"),
+        ({"type": "told", "more": [{"apiKey": "***"}]}, "more.0.apiKey"),
+        ({"type": "told", "url": "***"}, "url"),
+        ({"type": "told", "url": "https://***@there.example/"}, "url"),
+        ({"type": "told", "url": "https://there.example/?***"}, "url"),
+        ({"type": "told", "url": "https://there.example/#***"}, "url"),
+    ],
+)
+def test_sec_09_the_mask_is_no_secret_of_anything_new(
+    house: House, entry: Any, place: str, with_key: bool
+) -> None:
+    api = client(house, "red", Keyring([OLD]) if with_key else None)
+    assert api.post("/v2/workflows", TREE).status == 201
+    params = {"notify": [{"type": "noop"}, entry]}
+    bodies = {
+        "executions": {"params": params},
+        "cron_triggers": {
+            "name": "c", "pattern": "@daily", "workflow_params": params,
+        },
+        "event_triggers": {
+            "exchange": "e", "topic": "t", "event": "v", "workflow_params": params,
+            "workflow_id": api.get("/v2/workflows/outer").json["id"],
+        },
+    }  # fmt: skip
+    for path, body in bodies.items():
+        named = {} if path == "event_triggers" else {"workflow_name": "outer"}
+        answer = api.post(f"/v2/{path}", {**named, **body})
+        assert answer.status == 400, (path, answer.body)
+        assert "'***' at notify.1." in answer.fault
+        assert f"notify.1.{place}" in answer.fault
+    assert house.post.notices == []
+
+
+def test_sec_09_three_stars_elsewhere_are_what_they_are(
+    house: House, api: Client
+) -> None:
+    plain = {"type": "told", "prefix": "***", "url": "https://there.example/***?a=***"}
+    start(api, plain)
+    tell(house.post.notices[-1], Keyring([OLD]))
+    assert Told.calls[0] == {"prefix": "***", "url": plain["url"]}
+
+
+def test_sec_09_the_mask_goes_to_the_same_entry_alone(
+    house: House, api: Client
+) -> None:
+    made = event(api).json
+    path = f"/v2/event_triggers/{made['id']}"
+    moved = {**MASKED, "url": "https://***@elsewhere.example/hook?***"}
+    answer = api.put(path, {"workflow_params": {"notify": [moved]}})
+    assert answer.status == 400
+    assert "'***' at notify.0.url, notify.0.headers.Authorization" in answer.fault
+    source = start(api, HOOK)
+    body = {"source_execution_id": source, "params": {"notify": [MASKED]}}
+    assert api.post("/v2/executions", body).status == 201
+    tell(house.post.notices[-1], Keyring([OLD]))
+    assert Told.calls[-1]["url"] == HOOK["url"]
+
+
 def test_sec_09_a_sealed_entry_names_its_own_address(house: House, api: Client) -> None:
     """Nobody makes the service tell a secret to an address of theirs."""
     start(api, HOOK)
@@ -302,6 +366,12 @@ def test_sec_09_the_operators_publishers_are_sealed_in_all_runs(
     assert Told.calls[-1]["url"] == HOOK["url"]
     again = api.post("/v2/executions", {"source_execution_id": id}).json
     assert notify_of(api, again["id"]) == [MASKED], "once, as in every run"
+    body = {"source_execution_id": id, "params": {"notify": [MASKED]}}
+    back = api.post("/v2/executions", body)
+    assert back.status == 201, back.body
+    assert notify_of(api, back.json["id"]) == [MASKED], "also when it is sent back"
+    tell(house.post.notices[-1], keyring)
+    assert Told.calls[-1]["url"] == HOOK["url"]
     house.close()
 
 

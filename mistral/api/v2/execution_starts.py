@@ -97,15 +97,16 @@ def start_request(
         if source["project_id"] != call.context.project_id:
             # what its publishers are told is that project's secret (SEC-23)
             source = {**source, "params": _without_publishers(source["params"])}
-        else:
-            source = {**source, "params": without_operators(source["params"])}
-    wanted["params"] = params_as_kept(
+    kept = params_as_kept(
         wanted["params"],
         call.context,
         call.services.keyring,
         before=source and source["params"],
     )
+    # Also of what comes back as it was shown.
+    wanted["params"] = without_operators(kept)
     if source is not None:
+        source = {**source, "params": without_operators(source["params"])}
         wanted = based_on(source, wanted)
     if wanted["workflow_id"] is None and wanted["workflow_name"] is None:
         raise BadRequest(
