@@ -118,6 +118,7 @@ class Worker:
         found = load(sys.argv[1:]) if settings is None else settings
         self.target = target
         self._functions = _Functions(functions)
+        self._url = found.messaging.transport_url
         self._own = make_bus(found, f"worker-{target}") if bus is None else None
         self._bus = bus or self._own
         self._executor = ExecutorServer(
@@ -152,11 +153,23 @@ class Worker:
             self._own.stop()
 
     def main(self) -> None:
-        """Serve until SIGTERM or SIGINT."""
+        """Serve until SIGTERM or SIGINT; a line on standard output says that it has
+        begun.
+
+        :raises SystemExit: with ``memory://`` no call would ever come.
+        """
+        if self._own is not None and self._url.startswith("memory:"):
+            sys.exit(
+                f"worker for '{self.target}': [DEFAULT] transport_url is memory://,"
+                " which reaches nobody outside of this process. Name the broker of the"
+                " service, with --config-file FILE or in OS_DEFAULT__TRANSPORT_URL."
+            )
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         self.start()
+        names = ", ".join(self._functions.names)
+        print(f"The worker for '{self.target}' is up: {names}", flush=True)
         try:
             ended.wait()
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import signal
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -140,6 +143,41 @@ def test_a_worker_takes_calls_of_its_target_alone(stage: Any) -> None:
     assert taken.wait(SECONDS)
     assert called(stage, "who")
     assert "general" not in engine.results
+
+
+def test_a_program_says_what_it_cannot_do_over_memory() -> None:
+    """Nobody outside of the process is ever heard."""
+    messaging = replace(Settings().messaging, transport_url="memory://")
+    worker = Worker("images", [resize], replace(Settings(), messaging=messaging))
+    with pytest.raises(SystemExit) as ended:
+        worker.main()
+    assert "worker for 'images': [DEFAULT] transport_url is memory://" in str(
+        ended.value.code
+    )
+
+
+class _UntilHeard(io.StringIO):
+    """Standard output of a program that is told to end when it has said something."""
+
+    def write(self, text: str) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return super().write(text)
+
+
+def test_a_program_says_that_it_is_up(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = _UntilHeard()
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    worker = Worker("other", [resize, fail], Settings(), bus=stage[0])
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", said)
+            worker.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert said.getvalue() == "The worker for 'other' is up: fail, resize\n"
 
 
 def test_functions_must_be_marked_and_have_one_name_each() -> None:
