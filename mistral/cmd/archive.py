@@ -14,10 +14,14 @@ from mistral.cli.output import FORMATS, Output
 from mistral.engine import archived
 from mistral.engine.archived import Damaged, Line
 from mistral.errors import BadRequest
+from mistral.messages import State
 
 COLUMNS: Final = (
     "id", "workflow_name", "state", "created_at", "updated_at", "project_id",
 )  # fmt: skip
+
+STATES: Final = (State.SUCCESS, State.ERROR, State.CANCELLED)
+"""Of executions that may expire."""
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -66,11 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def list_kept(directory: Directory, arguments: argparse.Namespace) -> int:
-    """:returns: 1 if a file was damaged; the others are listed all the same."""
+    """
+    :returns: 1 if a file was damaged; the others are listed all the same.
+    :raises BadRequest: no day, or a state in which nothing is archived.
+    """
     for option in ("since", "until"):
         day = getattr(arguments, option)
         if day and not _DAY.fullmatch(day):
             raise BadRequest(f"--{option}: expected YYYY-MM-DD, found '{day}'")
+    if arguments.state and arguments.state.upper() not in STATES:
+        raise BadRequest(
+            f"--state: expected one of {', '.join(STATES)}, found '{arguments.state}'"
+        )
     damage = _Damage()
     place = _place(directory, arguments)
     rows = list(_matching(place, arguments, damage))

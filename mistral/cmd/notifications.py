@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from mistral.db import notice_lanes
 from mistral.db.database import Database
-from mistral.errors import BadRequest
+from mistral.errors import BadRequest, NotFound
 
 PAGE: Final = 200
 
@@ -34,15 +34,18 @@ def notifications(database: Database, given: argparse.Namespace) -> int:
 
     :returns: the exit code, 0.
     :raises BadRequest: it is not said which are to be changed.
+    :raises NotFound: one that is named is not there; nothing is changed then.
     :raises StaleSchema: the tables are those of another release.
     """
     database.check_schema()
     if given.send_again or given.forget:
         if not (given.ids or given.execution or given.all):
             raise BadRequest("Say which: ids, --execution ID, or --all.")
+        _require_known(database, given)
         count = _changed(database, given)
         print(f"{count} {'are forgotten' if given.forget else 'are sent again'}")
         return 0
+    _require_known(database, given)
     if given.json:
         found = [_shown(row) for row in _rows(database, given)]
         print(json.dumps({"notifications": found}, indent=2))
@@ -56,6 +59,19 @@ def notifications(database: Database, given: argparse.Namespace) -> int:
         count += 1
     print(f"{count} found")
     return 0
+
+
+def _require_known(database: Database, given: argparse.Namespace) -> None:
+    """:raises NotFound: it names them."""
+    if not given.ids:
+        return
+    found = {row["id"] for row in _rows(database, given)}
+    unknown = [id for id in given.ids if id not in found]
+    if unknown:
+        of = f" of execution {given.execution}" if given.execution else ""
+        raise NotFound(
+            f"No notification {', '.join(unknown)}{of} is kept; nothing is done."
+        )
 
 
 def _changed(database: Database, given: argparse.Namespace) -> int:

@@ -175,6 +175,13 @@ def test_where_nothing_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert "archive_directory is not set" in capsys.readouterr().err
 
 
+def test_a_state_that_there_is_not(manage: Run, kept: Path) -> None:
+    code, out, err = manage("list", "--state", "BOGUS")
+    assert (code, out) == (1, "")
+    assert "--state: expected one of SUCCESS, ERROR, CANCELLED, found 'BOGUS'" in err
+    assert listed(manage, "--state", "cancelled") == []
+
+
 def test_what_is_no_archive_is_passed_over(manage: Run, kept: Path) -> None:
     day = next(kept.iterdir())
     (day / ".x.ndjson.7.part").write_text("half a line")

@@ -546,6 +546,16 @@ def test_operators_see_send_again_and_forget(
     assert len(found) == len(ALL)
     code, said = manage("--send-again")
     assert code == 1 and "Say which" in said
+    known = found[0]["id"]
+    for way in ("--send-again", "--forget", "--json"):
+        code, said = manage("nosuch", known, "other", way)
+        assert code == 1, way
+        assert said == (
+            "mistral-db-manage: No notification nosuch, other is kept; nothing is done."
+        )
+    code, said = manage(known, "--execution", "another", "--forget")
+    assert code == 1 and f"No notification {known} of execution another" in said
+    assert len(json.loads(manage("--json")[1])["notifications"]) == len(ALL)
     first, *others = sorted(each["id"] for each in found if each["execution_id"] == id)
     assert manage(first, "--send-again") == (0, "1 are sent again")
     assert manage(others[0], "--forget") == (0, "1 are forgotten")
