@@ -29,7 +29,7 @@ QUIET = (
 
 
 def start_logging(settings: Settings) -> None:
-    """To standard error, or as oslo.log's options say; files are 0640 (SEC-06)."""
+    """To standard output, or as oslo.log's options say; files are 0640 (SEC-06)."""
     os.umask(0o027)
     source: Any = settings.source
     oslo_log.set_defaults(default_log_levels=list(QUIET))
