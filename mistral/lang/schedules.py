@@ -42,12 +42,29 @@ MISSED_AFTER: Final = timedelta(seconds=60)
 
 _SECOND: Final = timedelta(seconds=1)
 
+_FIELDS_WITHOUT_YEAR: Final = 6
+_SOME_TIME: Final = datetime(2000, 1, 1)
+"""A pattern without years that names any time names one in fifty years from then."""
+
 _LONGEST_SHIFT: Final = timedelta(hours=3)
 """No clocks are put back by more."""
 
 Shift = Literal["", "gap", "first"]
 """Why a firing is not simply when clocks show its time: they never show it on this
 day, or they show it twice and the first time counts."""
+
+
+def is_never(pattern: str) -> bool:
+    """Whether a pattern names no time, whatever the clock shows now. One with years
+    may name times that have passed: of these nothing is said here.
+
+    :param pattern: checked.
+    """
+    if pattern == ONCE:
+        return True
+    if len(pattern.split()) > _FIELDS_WITHOUT_YEAR:
+        return False
+    return cron.next_match(pattern, _SOME_TIME) is None
 
 
 @dataclass(frozen=True, slots=True)

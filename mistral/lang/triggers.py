@@ -24,6 +24,7 @@ workflow.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -172,6 +173,8 @@ def _key(found: Findings, path: Path, value: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, str) and value:
         return f"'{shapes.shortened(value, 40)}'"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return shapes.shortened(str(value), 40)
     return shapes.kind_of(value)
 
 
@@ -263,6 +266,7 @@ def check_triggers(
         if spec is not None:
             made.append(spec)
     _check_sources(found, path, made)
+    _check_times(found, path, made)
     return tuple(made)
 
 
@@ -388,6 +392,10 @@ def _cron(
     elif pattern is None and count not in (None, 1):
         message = "without 'pattern' it fires once: 'count' can only be 1"
         found.error((*path, "count"), message, _RULE)
+    elif pattern is not None and first is None and schedules.is_never(pattern):
+        # with a first time it fires then
+        message = "the trigger would never fire: the pattern names no time"
+        found.error((*path, "pattern"), message, _RULE)
     given = sound.get("input", {})
     _check_input(found, path, given, spec)
     _check_params(found, path, sound.get("params", {}), spec)
@@ -508,3 +516,25 @@ def _check_sources(found: Findings, path: Path, made: list[TriggerSpec]) -> None
             message = f"'{known[source]}' is the workflow's for this event already"
             found.error((*path, spec.name), message, _RULE, at_key=True)
         known.setdefault(source, spec.name)
+
+
+def _check_times(found: Findings, path: Path, made: list[TriggerSpec]) -> None:
+    """With a count and a first time, one of a kind, as over REST (§ 9.4); others may be
+    there twice."""
+    known: dict[str, str] = {}
+    for spec in made:
+        said = spec.declared
+        if spec.type != "cron" or said["first"] is None:
+            continue
+        count = 1 if said["pattern"] is None else said["count"]
+        if count is None:
+            continue
+        names = ("pattern", "first", "input", "params", "workflow")
+        kind = json.dumps([count, *(said[name] for name in names)], sort_keys=True)
+        if kind in known:
+            message = (
+                f"'{known[kind]}' has the same workflow, input, params, pattern, count"
+                " and first time"
+            )
+            found.error((*path, spec.name), message, _RULE, at_key=True)
+        known.setdefault(kind, spec.name)

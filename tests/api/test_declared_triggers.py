@@ -340,7 +340,8 @@ def test_all_or_nothing(service: Service) -> None:
     ("trigger", "said"),
     [
         ({"type": "cron", "first": "2020-01-02 03:04"}, "'x' would never fire"),
-        ({**CRON, "pattern": "0 0 30 2 *"}, "'x' would never fire"),
+        ({**CRON, "pattern": "0 0 30 2 *"}, "would never fire"),
+        ({**CRON, "pattern": "0 0 1 1 * 0 2019"}, "'x' would never fire"),
         ({**CRON, "input": {"wat": 1}}, "declares no input 'wat'"),
         ({**CRON, "timezone": "Mars"}, "Expected a time zone"),
     ],

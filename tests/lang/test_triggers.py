@@ -243,10 +243,13 @@ def test_a_stored_body_needs_no_triggers() -> None:
         ({"type": "cron"}, "'pattern' is missing, or 'first' for one time"),
         ({**CRON, "pattern": "0 25 * * *"}, "The specified pattern is not valid"),
         ({**CRON, "pattern": 5}, "expected a non-empty string, found a number"),
+        ({**CRON, "pattern": "0 3 30 2 *"}, "would never fire"),
+        ({**CRON, "pattern": "0 0 30 2 0"}, "would never fire"),
         ({**CRON, "timezone": "Mars"}, "Expected a time zone of the IANA database"),
         ({**CRON, "overlap": "queu"}, "found 'queu'; did you mean 'queue'?"),
         ({**CRON, "catch-up": True}, "expected one of once, skip, all, found a bool"),
-        ({**CRON, "count": 0}, "expected a whole number from 1 to"),
+        ({**CRON, "count": 0}, "from 1 to 2147483647, found 0"),
+        ({**CRON, "jitter": -1.5}, "from 0 to 3600, found -1.5"),
         ({**CRON, "count": True}, "expected a whole number from 1 to"),
         ({**CRON, "jitter": 4000}, "expected a whole number from 0 to 3600"),
         ({**CRON, "enabled": "yes"}, "expected true or false, found 'yes'"),
@@ -313,6 +316,44 @@ def test_inputs_that_are_missing() -> None:
     found = faults({"x": CRON, "y": EVENT}, input=["a", "b", {"c": 1}])
     wanted = "the workflow needs the input 'a', 'b'"
     assert found == [("w.triggers.x", wanted), ("w.triggers.y", wanted)]
+
+
+def test_a_pattern_without_a_time_is_told_with_its_place() -> None:
+    text = "version: '2.0'\nw:\n  tasks: {t: {action: std.noop}}\n  triggers:\n"
+    text += "    x:\n      type: cron\n      pattern: 0 3 30 2 *\n"
+    [problem] = check_workflows(text).problems
+    assert problem.path == "w.triggers.x.pattern"
+    assert problem.line == 7
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"pattern": "0 3 29 2 *"},
+        {"pattern": "0 3 30 2 * 0 2019"},
+        {"pattern": "0 3 1 1 * 0 2099"},
+        {"pattern": "0 3 30 2 *", "first": "2030-01-01 00:00"},
+    ],
+)
+def test_what_may_have_a_time_is_for_the_upload_to_judge(more: dict[str, Any]) -> None:
+    assert faults({"x": {**CRON, **more}}) == []
+
+
+ONE: dict[str, Any] = {"first": "2030-01-01 00:00", "input": {"what": "x"}}
+
+
+def test_cron_triggers_of_one_kind() -> None:
+    """As over REST: they collide when they have both a count and a first time."""
+    counted = {**CRON, **ONE, "count": 2}
+    for one in (counted, {"type": "cron", **ONE}):
+        again = {"a": one, "b": {**one, "overlap": "skip"}}
+        [(path, message)] = faults(again, input=INPUT)
+        assert path == "w.triggers.b"
+        assert message.startswith("'a' has the same workflow, input, params, pattern")
+    for fine in (CRON, {**CRON, "count": 2}, {**CRON, **ONE}):
+        assert faults({"a": fine, "b": fine}, input=INPUT) == []
+    other = {**counted, "input": {"what": "y"}}
+    assert faults({"a": counted, "b": other}, input=INPUT) == []
 
 
 def test_targets_of_reverse_workflows() -> None:
