@@ -169,6 +169,17 @@ class Call:
             raise exc.HTTPUnsupportedMediaType("Only JSON is taken here.")
         return self._read()
 
+    def refuse_content(self) -> None:
+        """For what takes nothing: no body and an empty object are fine.
+
+        :raises BadRequest: naming the attributes that are sent.
+        """
+        if not self.body.strip():
+            return
+        unknown = ", ".join(sorted(self.document()))
+        if unknown:
+            raise BadRequest(f"Unknown or read-only attribute: {unknown}.")
+
     def _check_length(self) -> None:
         most = self.services.settings.api.max_json_body_bytes
         if len(self.body) > most:

@@ -313,9 +313,12 @@ def maintenance(session: Session, what: str) -> None:
     "--backfill",
     "start",
     metavar="TIME",
-    help="Fire for the times since 'YYYY-MM-DD HH:MM' (UTC).",
+    help="Fire for all times since 'YYYY-MM-DD HH:MM' (UTC) that have no run, up to"
+    " now or to --until.",
 )
-@click.option("--until", metavar="TIME", help="With --backfill: and before this.")
+@click.option(
+    "--until", metavar="TIME", help="With --backfill: and before this; else up to now."
+)
 def schedule(
     session: Session,
     trigger: str | None,

@@ -197,14 +197,16 @@ def run_now(connection: Connection, author: Author, row: Row) -> Row:
 def fill_back(
     connection: Connection, author: Author, row: Row, start: datetime, end: datetime
 ) -> list[Row]:
-    """Fire for the planned times of a range, but for those that it has fired for, or
-    that wait: by the policy all at once, or one after the other.
+    """Fire for the planned times of a range, but for those before its first time,
+    those that it has fired for, or that wait: by the policy all at once, or one after
+    the other.
 
     :param end: not before ``start``; is not in the range.
     :returns: the firings.
     :raises BadRequest: these are too many times.
     """
     row = _locked(connection, row)
+    start = max(start, row["first_execution_time"] or start)
     times = list(islice(Schedule.of(row).planned(start, end), MOST_FILLED_BACK + 1))
     if len(times) > MOST_FILLED_BACK:
         raise BadRequest(

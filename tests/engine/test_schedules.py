@@ -442,6 +442,33 @@ def test_backfill(service: Service) -> None:
 
 
 @everywhere
+def test_backfill_begins_with_the_first_time(service: Service) -> None:
+    create(service, "quick", first_execution_time="2020-01-02 03:10")
+    to_time(service.house, "2020-01-02 03:21:00")
+    before = {"start": "2020-01-02 02:00", "end": "2020-01-02 03:10"}
+    assert do(service, "backfill", before) == {"firings": []}
+    # also what would be too long a range
+    assert do(service, "backfill", {"start": "2010-01-02 02:00"}) == {"firings": []}
+    found = service.get("cron_triggers/x/firings")["firings"]
+    assert sorted(row["planned_at"][11:16] for row in found) == [
+        "03:10", "03:15", "03:20",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["run", "pause", "resume"])
+def test_what_takes_nothing_says_so(service: Service, verb: str) -> None:
+    create(service, "quick")
+    path = f"/v2/cron_triggers/x/{verb}"
+    answer = service.api.post(path, {"x": 1, "input": {}})
+    assert answer.status == 400
+    assert "Unknown or read-only attribute: input, x" in answer.fault
+    assert service.api.post(path, [1]).status == 400
+    assert service.house.rows(models.workflow_executions) == []
+    assert service.api.post(path, "").status in (200, 201)
+    assert service.api.post(path, {}).status in (200, 201)
+
+
+@everywhere
 def test_backfill_follows_the_policy(service: Service) -> None:
     """Where runs must not overlap, one after the other; and what was left out is made
     up for."""

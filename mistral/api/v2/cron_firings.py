@@ -177,19 +177,23 @@ class Firings(Resource):
 
     def pause(self, call: Call, identifier: str) -> Shaped:
         """Let a cron trigger fire no more until it is resumed."""
+        call.refuse_content()
         return self.owned.shape(self._change(call, identifier, rows.pause))
 
     def resume(self, call: Call, identifier: str) -> Shaped:
         """Let a cron trigger fire again, from now on."""
+        call.refuse_content()
         return self.owned.shape(self._change(call, identifier, rows.resume))
 
     def run_now(self, call: Call, identifier: str) -> Shaped:
-        """Start the workflow of a cron trigger now, besides its schedule."""
+        """Start the workflow of a cron trigger now, besides its schedule; nothing can
+        be sent along."""
+        call.refuse_content()
         return _shaped(self._change(call, identifier, rows.run_now))
 
     def fill_back(self, call: Call, identifier: str) -> Shaped:
-        """Fire for the planned times of a range in the past, but for those that the
-        trigger has fired for."""
+        """Fire for the planned times of a range in the past, but for those before the
+        trigger's first time and those that it has fired for."""
         sent = call.sent()
         start, end = sent.get("start"), sent.get("end")
         if start is None:
