@@ -32,6 +32,14 @@ def create(connection: Connection, author: Author, values: Mapping[str, Any]) ->
     return row
 
 
+def named(connection: Connection, name: str, most: int) -> list[Row]:
+    """Those of all projects that have a name, ``most`` of them at most."""
+    query = select(event_sources).where(event_sources.c.name == name).limit(most)
+    rows = connection.execute(query).mappings()
+    # to some databases names are the same in capitals
+    return [row for row in rows if row["name"] == name]
+
+
 def find(
     connection: Connection, *, id: str | None = None, digest: str | None = None
 ) -> Row | None:

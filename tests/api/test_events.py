@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from rest import Client, Service
 
 from mistral.api.app import make_app
+from mistral.context import Context
 from mistral.db import event_firings, models
 from mistral.engine.sweeps import ExpirySweep
 from mistral.keyring import Keyring
@@ -156,6 +157,56 @@ def test_a_token_in_the_path_or_in_a_header(local: Service) -> None:
     assert len(runs(local)) == 3
     assert local.api.delete("/v2/event_sources/forge").status == 204
     assert local.api.post(path, BODY, headers=given).status == 403
+
+
+def test_a_source_is_found_by_its_name(service: Service) -> None:
+    """A name is a project's own: the one that the request fits is meant."""
+    made = source(service)
+    bell = source(service, name="bell", kind="token")
+    trigger(service)
+    given = {"Content-Type": "application/json"}
+    path = "/v2/events/forge"
+    assert service.api.post(path, BODY, headers=signed(made)).status == 202
+    token = {**given, "Authorization": f"Bearer {bell['secret']}"}
+    assert service.api.post("/v2/events/bell", BODY, headers=token).status == 202
+    assert len(runs(service)) == 1
+    refused = [
+        service.api.post(path, BODY + " ", headers=signed(made)),
+        service.api.post(path, BODY, headers=given),
+        service.api.post(path, BODY, headers=signed(made, key="")),
+        service.api.post(path, BODY, headers=token),
+        service.api.post("/v2/events/FORGE", BODY, headers=signed(made)),
+        service.api.post("/v2/events/bell", BODY, headers=given),
+        service.api.post("/v2/events/bell", BODY, headers=signed(made)),
+        service.api.post("/v2/events/absent", BODY, headers=signed(made)),
+        service.api.post("/v2/events/absent", BODY, headers=signed(made, key="")),
+        service.api.post(f"/v2/events/{'n' * 300}", BODY, headers=signed(made)),
+    ]
+    assert {each.status for each in refused} == {403}
+    assert len({each.body for each in refused}) == 1, "nobody learns what there is"
+    assert len(runs(service)) == 1
+
+
+def _whose(request: Any, request_id: str) -> Context:
+    return Context(project_id=request.headers["X-Test-Project"], request_id=request_id)
+
+
+def test_of_sources_of_one_name_the_one_that_fits_is_meant(service: Service) -> None:
+    api = Client(make_app(service.api.services, identify=_whose), service.api.services)
+    made = {}
+    for project, key in (("red", "r" * 20), ("blue", "b" * 20), ("green", "b" * 20)):
+        body = {"name": "forge", "kind": "hmac", "secret": key}
+        answer = api.be(project).post("/v2/event_sources", body)
+        assert answer.status == 201, answer.body
+        made[project] = answer.json
+    path = "/v2/events/forge"
+    red = {**signed(made["red"], key="r" * 20), "X-GitHub-Delivery": "1"}
+    assert api.post(path, BODY, headers=red).status == 202
+    # two of them have chosen the same: whose event it is nobody can tell
+    for project in ("blue", "green"):
+        headers = signed(made[project], key="b" * 20)
+        assert api.post(path, BODY, headers=headers).status == 403
+        assert api.post(made[project]["path"], BODY, headers=headers).status == 202
 
 
 def test_sec09_secrets_are_never_shown_again_and_sealed(local: Service) -> None:

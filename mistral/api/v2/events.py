@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
+
+from sqlalchemy import Connection
 
 from mistral.api.parameters import Parameter
 from mistral.api.policy import OPEN
@@ -23,6 +26,8 @@ from mistral.context import DEFAULT_PROJECT
 from mistral.db import event_sources
 from mistral.db.event_triggers import HTTP
 from mistral.errors import Forbidden, ServiceError, TooMany, Unavailable
+
+LOG = logging.getLogger(__name__)
 
 NOBODY: Final = "nobody"
 """Who sends events takes turns, until it is known whose they are, as one project."""
@@ -50,6 +55,13 @@ ID_HEADERS: Final = (
 TOKEN_HEADERS: Final = ("X-Gitlab-Token", "X-Event-Token")
 
 LONGEST_ID: Final = 255
+LONGEST_NAME: Final = 80
+
+LEAST_TRIED: Final = 4
+"""Signatures that are computed for a name, however few sources have it: how long it
+takes says nothing about whether somebody has it."""
+MOST_TRIED: Final = 32
+"""Sources of one name; of more only the id or the token finds one."""
 
 EVENT: Final = Parameter(
     "event",
@@ -107,22 +119,58 @@ class Events(Resource):
 
 
 def _source(call: Call, source: str) -> Mapping[str, Any] | None:
-    """The source, if the request is its own; None: it is nobody's."""
+    """The source, if the request is its own; None: it is nobody's.
+
+    By a name, which is a project's own, it is the one of all projects that the request
+    fits; if it fits several, nobody can tell whose it is.
+    """
+    row = None
     with call.services.database.read() as connection:
-        if not is_uuid(source):
-            return event_sources.find(connection, digest=digest_of(source))
-        row = event_sources.find(connection, id=source.lower())
-    if row is not None and row["kind"] == "token":
-        given = digest_of(_token(call))
-        return row if hmac.compare_digest(given, row["digest"]) else None
-    # also where there is no source, so that it takes as long
-    secret = "" if row is None else _key(call, row)
+        if is_uuid(source):
+            row = event_sources.find(connection, id=source.lower())
+            rows = []
+        else:
+            row = event_sources.find(connection, digest=digest_of(source))
+            if row is not None:
+                return row
+            rows = _named(connection, source)
+    if is_uuid(source):
+        return row if _fits(call, row) and row is not None else None
+    tried: list[Mapping[str, Any] | None] = [*rows]
+    tried += [None] * (LEAST_TRIED - len(rows))
+    fitting = [row for row in tried if _fits_of_many(call, row)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _named(connection: Connection, name: str) -> list[Mapping[str, Any]]:
+    if len(name) > LONGEST_NAME:
+        return []
+    rows = event_sources.named(connection, name, MOST_TRIED + 1)
+    return rows if len(rows) <= MOST_TRIED else []
+
+
+def _fits_of_many(call: Call, row: Mapping[str, Any] | None) -> bool:
+    try:
+        return _fits(call, row) and row is not None
+    except Unavailable as error:
+        # told to the sender it would say that somebody has the name
+        LOG.warning("Of the sources of one name: %s", error.message)
+        return False
+
+
+def _fits(call: Call, row: Mapping[str, Any] | None) -> bool:
+    """Whether the request is a source's own; it takes as long whatever the source is,
+    and where there is none."""
+    is_signed = row is not None and row["kind"] != "token"
+    secret = _key(call, row) if is_signed and row is not None else ""
     named = None if row is None else row["signature_header"]
     given = call.headers.get(named or "X-Hub-Signature-256") or ""
     expected = hmac.new(secret.encode(), call.body, hashlib.sha256).hexdigest()
     signature = given.strip().lower().removeprefix("sha256=")
-    fits = hmac.compare_digest(signature.encode(), expected.encode())
-    return row if fits and row is not None else None
+    is_its_own = hmac.compare_digest(signature.encode(), expected.encode())
+    digest = "" if row is None else row["digest"] or ""
+    has_token = hmac.compare_digest(digest_of(_token(call)), digest)
+    return is_its_own if is_signed else has_token
 
 
 def _key(call: Call, row: Mapping[str, Any]) -> str:
