@@ -33,9 +33,19 @@ _SERVERS = [
 ]
 
 
+LONGEST = ("test_interleavings", "test_deaths_of_executors", "test_deaths")
+"""Files that take minutes, beside those of whole services."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: whole services, whose files have few tests."""
-    items.sort(key=lambda item: item.get_closest_marker("system") is None)
+    """What takes longest begins first, so that no worker is left alone with it."""
+    items.sort(key=_late)
+
+
+def _late(item: pytest.Item) -> int:
+    if item.path.stem in LONGEST:
+        return LONGEST.index(item.path.stem)
+    return len(LONGEST) + (item.get_closest_marker("system") is None)
 
 
 @pytest.hookimpl(wrapper=True)
