@@ -98,7 +98,11 @@ def without_operators(params: Any) -> Any:
     entries = _entries(params)
     if not entries:
         return params
-    own = [entry for entry in entries if SEALED_BY_OPERATOR not in entry]
+    own = [
+        entry
+        for entry in entries
+        if not isinstance(entry, Mapping) or SEALED_BY_OPERATOR not in entry
+    ]
     return {**params, "notify": own}
 
 

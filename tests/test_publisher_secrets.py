@@ -375,6 +375,16 @@ def test_sec_09_the_operators_publishers_are_sealed_in_all_runs(
     house.close()
 
 
+def test_entries_that_are_no_objects_are_ignored(api: Client) -> None:
+    """§ 10.8; they stay as they are, also where another run is begun as this one."""
+    odd = [3, None, "text", [1], HOOK]
+    id = start(api, *odd)
+    assert notify_of(api, id) == [*odd[:-1], MASKED]
+    again = api.post("/v2/executions", {"source_execution_id": id})
+    assert again.status == 201, again.body
+    assert notify_of(api, again.json["id"]) == [*odd[:-1], MASKED]
+
+
 @pytest.mark.parametrize(
     ("entry", "masked"),
     [
