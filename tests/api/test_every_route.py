@@ -167,6 +167,8 @@ def _body(case: Case, things: Things) -> Any:
     """What the request sends, so that only policy and isolation can refuse it."""
     if case.route.method not in ("POST", "PUT"):
         return None
+    if case.route.path.endswith(("/pause", "/resume", "/run")):
+        return None
     new = case.route.method == "POST"
     name = f"new-{things.name}" if new and case.route.path == "" else things.name
     texts = {"workflows": WORKFLOW, "workbooks": WORKBOOK, "actions": ACTION}
