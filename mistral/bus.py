@@ -40,15 +40,14 @@ from mistral.bus_subscriptions import OutsideSubscription, Subscription
 from mistral.bus_transports import Transports
 from mistral.clock import SystemClock
 from mistral.errors import BadRequest, Bug, MistralError, Unavailable, from_wire
+from mistral.exchanges import EXCHANGE, check_source
 from mistral.messages import (
-    EXCHANGE,
     ActionFinished,
     ActionTurnedAsync,
     CallAction,
     CarryNotices,
     Message,
     Request,
-    check_source,
     encode,
 )
 from mistral.service import Service, together

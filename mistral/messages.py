@@ -19,35 +19,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
-from mistral.errors import BadRequest
 from mistral.fair_queue import Lane
 
 VERSION: Final = 1
 """Version of the vocabulary as a whole, sent with each message."""
-
-
-EXCHANGE: Final = "mistral"
-"""Where the messages go, and no others."""
-
-
-def check_source(exchange: str, topic: str) -> None:
-    """Whether notifications of others may come from there.
-
-    :raises BadRequest: the service's own messages go there, or it belongs to the
-        broker itself.
-    """
-    if exchange == EXCHANGE:
-        raise BadRequest(
-            f"The exchange '{EXCHANGE}' carries the service's own messages; expected"
-            " the exchange of another service."
-        )
-    if exchange.startswith("amq."):
-        raise BadRequest(
-            "Exchanges that begin with 'amq.' belong to the broker; expected the"
-            " exchange of a service."
-        )
-    if not exchange or not topic:
-        raise BadRequest("Expected the names of an exchange and of a topic.")
 
 
 class State(StrEnum):

@@ -30,13 +30,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mistral.errors import BadRequest
+from mistral.exchanges import check_exchange
 from mistral.expressions.recognition import contains_expression
 from mistral.lang import cron, schedules, shapes, start_params, zones
 from mistral.lang.embedded import Expressions
 from mistral.lang.shapes import Findings, Path, Shape
 from mistral.lang.specs import REQUIRED, TriggerSpec, WorkflowSpec
 from mistral.lang.text import to_json
-from mistral.messages import check_source
 
 SECTIONS: Final = ("triggers", "Triggers")
 TYPES: Final = ("cron", "event")
@@ -48,8 +48,6 @@ LONGEST_WORD: Final = 255
 MOST_COUNT: Final = 2**31 - 1
 
 _RULE: Final = "TRIGGER"
-
-_ANY_TOPIC: Final = "any"
 
 _PERIODIC: Final = "periodic"
 _OLD_PATTERN: Final = "cron-pattern"
@@ -118,7 +116,7 @@ def _exchange(found: Findings, path: Path, value: Any) -> bool:
     if not _source(found, path, value):
         return False
     try:
-        check_source(value, _ANY_TOPIC)
+        check_exchange(value)
     except BadRequest as error:
         found.error(path, error.message, _RULE)
         return False

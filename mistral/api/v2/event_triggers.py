@@ -36,8 +36,8 @@ from mistral.db import owned, scope
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import event_triggers
 from mistral.errors import BadRequest, Conflict, ExpressionFault, NotFound
+from mistral.exchanges import check_source
 from mistral.expressions.evaluate import check
-from mistral.messages import check_source
 
 LONGEST_SOURCE: Final = 80
 SOURCE: Final = ("exchange", "topic", "event")

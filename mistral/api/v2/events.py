@@ -124,21 +124,20 @@ def _source(call: Call, source: str) -> Mapping[str, Any] | None:
     By a name, which is a project's own, it is the one of all projects that the request
     fits; if it fits several, nobody can tell whose it is.
     """
-    row = None
+    by_id = is_uuid(source)
+    named: list[Mapping[str, Any]] = []
     with call.services.database.read() as connection:
-        if is_uuid(source):
+        if by_id:
             row = event_sources.find(connection, id=source.lower())
-            rows = []
         else:
             row = event_sources.find(connection, digest=digest_of(source))
-            if row is not None:
-                return row
-            rows = _named(connection, source)
-    if is_uuid(source):
-        return row if _fits(call, row) and row is not None else None
-    tried: list[Mapping[str, Any] | None] = [*rows]
-    tried += [None] * (LEAST_TRIED - len(rows))
-    fitting = [row for row in tried if _fits_of_many(call, row)]
+            named = [] if row is not None else _named(connection, source)
+    if by_id:
+        return row if _fits(call, row) else None
+    if row is not None:
+        return row
+    tried = [*named, *[None] * (LEAST_TRIED - len(named))]
+    fitting = [each for each in tried if _fits_of_many(call, each)]
     return fitting[0] if len(fitting) == 1 else None
 
 
@@ -151,7 +150,7 @@ def _named(connection: Connection, name: str) -> list[Mapping[str, Any]]:
 
 def _fits_of_many(call: Call, row: Mapping[str, Any] | None) -> bool:
     try:
-        return _fits(call, row) and row is not None
+        return _fits(call, row)
     except Unavailable as error:
         # told to the sender it would say that somebody has the name
         LOG.warning("Of the sources of one name: %s", error.message)
@@ -160,7 +159,7 @@ def _fits_of_many(call: Call, row: Mapping[str, Any] | None) -> bool:
 
 def _fits(call: Call, row: Mapping[str, Any] | None) -> bool:
     """Whether the request is a source's own; it takes as long whatever the source is,
-    and where there is none."""
+    and where there is none, which nothing fits."""
     is_signed = row is not None and row["kind"] != "token"
     secret = _key(call, row) if is_signed and row is not None else ""
     named = None if row is None else row["signature_header"]
