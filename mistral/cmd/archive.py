@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +21,6 @@ COLUMNS: Final = (
 
 STATES: Final = (State.SUCCESS, State.ERROR, State.CANCELLED)
 """Of executions that may expire."""
-
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Directory = Callable[[], str]
 """What ``[execution_expiration_policy] archive_directory`` says."""
@@ -76,7 +73,7 @@ def list_kept(directory: Directory, arguments: argparse.Namespace) -> int:
     """
     for option in ("since", "until"):
         day = getattr(arguments, option)
-        if day and not _DAY.fullmatch(day):
+        if day and not archived.DAY.fullmatch(day):
             raise BadRequest(f"--{option}: expected YYYY-MM-DD, found '{day}'")
     if arguments.state and arguments.state.upper() not in STATES:
         raise BadRequest(

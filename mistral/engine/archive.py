@@ -24,6 +24,7 @@ from mistral.db.executions import ACTION, EXECUTION, TASK, with_documents
 from mistral.db.models import action_executions, task_executions, workflow_executions
 from mistral.publisher_entries import shown
 
+FORMAT: Final = "mistral-execution-archive"
 VERSION: Final = 1
 """Of the form of a file; in its first line."""
 
@@ -116,7 +117,7 @@ def _make_names_durable(folder: Path) -> None:
 
 def _lines(connection: Connection, root: Row) -> Iterator[dict[str, Any]]:
     """Each execution, its tasks and their actions, then the executions below."""
-    about = {"format": "mistral-execution-archive", "version": VERSION}
+    about = {"format": FORMAT, "version": VERSION}
     yield {"kind": "archive", **about, "root_execution_id": root["id"]}
     level: Sequence[Row] = [root]
     while level:

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from mistral.engine.archive import VERSION
+from mistral.engine.archive import FORMAT, VERSION
 from mistral.errors import BadRequest, NotFound, ServiceError
 
-FORMAT: Final = "mistral-execution-archive"
-
-_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 Line = dict[str, Any]
 
@@ -44,7 +42,7 @@ def files(directory: Path, since: str = "", until: str = "") -> Iterator[Path]:
     :raises BadRequest: there is no such directory.
     """
     try:
-        days = sorted(each for each in directory.iterdir() if _DAY.fullmatch(each.name))
+        days = sorted(each for each in directory.iterdir() if DAY.fullmatch(each.name))
     except OSError as error:
         raise BadRequest(f"Cannot read {directory}: {error.strerror}.") from error
     for day in days:

@@ -138,7 +138,9 @@ def test_what_is_not_there(manage: Run, kept: Path) -> None:
     code, out, err = manage("show", "absent")
     assert (code, out) == (1, "")
     assert "No execution 'absent'" in err and "Traceback" not in err
-    code, _, err = manage("show", "../../etc/passwd")
+    outside = kept.parent / "outside.ndjson"
+    outside.write_bytes(file_of(kept, "good").read_bytes())
+    code, _, err = manage("show", "../outside")
     assert code == 1 and "No execution" in err
 
 
