@@ -45,6 +45,9 @@ SLOW_SECONDS: Final = 2.0
 QUIET_SECONDS: Final = 5.0
 """So long; then one notification at a time tries it, until one is taken."""
 
+MOST_SLOW: Final = 1_000
+"""Of them; their addresses are the authors', without end perhaps."""
+
 THREADS: Final = 16
 """Lanes that an engine carries at the same time, where there are no notifiers."""
 
@@ -80,15 +83,21 @@ class Courier:
 
     :param publish: hands a notification to one publisher, or raises
         ``MistralError``.
+    :param most_slow: publishers that failed slowly are remembered up to so many.
     """
 
-    def __init__(self, publish: Publish, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        publish: Publish,
+        clock: Clock | None = None,
+        most_slow: int = MOST_SLOW,
+    ) -> None:
         self._publish = publish
         self._clock = clock or SystemClock()
         self._guard = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
         self._taken: OrderedDict[str, None] = OrderedDict()
-        self._slow = _Slow(self._clock)
+        self._slow = _Slow(self._clock, most_slow)
         self._ending = threading.Event()
 
     def carry(self, message: CarryNotices) -> NoticesCarried:
@@ -164,10 +173,11 @@ class _Slow:
     """Publishers that failed slowly: with many runs that tell one of them, which is
     gone, all threads would wait for it, and no other would hear anything."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int) -> None:
         self._clock = clock
+        self._most = most
         self._guard = threading.Lock()
-        self._failed: dict[str, float] = {}
+        self._failed: OrderedDict[str, float] = OrderedDict()
         self._trying: set[str] = set()
 
     @contextmanager
@@ -188,6 +198,9 @@ class _Slow:
             with self._guard:
                 if now - began >= SLOW_SECONDS:
                     self._failed[key] = now
+                    self._failed.move_to_end(key)
+                    if len(self._failed) > self._most:
+                        self._failed.popitem(last=False)
                 else:
                     self._failed.pop(key, None)
             raise

@@ -390,6 +390,18 @@ def test_a_publisher_that_fails_slowly_is_left_alone_for_a_moment() -> None:
     assert courier.carry(errand("dead", 1, run="c")).taken
 
 
+def test_only_so_many_slow_publishers_are_remembered() -> None:
+    """Their addresses are the authors'; the oldest is forgotten first."""
+    clock = FakeClock()
+    asked = Asked(clock, a=2, b=2)
+    asked.seconds = SLOW_SECONDS
+    courier = Courier(asked.publish, clock, most_slow=1)
+    for kind in "ab":
+        assert courier.carry(errand(kind, 1)).reason == f"{kind} fails"
+    assert "moment" in courier.carry(errand("b", 1, run="s")).reason
+    assert courier.carry(errand("a", 1, run="s")).reason == "a fails"
+
+
 def test_one_that_fails_at_once_costs_nothing_and_is_asked_by_each_run() -> None:
     asked = Asked(bad=2)
     courier = Courier(asked.publish, asked.clock)
