@@ -72,14 +72,14 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mortals]:
         yield world
 
 
-def live(world: Mortals, *places: Place) -> list[Place]:
-    """A run in which whoever takes these steps dies; answers all that were taken."""
+def _succeeds(world: Mortals, name: str, *places: Place) -> tuple[str, str]:
+    """A run in which whoever takes these steps dies; its id, and what died."""
     world.begin_anew(*places)
     run_id = world.new_id()
     world.told(
         StartWorkflow(
             run_id=run_id,
-            workflow_name="w",
+            workflow_name=name,
             request_id=world.new_id(),
             context=CALLER.to_dict(),
         )
@@ -87,6 +87,12 @@ def live(world: Mortals, *places: Place) -> list[Place]:
     header = world.lives(run_id)
     about = f"died at {places}: {world.died}"
     assert header["state"] == "SUCCESS", about
+    return run_id, about
+
+
+def live(world: Mortals, *places: Place) -> list[Place]:
+    """A run in which whoever takes these steps dies; answers all that were taken."""
+    run_id, about = _succeeds(world, "w", *places)
     found = world.rows(models.action_executions, workflow_execution_id=run_id)
     _judge(world, found, world.tasks(run_id), about)
     assert world.rows(models.poison) == [], about
@@ -96,19 +102,7 @@ def live(world: Mortals, *places: Place) -> list[Place]:
 
 def chain(world: Mortals, *places: Place) -> list[Place]:
     """The same for actions that follow each other; nothing is lost with an engine."""
-    world.begin_anew(*places)
-    run_id = world.new_id()
-    world.told(
-        StartWorkflow(
-            run_id=run_id,
-            workflow_name="chain",
-            request_id=world.new_id(),
-            context=CALLER.to_dict(),
-        )
-    )
-    header = world.lives(run_id)
-    about = f"died at {places}: {world.died}"
-    assert header["state"] == "SUCCESS", about
+    run_id, about = _succeeds(world, "chain", *places)
     assert sorted(world.ran.values()) == [1, 1, 1], about
     found = world.rows(models.action_executions, workflow_execution_id=run_id)
     assert {row["id"] for row in found} == set(world.ran), about

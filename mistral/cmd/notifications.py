@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -38,35 +38,32 @@ def notifications(database: Database, given: argparse.Namespace) -> int:
     :raises StaleSchema: the tables are those of another release.
     """
     database.check_schema()
-    if given.send_again or given.forget:
-        if not (given.ids or given.execution or given.all):
-            raise BadRequest("Say which: ids, --execution ID, or --all.")
-        _require_known(database, given)
-        count = _changed(database, given)
+    changes = given.send_again or given.forget
+    if changes and not (given.ids or given.execution or given.all):
+        raise BadRequest("Say which: ids, --execution ID, or --all.")
+    # All are read before: what is changed must not be looked for again.
+    found = [_shown(row) for row in _rows(database, given)]
+    ids = [row["id"] for row in found]
+    _require_known(given, ids)
+    if changes:
+        count = _changed(database, given, ids)
         print(f"{count} {'are forgotten' if given.forget else 'are sent again'}")
         return 0
-    _require_known(database, given)
     if given.json:
-        found = [_shown(row) for row in _rows(database, given)]
         print(json.dumps({"notifications": found}, indent=2))
         return 0
-    count = 0
-    for row in map(_shown, _rows(database, given)):
+    for row in found:
         print(
             f"{row['id']} {row['given_up_at']} execution={row['execution_id']}"
             f" {row['event']} {row['publisher']}: {row['error']}"
         )
-        count += 1
-    print(f"{count} found")
+    print(f"{len(found)} found")
     return 0
 
 
-def _require_known(database: Database, given: argparse.Namespace) -> None:
+def _require_known(given: argparse.Namespace, ids: Collection[str]) -> None:
     """:raises NotFound: it names them."""
-    if not given.ids:
-        return
-    found = {row["id"] for row in _rows(database, given)}
-    unknown = [id for id in given.ids if id not in found]
+    unknown = [id for id in given.ids if id not in ids]
     if unknown:
         of = f" of execution {given.execution}" if given.execution else ""
         raise NotFound(
@@ -74,16 +71,14 @@ def _require_known(database: Database, given: argparse.Namespace) -> None:
         )
 
 
-def _changed(database: Database, given: argparse.Namespace) -> int:
-    def change(connection: Connection, page: list[str]) -> int:
+def _changed(database: Database, given: argparse.Namespace, ids: Sequence[str]) -> int:
+    def change(connection: Connection, page: Sequence[str]) -> int:
         if given.forget:
             return notice_lanes.forget(connection, page)
         now = database.now(connection)
         return notice_lanes.send_again(connection, page, now)
 
     count = 0
-    # All are read before: what is changed must not be looked for again.
-    ids = [row["id"] for row in _rows(database, given)]
     for start in range(0, len(ids), PAGE):
         count += database.replay(partial(change, page=ids[start : start + PAGE]))
     return count

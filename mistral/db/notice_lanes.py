@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select
 
-from mistral.db import bulk
+from mistral.db import bulk, direct
 from mistral.db.models import outbox, poison, workflow_executions
 from mistral.db.outbox import NOTICE
 from mistral.messages import Notify, decode
@@ -39,13 +39,18 @@ def lane_of(row_id: str) -> str:
     return row_id
 
 
-def first_rows(connection: Connection, lane: str, most: int) -> Sequence[Row]:
-    """The rows of a lane that come first, in their order."""
-    low = high = lane
-    if len(lane) == _LANE:
-        low, high = f"{lane}-{'0' * _DIGITS}", f"{lane}-{'9' * _DIGITS}"
-    bound = {"low": low, "high": high, "most": most}
-    return connection.execute(_FIRST, bound).mappings().all()
+def first_rows(
+    connection: Connection, lanes: Collection[str], most: int
+) -> dict[str, Sequence[Row]]:
+    """The rows of each lane that come first, in their order."""
+    asked = [[(_FIRST, {**_range(lane), "most": most})] for lane in lanes]
+    return dict(zip(lanes, direct.fetch_together(connection, asked), strict=True))
+
+
+def _range(lane: str) -> dict[str, str]:
+    if len(lane) != _LANE:
+        return {"low": lane, "high": lane}
+    return {"low": f"{lane}-{'0' * _DIGITS}", "high": f"{lane}-{'9' * _DIGITS}"}
 
 
 def hold(connection: Connection, ids: Collection[str]) -> dict[str, Row]:

@@ -146,9 +146,7 @@ class Notices:
     ) -> list[CarryNotices]:
         """What goes out now, noted as if it had gone."""
         now = self._database.now(connection)
-        first = {
-            lane: notice_lanes.first_rows(connection, lane, TOGETHER) for lane in lanes
-        }
+        first = notice_lanes.first_rows(connection, lanes, TOGETHER)
         heads = notice_lanes.hold(
             connection, [rows[0]["id"] for rows in first.values() if rows]
         )

@@ -276,8 +276,10 @@ class ExecutorServer(Service):
             asks = call.hand_in and len(self._workers.running()) <= FEW
             asks = asks and isinstance(outcome, ActionFinished)
             self._held.keep(outcome, call.reply_to, due=not asks)
-            if not asks or not self._further.take(outcome):
+            if asks and not self._further.take(outcome):
                 self._held.unsend((outcome.action_id, outcome.attempt))
+                asks = False
+            if not asks:
                 self._delivery.wake()
             if self._held.crowded():
                 self._heartbeats.wake()

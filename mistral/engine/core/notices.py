@@ -70,20 +70,23 @@ def of(case: Case) -> list[Notify]:
     found: list[Notify] = []
     wanted = list(enumerate(publishers(run.params)))
     for move in run.moves if wanted else ():
-        event = event_of(move.thing.kind, move.start, move.to, move.again)
-        shape = _shape(case, move.thing, move.to, move.info)
+        thing = move.thing
+        event = event_of(thing.kind, move.start, move.to, move.again)
+        more = {}
         if event is None and move.retries:
             event = RETRIED
-            shape["warning"] = {"code": "retried", "text": move.info}
-        if event is not None:
-            mine = [(place, p) for place, p in wanted if wants(p, event)]
-            found += _told(case, move.thing, event, shape, mine)
+            more = {"warning": {"code": "retried", "text": move.info}}
+        mine = [(place, p) for place, p in wanted if event and wants(p, event)]
+        if event and mine:
+            shape = _shape(case, thing, move.to, move.info)
+            found += _told(case, thing, event, {**shape, **more}, mine)
     for hint in run.hints if wanted else ():
         thing = hint.thing
-        shape = _shape(case, thing, thing.state, thing.state_info)
         mine = [(place, p) for place, p in wanted if _wants_hint(case, p, hint)]
-        warned = {**shape, "warning": hint.warning}
-        found += _told(case, thing, hint.event, warned, mine)
+        if mine:
+            shape = _shape(case, thing, thing.state, thing.state_info)
+            warned = {**shape, "warning": hint.warning}
+            found += _told(case, thing, hint.event, warned, mine)
     run.moves, run.hints = [], []
     return found
 
@@ -95,10 +98,8 @@ def _told(
     shape: Mapping[str, Any],
     wanted: Sequence[tuple[int, Mapping[str, Any]]],
 ) -> list[Notify]:
-    """:param wanted: entries, and their places in the list."""
+    """:param wanted: entries, and their places in the list; at least one."""
     run = case.run
-    if not wanted:
-        return []
     run.noticed += 1
     data = {**shape, "event": event}
     return [
