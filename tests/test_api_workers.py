@@ -46,3 +46,9 @@ def test_a_worker_begins_while_the_database_is_away(
 def test_a_worker_refuses_a_database_of_another_version(tmp_path: Path) -> None:
     with pytest.raises(StaleSchema):
         _worker(tmp_path, f"sqlite:///{tmp_path / 'none.db'}").load()
+
+
+def test_connections_rest_longer_than_clients_keep_them(tmp_path: Path) -> None:
+    """Who sends a request on a connection at the moment when it is closed is reset:
+    proxies and pools of clients let theirs rest for a minute at most."""
+    assert _worker(tmp_path, "sqlite://").cfg.keepalive > 60

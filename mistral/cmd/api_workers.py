@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
@@ -29,6 +29,10 @@ from mistral.errors import MistralError, is_outage
 from mistral.redaction import redacted
 
 LOG = logging.getLogger(__name__)
+
+REST_SECONDS: Final = 75
+"""A connection may rest so long. Longer than in pools of clients and proxies, which
+would send a request just when it is closed, and be reset; gunicorn's default is 2."""
 
 
 def application(argv: Sequence[str] = ()) -> Any:
@@ -91,6 +95,7 @@ class _Workers(BaseApplication):  # type: ignore[misc]
             "worker_class": Draining,
             "limit_request_line": LONGEST_REQUEST_LINE,
             "threads": API_THREADS,
+            "keepalive": REST_SECONDS,
             "timeout": 120,
             "graceful_timeout": 30,
             "proc_name": "mistral-api",
