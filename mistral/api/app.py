@@ -3,7 +3,7 @@
 ::
 
     Edge (size, request id, HEAD)
-      └─ pecan: Root._route ─▶ ReadingHook (media types, who asks) ─▶ Resource.run
+      └─ pecan: Root.route ─▶ ReadingHook (media types, who asks) ─▶ Resource.run
                      errors of any of these ─▶ ErrorHook ─▶ JSON
 """
 
@@ -19,9 +19,9 @@ from webob import Request, exc
 from mistral.api import auth
 from mistral.api.authentication import Door, door
 from mistral.api.document import describe
-from mistral.api.framework import PecanHook, make_pecan_app
+from mistral.api.framework import OneController, PecanHook
 from mistral.api.gate import PatientBus
-from mistral.api.hooks import BODY, CONTENT_TYPE, REQUEST_ID, Edge, ErrorHook, WsgiApp
+from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
@@ -63,9 +63,6 @@ class ReadingHook(PecanHook):  # type: ignore[misc]
 
     def before(self, state: Any) -> None:
         request: Request = state.request
-        if not isinstance(request.context, dict) or "found" not in request.context:
-            return
-        request.environ["CONTENT_TYPE"] = request.environ[CONTENT_TYPE]
         media_type = (request.content_type or "").lower()
         resource, route, _ = request.context["found"]
         if not route.raw and not _takes_json(request):
@@ -158,15 +155,11 @@ def make_app(
         entrance = Door(identify)
     else:
         entrance = door(settings, policies, services.clock)
-    app = make_pecan_app(
+    app = OneController(
         root,
         hooks=[
             ReadingHook(services, policies, entrance),
             ErrorHook(services.database.is_retryable, entrance.challenge),
         ],
-        use_context_locals=False,
-        force_canonical=False,
-        guess_content_type_from_ext=False,
-        debug=False,
     )
     return Edge(app, max_body=settings.api.max_body_bytes, new_id=services.new_id)

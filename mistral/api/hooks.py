@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -23,8 +22,6 @@ REQUEST_ID_HEADER: Final = "X-Openstack-Request-Id"
 BODY: Final = "mistral.body"
 """Environ key of the whole body, read once within the limit."""
 REQUEST_ID: Final = "mistral.request_id"
-CONTENT_TYPE: Final = "mistral.content_type"
-"""Environ key of what the client said of the body."""
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -157,11 +154,6 @@ class Edge:
             message = f"The body is longer than {self._max_body} bytes."
             return fault(413, message)(environ, start)
         environ[BODY] = body
-        # Pecan would look for parameters in the body, and stumble over odd forms.
-        environ["wsgi.input"] = BytesIO()
-        environ["CONTENT_LENGTH"] = "0"
-        environ[CONTENT_TYPE] = environ.get("CONTENT_TYPE", "")
-        environ["CONTENT_TYPE"] = "application/octet-stream"
         if method != "HEAD":
             return self._app(environ, start)
         environ["REQUEST_METHOD"] = "GET"

@@ -257,23 +257,19 @@ def test_sec17_sec27_no_trace_and_no_sql(
     services: Services, api: Any, how: str, status: int
 ) -> None:
     """Our own failure is told by its request id alone."""
-    import pecan
-
     from mistral.api.app import ReadingHook
     from mistral.api.authentication import OPEN_DOOR
+    from mistral.api.framework import OneController
     from mistral.api.hooks import Edge, ErrorHook
     from mistral.api.v2.root import Root
 
     policies = policy.Policies(empty_source())
-    inner = pecan.make_app(
+    inner = OneController(
         Root({"failing": _Failing()}, health=False),
         hooks=[
             ReadingHook(services, policies, OPEN_DOOR),
             ErrorHook(lambda error: how == "away"),
         ],
-        use_context_locals=False,
-        force_canonical=False,
-        guess_content_type_from_ext=False,
     )
     api = type(api)(Edge(inner, max_body=10, new_id=lambda: "7"), services)
     answer = api.get(f"/v2/failing/{how}")

@@ -279,8 +279,13 @@ class Root:
         routes = [route for resource in found for route in resource.routes]
         return {rule for route in routes for rule in (route.rule, *route.also)}
 
-    @expose()  # type: ignore[untyped-decorator]
-    def _route(self, args: list[str], request: Request) -> tuple[Any, list[str]]:
+    def route(self, request: Request) -> Any:
+        """The method that answers, which then finds here what the path means.
+
+        :raises BadRequest: a segment is empty.
+        :raises webob.exc.HTTPException: nothing is there, or not by this method, or
+            elsewhere.
+        """
         segments = segments_of(request.environ)
         is_root = segments in ([""], ["v2", ""])
         if segments[-1] == "" and not is_root:
@@ -288,11 +293,8 @@ class Root:
         if "" in segments and not is_root:
             raise BadRequest("The path has an empty segment.")
         resource, rest = self._resource(segments, request)
-        method = request.method
-        # What is acceptable depends on the route; pecan would decide for all.
-        request.pecan["content_type"] = "application/json"
-        request.context["found"] = (resource, *resource.find(method, rest))
-        return self._answer, []
+        request.context["found"] = (resource, *resource.find(request.method, rest))
+        return self._answer
 
     def _resource(
         self, segments: list[str], request: Request
