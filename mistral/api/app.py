@@ -148,7 +148,9 @@ def make_app(
     found = collections() if resources is None else resources
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(
-        settings.source or empty_source(), enforce_roles=settings.api.enforce_roles
+        settings.source or empty_source(),
+        enforce_roles=settings.api.enforce_roles,
+        clock=services.clock,
     )
     policies.check_routes(root.rules)
     if identify is not None:

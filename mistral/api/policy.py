@@ -13,6 +13,7 @@ from typing import Any, Final
 from oslo_policy import policy as oslo_policy
 
 from mistral.api import rules
+from mistral.clock import Clock, SystemClock
 from mistral.context import Context
 from mistral.errors import Bug, Forbidden, ServiceError
 
@@ -20,17 +21,26 @@ OPEN: Final = "open"
 """Rule of the calls that need no policy: versions, validation."""
 
 
+UNLOOKED: Final = 1.0
+"""Seconds: looking for changed files takes as long as deciding by the rules."""
+
+
 class Policies:
-    """The rules in force. A changed policy file counts from the next request on.
+    """The rules in force. A changed policy file counts within ``UNLOOKED``.
 
     :param source: ``oslo_config.cfg.ConfigOpts`` that has read its files;
         ``[oslo_policy]`` is registered on it.
     :param enforce_roles: readers read, members write (Q-30).
+    :param clock: its monotonic side.
     :raises ServiceError: the policy file is missing, malformed, or its rules
         refer to each other in a circle or to nothing.
     """
 
-    def __init__(self, source: Any, *, enforce_roles: bool = False) -> None:
+    def __init__(
+        self, source: Any, *, enforce_roles: bool = False, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._next_look = self._clock.monotonic() + UNLOOKED
         # While one thread reads a changed file, the others would find no rules.
         self._lock = threading.Lock()
         self._enforcer = oslo_policy.Enforcer(source)
@@ -86,9 +96,17 @@ class Policies:
     ) -> bool:
         try:
             with self._lock:
+                self._look_now_and_then()
                 return bool(self._enforcer.authorize(rule, target, credentials))
         except oslo_policy.PolicyNotRegistered:
             raise Bug(f"The policy rule {rule} is not declared") from None
+
+    def _look_now_and_then(self) -> None:
+        """Say whether the enforcer shall look for changed files before it decides."""
+        now = self._clock.monotonic()
+        self._enforcer.use_conf = now >= self._next_look
+        if self._enforcer.use_conf:
+            self._next_look = now + UNLOOKED
 
 
 def _credentials(context: Context) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeClock
 from rest import Client
 
 from mistral.api.app import Services, make_app
@@ -106,12 +107,18 @@ def test_rest_the_file_overrides_rules_by_name(tmp_path: Path) -> None:
     assert not policies.is_admin(caller("admin"))
 
 
-def test_a_changed_file_counts_at_once(tmp_path: Path) -> None:
-    policies = Policies(source(tmp_path, "workflows:create: '@'\n"))
+def test_a_changed_file_counts_within_a_second(tmp_path: Path) -> None:
+    """It is looked for then: nobody else has to."""
+    clock = FakeClock()
+    policies = Policies(source(tmp_path, "workflows:create: '@'\n"), clock=clock)
+    clock.advance(1)
     assert allowed(policies, "workflows:create", caller())
     file = tmp_path / "policy.yaml"
     file.write_text("workflows:create: '!'\n")
     os.utime(file, (1, file.stat().st_mtime + 10))
+    clock.advance(0.9)
+    assert allowed(policies, "workflows:create", caller())
+    clock.advance(0.1)
     assert not allowed(policies, "workflows:create", caller())
 
 
