@@ -128,6 +128,9 @@ def fetch(
 
     :param bound: values of its named parameters.
     """
+    if not connection.in_transaction():
+        # As ``Connection.execute`` does.
+        connection.begin()
     if not _can_be_direct(connection):
         return list(connection.execute(statement, dict(bound)).mappings())
     prepared = _prepared(statement, connection.dialect)

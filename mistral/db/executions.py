@@ -11,12 +11,13 @@ in their place; :func:`with_documents` puts the values back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Column, Connection, Select, bindparam, select
 
 from mistral.context import Context
-from mistral.db import bulk, scope, task_results
+from mistral.db import bulk, direct, scope, task_results
 from mistral.db.listing import Kind, Listing
 from mistral.db.models import (
     action_executions,
@@ -171,23 +172,59 @@ def chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
 # -- One row ------------------------------------------------------------------
 
 
+_PROJECT: Any = bindparam("project")
+_GLOBALS: Final = "published_global"
+
+
+@cache
+def _one_execution(is_admin: bool, with_globals: bool) -> Select[Any]:
+    table = workflow_executions
+    query = select(*EXECUTION)
+    if with_globals:
+        specs = frozen_specs
+        query = query.add_columns(table.c.context, specs.c.body)
+        query = query.outerjoin_from(table, specs, specs.c.id == table.c.spec_id)
+    seen = scope.of_all(table) if is_admin else scope.of_project(table, _PROJECT)
+    return query.where(table.c.id == bindparam("id"), seen)
+
+
 def find_execution(
-    connection: Connection, context: Context, execution_id: str
+    connection: Connection,
+    context: Context,
+    execution_id: str,
+    *,
+    with_globals: bool = False,
 ) -> Row | None:
-    """The columns ``EXECUTION`` of a visible execution, documents put back."""
-    query = select(*EXECUTION).where(
-        workflow_executions.c.id == execution_id,
-        scope.visible(workflow_executions, context),
-    )
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
+    """The columns ``EXECUTION`` of a visible execution, documents put back.
+
+    :param with_globals: and ``published_global``, what it has published so far.
+    """
+    bound = {"id": execution_id}
+    if not context.is_admin:
+        bound["project"] = context.project_id
+    statement = _one_execution(context.is_admin, with_globals)
+    found = direct.fetch(connection, statement, bound)
+    if not found:
         return None
-    return with_documents(connection, [row], ("input", "params", "output"), "id")[0]
+    row = dict(found[0])
+    if with_globals:
+        row[_GLOBALS] = _globals(row.pop("context"), row.pop("body"))
+    referring = ("input", "params", "output", _GLOBALS)
+    return with_documents(connection, [row], referring, "id")[0]
 
 
-def execution(connection: Connection, context: Context, execution_id: str) -> Row:
-    """:raises NotFound: unknown, or of another project."""
-    row = find_execution(connection, context, execution_id)
+def execution(
+    connection: Connection,
+    context: Context,
+    execution_id: str,
+    *,
+    with_globals: bool = False,
+) -> Row:
+    """As ``find_execution``.
+
+    :raises NotFound: unknown, or of another project.
+    """
+    row = find_execution(connection, context, execution_id, with_globals=with_globals)
     if row is None:
         raise NotFound(f"There is no execution {execution_id!r}.")
     return row
@@ -377,17 +414,18 @@ def published_global_of_execution(
         .where(workflow_executions.c.id == execution_id)
     )
     row = connection.execute(query).mappings().one()
-    hidden = _HIDDEN | set(_member(row["body"], "vars"))
-    shown = {
-        name: value
-        for name, value in (row["context"] or {}).items()
-        if name not in hidden
-    }
-    owned = {"id": execution_id, "context": shown}
-    published: dict[str, Any] = with_documents(connection, [owned], ("context",), "id")[
-        0
-    ]["context"]
+    owned = {"id": execution_id, _GLOBALS: _globals(row["context"], row["body"])}
+    (whole,) = with_documents(connection, [owned], (_GLOBALS,), "id")
+    published: dict[str, Any] = whole[_GLOBALS]
     return published
+
+
+def _globals(context: Mapping[str, Any] | None, spec: Any) -> dict[str, Any]:
+    """Of a run's variables, by its definition."""
+    hidden = _HIDDEN | set(_member(spec, "vars"))
+    return {
+        name: value for name, value in (context or {}).items() if name not in hidden
+    }
 
 
 def _member(body: Any, name: str) -> Mapping[str, Any]:

@@ -45,7 +45,8 @@ _ALONE: Final = _STATUS.with_for_update()
 
 def status(connection: Connection) -> Status:
     """As it was a moment ago, without a lock."""
-    return Status(connection.execute(_STATUS).scalar_one())
+    (row,) = direct.fetch(connection, _STATUS, {})
+    return Status(row["status"])
 
 
 def share(connection: Connection) -> Status:

@@ -48,8 +48,13 @@ def of_project(table: Table, project_id: str) -> ColumnElement[bool]:
 def visible(table: Table, context: Context) -> ColumnElement[bool]:
     """Rows that this caller sees."""
     if context.is_admin:
-        return removals.hidden(table) if table in _RUN else true()
+        return of_all(table)
     return of_project(table, context.project_id)
+
+
+def of_all(table: Table) -> ColumnElement[bool]:
+    """Rows that an administrator sees."""
+    return removals.hidden(table) if table in _RUN else true()
 
 
 _RUN: Final = (workflow_executions, task_executions, action_executions)

@@ -16,6 +16,7 @@ from mistral.db.models import task_executions, workflow_executions
 Rows = Callable[..., dict[str, Any]]
 
 ID = workflow_executions.c.id
+ALL_IDS = select(ID)
 
 
 def ids_in(database: Database) -> list[str]:
@@ -107,6 +108,15 @@ def test_questions_that_go_together_are_answered_in_their_order(
     assert [(row["id"], row["input"], row["tags"]) for row in read] == [
         ("b", {"of": "b"}, ["t"])
     ]
+
+
+def test_a_question_begins_what_a_read_ends(database: Database, run_row: Rows) -> None:
+    with database.read() as connection:
+        assert direct.fetch(connection, ALL_IDS, {}) == []
+        assert connection.in_transaction()
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        assert direct.fetch(connection, ALL_IDS, {}) == [{"id": "a"}]
+    assert ids_in(database) == []
 
 
 def test_who_listens_hears_each_statement(database: Database, run_row: Rows) -> None:

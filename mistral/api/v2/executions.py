@@ -198,13 +198,13 @@ class Executions(Resource):
             with endings.place(seconds), call.services.gate.left():
                 endings.wait(execution_id, seconds)
         with call.services.database.read() as connection:
-            row = executions.execution(connection, call.context, execution_id)
-            values = dict(row)
-            if fields is None or "published_global" in fields:
-                values["published_global"] = executions.published_global_of_execution(
-                    connection, execution_id
-                )
-        return shape_execution(values, fields)
+            row = executions.execution(
+                connection,
+                call.context,
+                execution_id,
+                with_globals=fields is None or "published_global" in fields,
+            )
+        return shape_execution(row, fields)
 
     def get_tasks(self, call: Call, execution_id: str) -> dict[str, Any]:
         """List the tasks of an execution."""
