@@ -69,9 +69,7 @@ def _may_stand_in_a_path(text: str) -> bool:
     return kept.isascii() and kept.isalnum()
 
 
-def start_request(
-    connection: Connection, call: Call, sent: Mapping[str, Any]
-) -> StartWorkflow:
+def start_request(call: Call, sent: Mapping[str, Any]) -> StartWorkflow:
     """The request for an engine, of what was sent and of the source.
 
     :raises BadRequest: no workflow named, or internal names in ``params``.
@@ -93,7 +91,8 @@ def start_request(
     source_id = sent.get("source_execution_id") or None
     source = None
     if source_id is not None:
-        source = executions.execution(connection, call.context, source_id)
+        with call.services.database.read() as connection:
+            source = executions.execution(connection, call.context, source_id)
         if source["project_id"] != call.context.project_id:
             # what its publishers are told is that project's secret (SEC-23)
             source = {**source, "params": _without_publishers(source["params"])}

@@ -284,13 +284,12 @@ class Executions(Resource):
     def _started(self, call: Call) -> Shaped:
         sent = call.sent()
         wanted_id = sent.get("id") or None
-        with call.services.database.read() as connection:
-            if wanted_id is not None:
+        if wanted_id is not None:
+            with call.services.database.read() as connection:
                 row = taken(connection, call, wanted_id)
-                if row is not None:
-                    return shape_execution(row)
-            start = start_request(connection, call, sent)
-        answer = call.services.bus.call(start)
+            if row is not None:
+                return shape_execution(row)
+        answer = call.services.bus.call(start_request(call, sent))
         return self._again(call, answer["id"])
 
     def get_messages(self, call: Call, execution_id: str) -> dict[str, Any]:
