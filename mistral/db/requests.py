@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete
 from sqlalchemy.exc import IntegrityError
 
-from mistral.db import bulk
+from mistral.db import bulk, direct
 from mistral.db.failures import is_duplicate
 from mistral.db.models import handled
 from mistral.errors import Unavailable
 
 
-def find(connection: Connection, request_ids: Collection[str]) -> dict[str, Any]:
-    """The answers that are stored, by request id."""
-    found = bulk.fetch(connection, handled, "request_id", request_ids)
+def to_find(
+    connection: Connection, request_ids: Collection[str]
+) -> list[direct.Question]:
+    """What the answers that are stored are asked with, for ``direct.fetch_together``;
+    ``answers_in`` reads what comes."""
+    return bulk.to_fetch(connection, handled, "request_id", request_ids)
+
+
+def answers_in(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Answers by request id."""
     return {row["request_id"]: row["answer"] for row in found}
 
 

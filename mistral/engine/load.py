@@ -3,16 +3,18 @@
 The number of statements does not depend on the batch. Order: headers by id
 (``FOR UPDATE``, the first statement), then actions that nobody has claimed, if that is
 the event, then the status of maintenance (shared), then outbox rows by id; all else of
-a run is guarded by its header.
+a run is guarded by its header. What can be asked without knowing an answer is asked
+with the locks, together.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
@@ -30,7 +32,13 @@ from mistral.engine.core.run import Action, Run
 from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
-from mistral.messages import NobodyCame, Request, TriggerEvent
+from mistral.messages import (
+    ActionFinished,
+    NobodyCame,
+    Request,
+    StartWorkflow,
+    TriggerEvent,
+)
 
 Found = Any
 """A row: a mapping of column → value."""
@@ -96,8 +104,19 @@ def open_runs(
     named = {getattr(w.event, "action_id", "") for w in batch if w.event.run_id} - {""}
     # Whether somebody has claimed them decides, and claims need no header.
     unclaimed = {w.event.action_id for w in batch if isinstance(w.event, NobodyCame)}
+    begun = {w.key for w in batch if isinstance(w.event, StartWorkflow)}
+    asked = {w.event.request_id for w in batch if isinstance(w.event, Request)} - {""}
+    task_ids = {getattr(w.event, "task_id", "") for w in batch} - {""}
+    ahead = {}
+    if database.has_pipelines:
+        # One more question costs less there than waiting for one.
+        goes_on = [w.key for w in batch if isinstance(w.event, ActionFinished)]
+        ahead = facts.to_ask_ahead(goes_on)
     skip = not wait
-    headers, singles, triggers, _, (shared,), found = direct.fetch_together(
+    (
+        headers, singles, triggers, _, (shared,), started, answers, found, tasks,
+        *answers_ahead,
+    ) = direct.fetch_together(
         connection,
         [
             rows.to_lock(connection, workflow_executions, runs, skip_locked=skip),
@@ -105,9 +124,18 @@ def open_runs(
             rows.to_lock(connection, cron_triggers, due, skip_locked=skip),
             rows.to_lock(connection, action_executions, unclaimed - alone, ("id",)),
             maintenance.to_share(database),
+            _to_see(connection, workflow_executions, begun if skip else ()),
+            requests.to_find(connection, asked),
             rows.to_fetch(connection, action_executions, "id", named),
+            [
+                *rows.to_fetch(connection, task_executions, "id", task_ids),
+                *(_to_fetch_above(named) if database.has_pipelines else ()),
+            ],
+            *([question] for question in ahead.values()),
         ],
-    )
+    )  # fmt: skip
+    for project, answer in zip(ahead, answers_ahead, strict=True):
+        facts.learn(project, answer)
     loaded = Loaded(
         shared.get("now") or database.now(connection),
         facts,
@@ -118,7 +146,9 @@ def open_runs(
     known = _by_id(singles)
     skipped = loaded.skipped
     if not wait:
-        skipped |= _there(connection, workflow_executions, runs - loaded.headers.keys())
+        missing = runs - loaded.headers.keys()
+        skipped |= missing & {row["id"] for row in started}
+        skipped |= _there(connection, workflow_executions, missing - begun)
         skipped |= _there(connection, action_executions, alone - known.keys())
         skipped |= _there(connection, cron_triggers, due - loaded.triggers.keys())
     for key in alone - skipped:
@@ -130,15 +160,11 @@ def open_runs(
     mine = [w for w in batch if w.key not in skipped and w.key not in loaded.moved]
     consumed = {w.row_id for w in mine if w.row_id}
     loaded.gone = consumed - outbox.lock(connection, consumed) if consumed else set()
-    asked = {
-        w.event.request_id
-        for w in mine
-        if isinstance(w.event, Request) and w.event.request_id
-    }
-    loaded.answers = requests.find(connection, asked)
+    loaded.answers = requests.answers_in(answers)
     _count_history(connection, loaded)
     loaded.actions = _by_run(loaded, found)
-    _fetch_named(connection, loaded, mine)
+    loaded.tasks = _by_run(loaded, tasks)
+    _fetch_named(connection, loaded)
     return loaded
 
 
@@ -146,9 +172,34 @@ def _by_id(found: Iterable[Found]) -> dict[str, Found]:
     return {row["id"]: row for row in found}
 
 
-def _there(connection: Connection, table: Any, ids: Iterable[str]) -> set[str]:
-    found = bulk.fetch(connection, table, "id", list(ids), columns=("id",))
-    return {row["id"] for row in found}
+def _there(connection: Connection, table: Any, ids: Collection[str]) -> set[str]:
+    asked = _to_see(connection, table, ids)
+    return {
+        row["id"] for question in asked for row in direct.fetch(connection, *question)
+    }
+
+
+def _to_see(
+    connection: Connection, table: Any, ids: Collection[str]
+) -> list[direct.Question]:
+    """Which of the rows there are."""
+    return rows.to_fetch(connection, table, "id", ids, columns=("id",))
+
+
+def _to_fetch_above(action_ids: Collection[str]) -> list[direct.Question]:
+    """The tasks of actions, before these are known themselves."""
+    return [(_ABOVE, {"among": sorted(action_ids)})] if action_ids else []
+
+
+def _above() -> Any:
+    action = action_executions.c
+    tasks = select(action.task_execution_id)
+    tasks = tasks.where(bulk.listed("postgresql", action.id, "among"))
+    task = task_executions.c
+    return select(task_executions).where(task.id.in_(tasks)).order_by(task.seq, task.id)
+
+
+_ABOVE: Final = _above()
 
 
 def _count_history(connection: Connection, loaded: Loaded) -> None:
@@ -165,23 +216,22 @@ def _count_history(connection: Connection, loaded: Loaded) -> None:
     loaded.next_seq = {key: last.get(key, 0) + 1 for key in loaded.alone}
 
 
-def _fetch_named(
-    connection: Connection, loaded: Loaded, batch: Sequence[Waiting]
-) -> None:
-    """The tasks of events and of their actions, and the joins behind these."""
-    events = [w.event for w in batch if w.event.run_id in loaded.headers]
-    task_ids = {getattr(event, "task_id", "") for event in events} - {""}
-    task_ids |= {
+def _fetch_named(connection: Connection, loaded: Loaded) -> None:
+    """The tasks of events' actions that are not known yet, and the joins behind all of
+    them."""
+    known = {row["id"] for found in loaded.tasks.values() for row in found}
+    wanted = {
         row["task_execution_id"]
         for found in loaded.actions.values()
         for row in found
         if row["task_execution_id"]
     }
-    loaded.tasks = _by_run(
-        loaded, rows.fetch(connection, task_executions, "id", task_ids)
-    )
+    more = rows.fetch(connection, task_executions, "id", wanted - known)
+    for run_id, found in _by_run(loaded, more).items():
+        loaded.tasks[run_id].extend(found)
     joins: dict[str, set[str]] = {}
     for run_id, found in loaded.tasks.items():
+        _in_order(found)
         spec = loaded.facts.spec(loaded.headers[run_id]["spec_id"])
         graph = graph_of(spec)
         names = {
@@ -205,6 +255,13 @@ def _fetch_named(
         run_id = row["workflow_execution_id"]
         if row["unique_key"] in joins[run_id]:
             loaded.tasks[run_id].append(row)
+
+
+def _in_order(found: list[Found]) -> None:
+    """Each task once, in the order of their creation: an event names one by its id,
+    another by one of its actions."""
+    each = {row["id"]: row for row in found}
+    found[:] = sorted(each.values(), key=itemgetter("seq"))
 
 
 def _by_run(loaded: Loaded, found: Iterable[Found]) -> dict[str, list[Found]]:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from mistral.db import history, requests
+from mistral.db import direct, history, requests
 from mistral.db.database import Database
 from mistral.errors import Unavailable
 
@@ -22,6 +23,12 @@ def handled_event(run_id: str, seq: int, at: datetime) -> dict[str, Any]:
         "kind": "Woke",
         "body": {"seq": seq},
     }
+
+
+def _answers(connection: Connection, ids: list[str]) -> dict[str, Any]:
+    asked = requests.to_find(connection, ids)
+    (found,) = direct.fetch_together(connection, [asked])
+    return requests.answers_in(found)
 
 
 def test_history_is_read_page_by_page(database: Database, noon: datetime) -> None:
@@ -52,7 +59,7 @@ def test_answers_are_found_by_request(database: Database, noon: datetime) -> Non
         ]
         requests.keep(connection, answers)
     with database.read() as connection:
-        found = requests.find(connection, ["a", "b", "c"])
+        found = _answers(connection, ["a", "b", "c"])
     assert found == {"a": {"id": "r"}, "b": [1]}
 
 
@@ -67,7 +74,7 @@ def test_two_answers_to_one_request_cannot_be_kept(
         requests.keep(connection, [answer | {"answer": {"id": "other"}}])
     assert database.is_retryable(caught.value)
     with database.read() as connection:
-        assert requests.find(connection, ["a"]) == {"a": {"id": "r"}}
+        assert _answers(connection, ["a"]) == {"a": {"id": "r"}}
 
 
 def test_an_answer_that_is_none_is_a_fault_and_not_a_repeat(
@@ -86,4 +93,4 @@ def test_old_answers_are_forgotten(database: Database, noon: datetime) -> None:
         ]
         requests.keep(connection, answers)
         assert requests.expire(connection, noon + timedelta(hours=2)) == 2
-        assert requests.find(connection, ["0", "1", "2"]) == {"2": 2}
+        assert _answers(connection, ["0", "1", "2"]) == {"2": 2}
