@@ -414,7 +414,7 @@ class Resource:
 
 def _check_maintenance(route: Route, call: Call) -> None:
     """:raises Locked: this change is not for now (§ 6.1, ENG-229)."""
-    with call.services.database.read() as connection:
+    with call.services.database.look() as connection:
         status = maintenance.status(connection)
     if status is not Status.RUNNING and not route.in_maintenance(call, status):
         raise Locked(f"Current Mistral state is {status}. Method is not allowed")

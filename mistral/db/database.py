@@ -179,6 +179,15 @@ class Database:
         with self.connect() as connection:
             yield connection.execution_options(**{_READS: True})
 
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A connection for reads that need no transaction around them: what changes
+        something or locks goes elsewhere. PostgreSQL begins and ends none then."""
+        with self.read() as connection:
+            if self.url.get_backend_name() == "postgresql":
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
     @property
     def has_pipelines(self) -> bool:
         """Whether statements are sent before the ones in front are answered."""

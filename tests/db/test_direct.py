@@ -119,6 +119,27 @@ def test_a_question_begins_what_a_read_ends(database: Database, run_row: Rows) -
     assert ids_in(database) == []
 
 
+@pytest.mark.services
+def test_a_look_is_no_transaction(open_database: Callable[..., Database]) -> None:
+    database = open_database("postgresql")
+    state = text("SELECT state FROM pg_stat_activity WHERE pid = :pid")
+    with database.look() as connection, database.read() as other:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        assert direct.fetch(connection, ALL_IDS, {}) == []
+        assert other.scalar(state, {"pid": pid}) == "idle"
+
+
+def test_after_a_look_transactions_are_as_ever(
+    database: Database, run_row: Rows
+) -> None:
+    with database.look() as connection:
+        assert direct.fetch(connection, ALL_IDS, {}) == []
+    with pytest.raises(LookupError), database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        raise LookupError
+    assert ids_in(database) == []
+
+
 def test_who_listens_hears_each_statement(database: Database, run_row: Rows) -> None:
     heard: list[str] = []
 

@@ -197,7 +197,7 @@ class Executions(Resource):
             endings = call.services.endings
             with endings.place(seconds), call.services.gate.left():
                 endings.wait(execution_id, seconds)
-        with call.services.database.read() as connection:
+        with call.services.database.look() as connection:
             row = executions.execution(
                 connection,
                 call.context,
@@ -368,6 +368,6 @@ class Executions(Resource):
     def _again(
         self, call: Call, execution_id: str, fields: Collection[str] | None = None
     ) -> Shaped:
-        with call.services.database.read() as connection:
+        with call.services.database.look() as connection:
             row = executions.execution(connection, call.context, execution_id)
         return shape_execution(row, fields)
