@@ -545,10 +545,14 @@ def _calls(run: Run) -> tuple[Any, ...]:
     if called is None:
         tasks = run.spec.tasks.values()
         names = {task.action for task in tasks if task.action is not None}
-        called = run.spec.derived["called"] = frozenset(filter(may_be_named, names))
+        called = run.spec.derived["called"] = frozenset(names)
     names = called | {f"{run.workbook}.{name}" for name in called if run.workbook}
-    spaces = {str((run.params or {}).get("namespace") or ""), ""}
-    asked = [(name, space) for name in names for space in spaces]
+    spaces = {(run.params or {}).get("namespace") or "", ""}
+    asked = [
+        (name, space)
+        for name in filter(may_be_named, names)
+        for space in filter(may_be_named, spaces)
+    ]
     return (run.project_id, *(asked if len(asked) <= MOST_CALLED else ()))
 
 

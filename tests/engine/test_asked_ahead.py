@@ -89,3 +89,14 @@ def test_another_engine_knows_nothing_of_a_run_and_asks(house: House) -> None:
     house.engine = house.new_engine("two")
     assert [end_next(house) for _ in range(3)] == ["std.noop", "early", "early"]
     assert house.header(run)["state"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("namespace", ["a\0b", "half \ud800"])
+def test_a_namespace_that_no_action_can_have_asks_nothing(
+    house: House, namespace: str
+) -> None:
+    house.upload(STEPS.replace("mine", "std.echo output=1"))
+    run = house.start("w", namespace=namespace)
+    while house.post.offers or house.engine.deliver.offers.send_waiting():
+        end_next(house)
+    assert set(house.tasks(run).values()) == {"SUCCESS"}
