@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from mistral.cmd.children import tell_parent
 from mistral.cmd.compose import build, is_one_process
@@ -15,9 +17,13 @@ from mistral.cmd.logs import start_logging
 from mistral.cmd.memory import Rest, settle, share_heaps
 from mistral.config import Settings, load
 from mistral.errors import MistralError
-from mistral.service import Group
+from mistral.service import Group, Service
 
 LOG = logging.getLogger(__name__)
+
+LONGEST_STOP: Final = 180.0
+"""Seconds. Whatever is away, an orderly end takes less. One that does not come keeps a
+supervisor waiting for nothing: what was left is found as after any other death."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,9 +65,30 @@ def run(
         tell_parent()
     end.wait()
     LOG.info("mistral-server drains")
-    group.stop()
+    stop_in_time(group, LONGEST_STOP, give_up)
     rest.stop()
     return 1 if group.failure is not None else 0
+
+
+def stop_in_time(
+    group: Service, seconds: float, otherwise: Callable[[], object]
+) -> None:
+    """Stop, or call ``otherwise`` when that has taken so long."""
+    timer = threading.Timer(seconds, otherwise)
+    timer.daemon = True
+    timer.start()
+    try:
+        group.stop()
+    finally:
+        timer.cancel()
+
+
+def give_up() -> None:
+    """End this process now, and leave behind what its threads were doing: names of
+    functions, no values."""
+    LOG.critical("mistral-server does not come to its end, and ends now")
+    faulthandler.dump_traceback(all_threads=True)
+    os._exit(1)
 
 
 def _only_the_api(settings: Settings) -> int:
