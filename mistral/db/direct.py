@@ -141,31 +141,36 @@ def fetch(
 def fetch_together(
     connection: Connection, asked: Sequence[Sequence[Question]]
 ) -> list[list[Row]]:
-    """The rows of several groups of questions, which are executed in this order and
-    waited for once."""
+    """The rows of several groups of questions, which are executed in this order; all
+    but the last are waited for together.
+
+    The last has no pipeline around it: the driver ends one with a message after which
+    the server does not see that the transaction is idle, so it would not end that of a
+    process that is stopped then (``HELD``).
+    """
     if not _can_be_direct(connection):
         return [
             [row for question in group for row in fetch(connection, *question)]
             for group in asked
         ]
-    sent: list[list[tuple[_Prepared, Any]]] = []
-    raw: Any = connection.connection.driver_connection
-    with _wrapped(connection), raw.pipeline():
-        for group in asked:
-            sent.append([])
-            for statement, bound in group:
+    questions = [(place, each) for place, group in enumerate(asked) for each in group]
+    found: list[list[Row]] = [[] for _ in asked]
+    if not questions:
+        return found
+    *together, (place, last) = questions
+    sent: list[tuple[int, _Prepared, Any]] = []
+    if together:
+        raw: Any = connection.connection.driver_connection
+        with _wrapped(connection), raw.pipeline():
+            for group, (statement, bound) in together:
                 prepared = _prepared(statement, connection.dialect)
                 cursor = raw.cursor()
                 cursor.execute(prepared.text, prepared.bound(bound))
-                sent[-1].append((prepared, cursor))
-    return [
-        [
-            prepared.row(found)
-            for prepared, cursor in group
-            for found in cursor.fetchall()
-        ]
-        for group in sent
-    ]
+                sent.append((group, prepared, cursor))
+    for group, prepared, cursor in sent:
+        found[group].extend(map(prepared.row, cursor.fetchall()))
+    found[place].extend(fetch(connection, *last))
+    return found
 
 
 @contextmanager
