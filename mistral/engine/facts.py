@@ -10,14 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, select
 
 from mistral.actions.signatures import describe_dynamic
 from mistral.callbacks import Callbacks
-from mistral.db import bulk, code_sources, conditions, direct, firings, scope
+from mistral.db import code_sources, conditions, direct, firings, scope
 from mistral.db.columns import may_be_named
 from mistral.db.models import (
     action_executions,
@@ -54,12 +53,6 @@ EXPRESSION_SECONDS: Final = 5.0
 task that begins or ends. With the next constant and the rest of a turn it stays below
 the time after which the database ends the transaction (``HELD``), and below the leases
 that other engines go by."""
-
-KEPT_CALLS: Final = 10_000
-"""Runs of which a process knows what they may call."""
-
-MOST_CALLED: Final = 20
-"""Actions of one run that are asked for together; of more, each when it is called."""
 
 DECISION_SECONDS: Final = 1.0
 """Of evaluating, after which a decision puts the parts that are left off."""
@@ -119,14 +112,11 @@ class Sources:
     specs: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
     documents: Kept = field(default_factory=lambda: Kept(KEPT_DOCUMENTS))
     advice: Kept = field(default_factory=lambda: Kept(KEPT_SPECS))
-    calls: Kept = field(default_factory=lambda: Kept(KEPT_CALLS))
 
-    def keep(self, run: Run) -> None:
-        """The run is committed: what its next turn will ask for."""
+    def keep_documents(self, run: Run) -> None:
+        """The run's new documents are committed: the next turn will ask for them."""
         for id, (body, size) in run.documents.items():
             self.documents.put((run.id, id), body, size)
-        if run.spec is not None and not run.completed and run.id not in self.calls:
-            self.calls.put(run.id, _calls(run))
 
 
 class SqlFacts:
@@ -138,7 +128,6 @@ class SqlFacts:
         self._connection = connection
         self._sources = sources
         self._known: dict[Hashable, Any] = {}
-        self._ahead: dict[str, set[tuple[str, str]]] = {}
         self.next_decision()
 
     def next_decision(self) -> None:
@@ -175,38 +164,6 @@ class SqlFacts:
         return found
 
     # -- Definitions ----------------------------------------------------------
-
-    def to_ask_ahead(self, runs: Iterable[str]) -> dict[str, direct.Question]:
-        """Which ad-hoc actions there are of those that the next tasks of these runs may
-        call: most often none, and then nobody has to ask, task by task.
-
-        :returns: by project, for ``direct.fetch_together``; the answers are for
-            ``learn``.
-        """
-        if not self._sources.registry.serves("adhoc"):
-            return {}
-        calls = self._sources.calls
-        for project, *asked in filter(None, (calls.get(run, _unknown) for run in runs)):
-            if asked:
-                self._ahead.setdefault(project, set()).update(asked)
-        statement = _there(self._connection.dialect.name)
-        return {
-            project: (
-                statement,
-                {
-                    "project": project,
-                    "among": sorted({name for name, _ in asked}),
-                    "among_too": sorted({space for _, space in asked}),
-                },
-            )
-            for project, asked in self._ahead.items()
-        }
-
-    def learn(self, project: str, found: Iterable[Found]) -> None:
-        """:param found: the answer to ``to_ask_ahead``."""
-        there = {(row["name"], row["namespace"]) for row in found}
-        for name, space in self._ahead[project] - there:
-            self._known[actions.name, name, space, project] = None
 
     def workflow(
         self, id: str | None, name: str | None, namespace: str, project_id: str
@@ -527,35 +484,6 @@ def _named(table: Any) -> Any:
     )
 
 
-@cache
-def _there(dialect: str) -> Any:
-    """Which of some names of ad-hoc actions a project sees, in which namespaces."""
-    table: Any = actions.c
-    return select(table.name, table.namespace).where(
-        bulk.listed(dialect, table.name, "among"),
-        bulk.listed(dialect, table.namespace, "among_too"),
-        scope.of_project(actions, _PROJECT),
-    )
-
-
-def _calls(run: Run) -> tuple[Any, ...]:
-    """The project of a run, and names and namespaces of the actions that its tasks
-    call, as ``core.adhoc`` looks for them; too many are none."""
-    called = run.spec.derived.get("called")
-    if called is None:
-        tasks = run.spec.tasks.values()
-        names = {task.action for task in tasks if task.action is not None}
-        called = run.spec.derived["called"] = frozenset(names)
-    names = called | {f"{run.workbook}.{name}" for name in called if run.workbook}
-    spaces = {(run.params or {}).get("namespace") or "", ""}
-    asked = [
-        (name, space)
-        for name in filter(may_be_named, names)
-        for space in filter(may_be_named, spaces)
-    ]
-    return (run.project_id, *(asked if len(asked) <= MOST_CALLED else ()))
-
-
 _PROJECT: Any = bindparam("project")
 _WORKFLOW: Final = select(workflows).where(
     workflows.c.id == bindparam("id"), scope.of_project(workflows, _PROJECT)
@@ -570,10 +498,6 @@ _DOCUMENT: Final = select(
     documents.c.id == bindparam("id"),
 )
 _NAMED: Final = {table: _named(table) for table in (workflows, actions)}
-
-
-def _unknown() -> None:
-    """What is known of a run that this process has not seen."""
 
 
 def _frozen(values: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -33,7 +33,6 @@ from mistral.engine.facts import SqlFacts
 from mistral.engine.intake import Waiting
 from mistral.lang.graph import graph_of
 from mistral.messages import (
-    ActionFinished,
     NobodyCame,
     Request,
     StartWorkflow,
@@ -107,15 +106,9 @@ def open_runs(
     begun = {w.key for w in batch if isinstance(w.event, StartWorkflow)}
     asked = {w.event.request_id for w in batch if isinstance(w.event, Request)} - {""}
     task_ids = {getattr(w.event, "task_id", "") for w in batch} - {""}
-    ahead = {}
-    if database.has_pipelines:
-        # One more question costs less there than waiting for one.
-        goes_on = [w.key for w in batch if isinstance(w.event, ActionFinished)]
-        ahead = facts.to_ask_ahead(goes_on)
     skip = not wait
     (
         headers, singles, triggers, _, (shared,), started, answers, found, tasks,
-        *answers_ahead,
     ) = direct.fetch_together(
         connection,
         [
@@ -131,11 +124,8 @@ def open_runs(
                 *rows.to_fetch(connection, task_executions, "id", task_ids),
                 *(_to_fetch_above(named) if database.has_pipelines else ()),
             ],
-            *([question] for question in ahead.values()),
         ],
     )  # fmt: skip
-    for project, answer in zip(ahead, answers_ahead, strict=True):
-        facts.learn(project, answer)
     loaded = Loaded(
         shared.get("now") or database.now(connection),
         facts,

@@ -277,7 +277,7 @@ class EngineLoop(Service):
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
         for run in written.runs:
-            self._sources.keep(run)
+            self._sources.keep_documents(run)
         self._reached(Step.ANSWERED)
 
     # -- Life -----------------------------------------------------------------

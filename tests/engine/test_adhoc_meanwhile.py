@@ -1,6 +1,5 @@
-"""Which ad-hoc actions there are is asked with the locks, before a turn knows what it
-will begin: what was uploaded, changed or deleted a moment ago counts all the same
-(spec/engine.md § 8.10, § 8.11)."""
+"""Ad-hoc actions that are uploaded, changed or deleted while a run goes on: its next
+task means those that are there at that moment (spec/engine.md § 8.10, § 8.11)."""
 
 from __future__ import annotations
 
