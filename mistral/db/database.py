@@ -378,6 +378,11 @@ class Database:
             return (
                 "SET TIME ZONE 'UTC'",
                 f"SET idle_in_transaction_session_timeout = {held}",
+                # Plans of prepared statements are kept while tables grow (0049).
+                "SET enable_seqscan = off",
+                # What has to read a whole table looks so dear then that it would be
+                # compiled first.
+                "SET jit = off",
             )
         held = max(1, round(self._held_seconds))
         limits = f"SET SESSION idle_transaction_timeout = {held}"
