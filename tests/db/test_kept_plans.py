@@ -16,7 +16,7 @@ from mistral.db.models import outbox as table
 pytestmark = pytest.mark.services
 
 USES = 12
-"""After five the driver prepares a statement, after five more the server keeps a plan."""
+"""The driver prepares after five, the server keeps a plan after five more."""
 
 SMALL = 20
 GROWN = 3_000
