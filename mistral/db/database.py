@@ -133,6 +133,8 @@ class Database:
             event.listen(self.engine, "checkin", _returned)
             event.listen(self.engine, "checkout", self._taken)
         event.listen(self.engine, "handle_error", failures.drop_details)
+        if self.has_pipelines:
+            event.listen(self.engine, "before_execute", direct.drain)
         if self.is_sqlite:
             event.listen(self.engine, "begin", _begin_sqlite)
 
@@ -339,6 +341,9 @@ class Database:
             # Transactions begin when we say so, not when the driver thinks.
             connection.isolation_level = None
             return
+        if dialect.driver == "psycopg":
+            # As ``direct`` does that, see ``pipeline.py``.
+            connection.prepare_threshold = None
         found = dialect.get_isolation_level(connection)
         if found != self.isolation:
             raise ServiceError(

@@ -3,14 +3,13 @@
 A turn has a dozen small statements, and what SQLAlchemy does around each (cache
 keys, contexts, results) took four times as long as the driver and the server
 together. So the text, the binds and the results of a statement are worked out
-once; then the driver's cursor is used directly, inside the transaction that
+once; then it is executed directly (``pipeline.py``), inside the transaction that
 SQLAlchemy began and ends. Errors are handed back to SQLAlchemy, which wraps
 them and gives up lost connections as ever.
 
 Waiting for an answer costs more than most statements do. So what does not need the
-answer before it is sent along with it (a pipeline of the driver): reads that
-:func:`fetch_together` is given, and the changes and the commit of a turn
-(:func:`streamed`).
+answer before it is sent along with it: reads that :func:`fetch_together` is given,
+and the changes and the commit of a turn (:func:`streamed`).
 
 Only PostgreSQL has statements whose text does not depend on the number of rows;
 on the others, and where somebody listens to statements, SQLAlchemy executes them.
@@ -18,17 +17,22 @@ on the others, and where somebody listens to statements, SQLAlchemy executes the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql.base import Executable
 
 from mistral.errors import Bug
+
+if TYPE_CHECKING:
+    # A process with another database does not load this one's driver.
+    from mistral.db.pipeline import Answer, Pipeline, Statement
 
 Row = Mapping[str, Any]
 
@@ -38,8 +42,11 @@ Question = tuple[Executable, Mapping[str, Any]]
 _STATEMENTS: Final = 1_000
 """More than there are; who builds statements anew for each call must not come here."""
 
-_CURSOR: Final = "mistral_cursor"
+_PIPELINE: Final = "mistral_pipeline"
 _STREAM: Final = "mistral_stream"
+
+_NAMED: Final = re.compile(r"%(?:\((\w+)\)s|%)")
+"""A value or a percent sign in a text as the driver's cursors take it."""
 
 
 class _Prepared:
@@ -53,7 +60,7 @@ class _Prepared:
 
     def __init__(self, statement: Any, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
+        self.text, self._order = _numbered(str(compiled))
         self.defaults: dict[str, Any] = {}
         self.binds: dict[str, Any] = {}
         for bind, name in compiled.bind_names.items():
@@ -72,11 +79,12 @@ class _Prepared:
             ))
         ]  # fmt: skip
 
-    def bound(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def bound(self, given: Mapping[str, Any]) -> Statement:
+        """What is sent to execute it with these values."""
         values = {**self.defaults, **given}
         for name, process in self.binds.items():
             values[name] = process(values[name])
-        return values
+        return self.text, [values[name] for name in self._order]
 
     def row(self, found: Sequence[Any]) -> dict[str, Any]:
         row = dict(zip(self.names, found, strict=True))
@@ -84,6 +92,19 @@ class _Prepared:
             name = self.names[place]
             row[name] = process(row[name])
         return row
+
+
+def _numbered(text: str) -> tuple[str, tuple[str, ...]]:
+    """A text with ``$1``, ``$2``… for ``%(name)s``, and the names in that order."""
+    places: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None:
+            return "%"
+        return f"${places.setdefault(name, len(places) + 1)}"
+
+    return _NAMED.sub(numbered, text), tuple(places)
 
 
 def _processor(kind: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
@@ -134,79 +155,59 @@ def fetch(
     if not _can_be_direct(connection):
         return list(connection.execute(statement, dict(bound)).mappings())
     prepared = _prepared(statement, connection.dialect)
-    cursor = _execute(connection, prepared, bound)
-    return [prepared.row(found) for found in cursor.fetchall()]
+    ((found, _),) = _run(connection, [prepared.bound(bound)])
+    return list(map(prepared.row, found))
 
 
 def fetch_together(
     connection: Connection, asked: Sequence[Sequence[Question]]
 ) -> list[list[Row]]:
-    """The rows of several groups of questions, which are executed in this order; all
-    but the last are waited for together.
-
-    The last has no pipeline around it: the driver ends one with a message after which
-    the server does not see that the transaction is idle, so it would not end that of a
-    process that is stopped then (``HELD``).
-    """
+    """The rows of several groups of questions, which are executed in this order and
+    waited for together."""
     if not _can_be_direct(connection):
         return [
             [row for question in group for row in fetch(connection, *question)]
             for group in asked
         ]
-    questions = [(place, each) for place, group in enumerate(asked) for each in group]
+    questions = [
+        (place, _prepared(statement, connection.dialect), bound)
+        for place, group in enumerate(asked)
+        for statement, bound in group
+    ]
     found: list[list[Row]] = [[] for _ in asked]
-    if not questions:
-        return found
-    *together, (place, last) = questions
-    sent: list[tuple[int, _Prepared, Any]] = []
-    if together:
-        raw: Any = connection.connection.driver_connection
-        with _wrapped(connection), raw.pipeline():
-            for group, (statement, bound) in together:
-                prepared = _prepared(statement, connection.dialect)
-                cursor = raw.cursor()
-                cursor.execute(prepared.text, prepared.bound(bound))
-                sent.append((group, prepared, cursor))
-    for group, prepared, cursor in sent:
-        found[group].extend(map(prepared.row, cursor.fetchall()))
-    found[place].extend(fetch(connection, *last))
+    if questions:
+        statements = [prepared.bound(bound) for _, prepared, bound in questions]
+        answers = _run(connection, statements)
+        for (place, prepared, _), (rows, _) in zip(questions, answers, strict=True):
+            found[place].extend(map(prepared.row, rows))
     return found
 
 
 @contextmanager
 def streamed(connection: Connection) -> Iterator[None]:
-    """The inside of a transaction: from ``begin_stream`` on its changes are sent
-    without waiting for any, then its commit, and all are waited for together.
+    """The inside of a transaction: from ``begin_stream`` on its changes are kept, and
+    sent together with its commit.
 
-    What one of them raises is raised by a later one or at the end.
+    What one of them raises is raised then, or by whatever is asked before.
     """
     known = connection.info
     known[_STREAM] = None
     try:
         yield
-        if known[_STREAM] is not None:
-            with _wrapped(connection):
-                # SQLAlchemy finds nothing left to commit then.
-                connection.connection.cursor().execute("COMMIT", prepare=False)
-                known.pop(_STREAM).__exit__(None, None, None)
+        if known[_STREAM]:
+            known[_STREAM].append(("COMMIT", ()))
+            # SQLAlchemy finds nothing left to commit then.
+            drain(connection)
     finally:
-        pipeline = known.pop(_STREAM, None)
-        if pipeline is not None:
-            # Something else has failed, and is raised.
-            with suppress(connection.dialect.loaded_dbapi.Error):
-                pipeline.__exit__(None, None, None)
+        known.pop(_STREAM, None)
 
 
 def begin_stream(connection: Connection) -> None:
-    """What follows in this transaction only changes rows, by functions of this
-    module; see :func:`streamed`, outside of which nothing happens."""
-    if not _can_be_direct(connection):
-        return
+    """What follows in this transaction only changes rows; see :func:`streamed`,
+    outside of which nothing happens."""
     known = connection.info
-    if _STREAM in known and known[_STREAM] is None:
-        pipeline = connection.connection.driver_connection.pipeline()
-        pipeline.__enter__()
-        known[_STREAM] = pipeline
+    if _can_be_direct(connection) and _STREAM in known and known[_STREAM] is None:
+        known[_STREAM] = []
 
 
 def change(
@@ -216,8 +217,20 @@ def change(
     has changed (in a stream nobody knows: -1)."""
     if not _can_be_direct(connection):
         return connection.execute(statement, dict(bound)).rowcount
-    prepared = _prepared(statement, connection.dialect)
-    return int(_execute(connection, prepared, bound).rowcount)
+    sent = _prepared(statement, connection.dialect).bound(bound)
+    waiting = connection.info.get(_STREAM)
+    if waiting is not None:
+        waiting.append(sent)
+        return -1
+    ((_, changed),) = _run(connection, [sent])
+    return changed
+
+
+def drain(connection: Connection, *_: Any) -> None:
+    """Send what a stream has kept: something else is about to be executed, or nothing
+    more comes."""
+    if connection.info.get(_STREAM):
+        _run(connection, [])
 
 
 def _can_be_direct(connection: Connection) -> bool:
@@ -228,22 +241,25 @@ def _can_be_direct(connection: Connection) -> bool:
     return not (heard.before_cursor_execute or heard.after_cursor_execute)
 
 
-@contextmanager
-def _wrapped(connection: Connection) -> Iterator[None]:
-    """What SQLAlchemy's own executions do with errors of the driver, and there is one
-    way only to that: wrap them, tell the listeners, invalidate lost connections."""
+def _run(connection: Connection, statements: Sequence[Statement]) -> list[Answer]:
+    """Execute them behind what the stream has kept; what the driver raises becomes
+    what SQLAlchemy's own executions make of it, and there is one way only to that:
+    it is wrapped, the listeners are told, lost connections are invalidated."""
+    info = connection.info
+    kept = info.get(_STREAM) or []
+    sent = [*kept, *statements]
+    kept.clear()
     try:
-        yield
+        if _PIPELINE not in info:
+            info[_PIPELINE] = _pipeline(connection.connection.driver_connection)
+        answers: list[Answer] = info[_PIPELINE].run(sent)
     except connection.dialect.loaded_dbapi.Error as error:
         connection._handle_dbapi_exception(error, "", None, None, None)
         raise
+    return answers[len(sent) - len(statements) :]
 
 
-def _execute(
-    connection: Connection, prepared: _Prepared, bound: Mapping[str, Any]
-) -> Any:
-    cursor = connection.info.get(_CURSOR)
-    if cursor is None or cursor.closed:
-        cursor = connection.info[_CURSOR] = connection.connection.cursor()
-    with _wrapped(connection):
-        return cursor.execute(prepared.text, prepared.bound(bound))
+def _pipeline(connection: Any) -> Pipeline:
+    from mistral.db.pipeline import Pipeline
+
+    return Pipeline(connection)

@@ -171,3 +171,23 @@ def test_outside_of_a_stream_none_begins(
         direct.begin_stream(connection)
         rows.insert_many(connection, workflow_executions, [run_row("a")])
     assert ids_in(database) == ["a"]
+
+
+def test_whoever_reads_in_a_stream_sees_what_it_has_kept(
+    database: Database, run_row: Rows
+) -> None:
+    own = OwnConnection(database, 5.0)
+    with own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        assert direct.fetch(connection, ALL_IDS, {}) == [{"id": "a"}]
+        rows.insert_many(connection, workflow_executions, [run_row("b")])
+        assert sorted(connection.scalars(ALL_IDS)) == ["a", "b"]
+        rows.insert_many(connection, workflow_executions, [run_row("c")])
+    own.close()
+    assert ids_in(database) == ["a", "b", "c"]
+
+
+def test_percent_signs_and_values_in_any_order() -> None:
+    text = "SELECT 7 %% %(b)s, %(a)s, %(b)s, '100 %%'"
+    assert direct._numbered(text) == ("SELECT 7 % $1, $2, $1, '100 %'", ("b", "a"))

@@ -27,17 +27,19 @@ SECONDS = 60.0
 WORKFLOW = "version: '2.0'\nw: {tasks: {a: {action: std.sleep seconds=1}}}\n"
 STOPS = """
 import os, signal, sys
-from mistral.db import direct, rows
+from mistral.db import rows
 from mistral.db.database import Database, OwnConnection
-from mistral.db.models import workflow_executions
 
 url, isolation, run_id = sys.argv[1:]
 own = OwnConnection(Database(url, isolation=isolation, held_seconds=1.0), 1.0)
 with own.begin() as connection:
     rows.lock_headers(connection, [run_id], skip_locked=False)
-    direct.begin_stream(connection)
-    rows.update_many(connection, workflow_executions, [{"id": run_id, "version": 99}])
-    connection.connection.driver_connection.pgconn.flush()
+    raw = connection.connection.driver_connection.pgconn
+    raw.enter_pipeline_mode()
+    change = "UPDATE workflow_executions SET version = 99 WHERE id = $1"
+    raw.send_query_params(change.encode(), [run_id.encode()])
+    raw.send_flush_request()
+    raw.flush()
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 ON_POSTGRESQL = [each for each in SERVERS if each.values[0].kind == "postgresql"]
@@ -58,7 +60,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
 
 
 def stopped(database: Database, run_id: str) -> subprocess.Popen[bytes]:
-    """A process that has the header's lock, has sent a change, and is stopped."""
+    """A process that has the header's lock, has sent a part of its changes, as one that
+    has many does, and is stopped."""
     url = database.url.render_as_string(hide_password=False)
     given = [sys.executable, "-c", STOPS, url, database.isolation, run_id]
     process = subprocess.Popen(given, stderr=subprocess.PIPE)
