@@ -82,6 +82,9 @@ class Heartbeats(Loop):
         again = self._held.send_again(_ids(answer, "missing"), self.interval)
         if again:
             self._delivery.wake()
+        if not self._held.room():
+            # Nothing runs until some of it is over.
+            self.wake_soon()
         return {"dropped": dropped, "abandoned": abandoned, "again": again}
 
     def wake_soon(self) -> None:

@@ -64,6 +64,8 @@ class Held:
         self._lock = threading.Lock()
         self._results: dict[tuple[str, int], _Result] = {}
         self._bytes = 0
+        # Of what was kept since the last list.
+        self._unlisted = self._unlisted_bytes = 0
 
     def keep(self, outcome: Outcome, reply_to: str | None, *, due: bool = True) -> None:
         """Hold an outcome.
@@ -77,6 +79,8 @@ class Held:
         with self._lock:
             self._forget(key)
             self._bytes += size
+            self._unlisted += 1
+            self._unlisted_bytes += size
             topic = reply_to or self._results_topic
             sent_at = None if due else self._clock.monotonic()
             self._results[key] = _Result(outcome, topic, size, sent_at)
@@ -89,15 +93,22 @@ class Held:
             return max(0, self._limit - len(self._results))
 
     def crowded(self) -> bool:
-        """Half of the bound is reached: time to ask what may be dropped."""
+        """Half of the bound is reached, a quarter of it since the last list: time to
+        ask what may be dropped. Engines that are behind commit nothing sooner for
+        being asked about everything with each result."""
         with self._lock:
             return (
                 2 * len(self._results) >= self._limit
-                or 2 * self._bytes >= self._limit_bytes
+                and 4 * self._unlisted >= self._limit
+            ) or (
+                2 * self._bytes >= self._limit_bytes
+                and 4 * self._unlisted_bytes >= self._limit_bytes
             )
 
     def listed(self) -> tuple[tuple[str, int], ...]:
+        """All that is held, to ask about it."""
         with self._lock:
+            self._unlisted = self._unlisted_bytes = 0
             return tuple(self._results)
 
     def drop(self, keys: Iterable[tuple[str, int]]) -> int:

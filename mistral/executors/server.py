@@ -283,6 +283,8 @@ class ExecutorServer(Service):
                 self._delivery.wake()
             if self._held.crowded():
                 self._heartbeats.wake()
+            elif not self._held.room():
+                self._heartbeats.wake_soon()
             self._claiming.wake()
 
         return keep

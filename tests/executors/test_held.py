@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 from fakes import FakeClock, RecordingBus
 
@@ -21,10 +23,13 @@ from mistral.messages import (
 )
 
 RESULTS = RecordingBus.results_topic
+SECONDS = 60.0
 
 
 class Bench:
-    def __init__(self, limit: int = 10, limit_bytes: int = 1000) -> None:
+    def __init__(
+        self, limit: int = 10, limit_bytes: int = 1000, interval: float = 10
+    ) -> None:
         self.bus = RecordingBus()
         self.clock = FakeClock()
         self.held = Held(self.clock, RESULTS, limit=limit, limit_bytes=limit_bytes)
@@ -52,7 +57,7 @@ class Bench:
             self.held,
             self.delivery,
             self.further,
-            10,
+            interval,
             self.clock,
         )
 
@@ -197,6 +202,44 @@ def test_the_store_is_bounded_by_number_and_size() -> None:
     assert big.held.room() == 0
     big.held.drop([("a", 1)])
     assert big.held.room() == 10
+
+
+def test_engines_that_are_behind_are_not_asked_with_each_result() -> None:
+    """Once half of the bound is reached, each further quarter is worth a beat."""
+    bench = Bench(limit=8)
+    crowded = []
+    for n in range(8):
+        bench.held.keep(result(f"r{n}"), None)
+        crowded.append(bench.held.crowded())
+        if crowded[-1]:
+            bench.beat(over=[])
+    assert [n for n, found in enumerate(crowded, 1) if found] == [4, 6, 8]
+    big = Bench(limit_bytes=800)
+    for n in range(4):
+        big.held.keep(ActionFinished(action_id=f"r{n}", result="x" * 98), None)
+    assert big.held.crowded()
+    big.beat(over=[])
+    assert not big.held.crowded()
+
+
+def test_whoever_is_full_asks_again_soon() -> None:
+    """And not at the next ordinary beat: until then it could run nothing."""
+    bench = Bench(limit=2, interval=600)
+    told, beats = queue.Queue[Message](), list[Message]()
+
+    def engine(message: Message) -> object:
+        told.put(message)
+        beats.append(message)
+        return {"over": ["a"] if len(beats) > 2 else [], "missing": []}
+
+    bench.bus.serve(bench.bus.engine_topic, engine)
+    bench.held.keep(result("a"), None)
+    bench.held.keep(result("b"), None)
+    bench.beats.start()
+    for _ in range(3):
+        assert isinstance(told.get(timeout=SECONDS), Heartbeat)
+    bench.beats.stop()
+    assert told.empty()
 
 
 def test_the_last_beat_says_that_it_is_the_last() -> None:
