@@ -63,6 +63,8 @@ class Held:
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._results: dict[tuple[str, int], _Result] = {}
+        # Those of them that are to be sent: few, where engines are behind.
+        self._due: dict[tuple[str, int], _Result] = {}
         self._bytes = 0
         # Of what was kept since the last list.
         self._unlisted = self._unlisted_bytes = 0
@@ -83,7 +85,9 @@ class Held:
             self._unlisted_bytes += size
             topic = reply_to or self._results_topic
             sent_at = None if due else self._clock.monotonic()
-            self._results[key] = _Result(outcome, topic, size, sent_at)
+            held = self._results[key] = _Result(outcome, topic, size, sent_at)
+            if due:
+                self._due[key] = held
 
     def room(self) -> int:
         """How many more may be claimed; 0 at the bound."""
@@ -131,7 +135,7 @@ class Held:
                     continue
                 if key[0] not in missed and held.sent_at > before:
                     continue
-                held.sent_at = None
+                self._make_due(key, held)
                 # the engine that made the offer may be gone
                 held.topic = self._results_topic
                 again += 1
@@ -141,12 +145,12 @@ class Held:
         """Who was to send this one does not: it is due."""
         with self._lock:
             if key in self._results:
-                self._results[key].sent_at = None
+                self._make_due(key, self._results[key])
 
     def due(self) -> list[tuple[str, tuple[Outcome, ...]]]:
         """Outcomes to send, by topic, in chunks; oldest first."""
         with self._lock:
-            waiting = [r for r in self._results.values() if r.sent_at is None]
+            waiting = list(self._due.values())
         waiting.sort(key=lambda held: held.topic)
         chunks = []
         for topic, group in itertools.groupby(waiting, key=lambda held: held.topic):
@@ -158,12 +162,19 @@ class Held:
         now = self._clock.monotonic()
         with self._lock:
             for outcome in outcomes:
-                held = self._results.get((outcome.action_id, outcome.attempt))
+                key = outcome.action_id, outcome.attempt
+                held = self._results.get(key)
                 if held is not None and held.outcome is outcome:
                     held.sent_at = now
+                    self._due.pop(key, None)
+
+    def _make_due(self, key: tuple[str, int], held: _Result) -> None:
+        held.sent_at = None
+        self._due[key] = held
 
     def _forget(self, key: tuple[str, int]) -> None:
         held = self._results.pop(key, None)
+        self._due.pop(key, None)
         if held is not None:
             self._bytes -= held.size
 
