@@ -382,6 +382,8 @@ class Database:
             held = int(self._held_seconds * 1000)
             return (
                 "SET TIME ZONE 'UTC'",
+                # Whatever the database keeps its texts in.
+                "SET client_encoding TO 'UTF8'",
                 f"SET idle_in_transaction_session_timeout = {held}",
                 # Plans of prepared statements are kept while tables grow (0049).
                 "SET enable_seqscan = off",

@@ -195,6 +195,8 @@ def streamed(connection: Connection) -> Iterator[None]:
     try:
         yield
         if known[_STREAM]:
+            if not connection.in_transaction():
+                raise Bug("What a stream has kept is of a transaction that has ended")
             known[_STREAM].append(("COMMIT", ()))
             # SQLAlchemy finds nothing left to commit then.
             drain(connection)
@@ -248,7 +250,6 @@ def _run(connection: Connection, statements: Sequence[Statement]) -> list[Answer
     info = connection.info
     kept = info.get(_STREAM) or []
     sent = [*kept, *statements]
-    kept.clear()
     try:
         if _PIPELINE not in info:
             info[_PIPELINE] = _pipeline(connection.connection.driver_connection)
@@ -256,6 +257,12 @@ def _run(connection: Connection, statements: Sequence[Statement]) -> list[Answer
     except connection.dialect.loaded_dbapi.Error as error:
         connection._handle_dbapi_exception(error, "", None, None, None)
         raise
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            # An interruption stays one: a rollback would fail, and be told instead.
+            connection.invalidate()
+        raise
+    kept.clear()
     return answers[len(sent) - len(statements) :]
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import itertools
 import select
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,11 +26,23 @@ from psycopg.adapt import PyFormat, Transformer
 
 _COMMIT: Final = "COMMIT"
 
+PLANNED: Final = 1.0
+"""Seconds for which the server may keep plans: tables grow, and it takes no notice
+before it analyzes them, a minute later or more (decision 0049)."""
+
+AHEAD: Final = 1 << 20
+"""Bytes of values that are kept until they go out: what libpq has needed for that once
+it needs for as long as the connection lasts."""
+
 Statement = tuple[str, Sequence[Any]]
 """A text with ``$1``, ``$2``… and their values; one text for all values there are."""
 
 Answer = tuple[list[tuple[Any, ...]], int]
 """Rows, as the driver makes them, and how many rows were found or changed."""
+
+_STALE: Final = ("0A000", "26000")
+"""States that say that something prepared is of no use any more: its table has changed,
+or a pooler has given this connection another server."""
 
 _OK: Final = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 _READ: Final = select.POLLIN
@@ -38,9 +51,16 @@ _GONE: Final = "the connection was lost"
 
 
 class Pipeline:
-    """What is kept of one connection; used by one thread at a time."""
+    """What is kept of one connection; used by one thread at a time.
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    :param monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connection = connection
         self._pg = connection.pgconn
         # Whoever sends much and reads nothing meanwhile would wait for itself.
@@ -48,6 +68,8 @@ class Pipeline:
         self._values = Transformer(connection)
         self._names: dict[str, bytes] = {}
         self._numbers = itertools.count()
+        self._monotonic = monotonic
+        self._planned_at = monotonic()
         self._poll = select.poll()
         self._poll.register(self._pg.socket, _READ)
 
@@ -59,6 +81,8 @@ class Pipeline:
 
         :raises psycopg.Error: of the first that failed, or of the connection.
         """
+        if not statements:
+            return []
         sent = [
             (text, [self._dumped(value) for value in values])
             for text, values in statements
@@ -73,13 +97,14 @@ class Pipeline:
 
     def _run(self, statements: Sequence[tuple[str, list[bytes | None]]]) -> Any:
         pg = self._pg
-        begins = self._begins()
+        before = self._before()
         new: list[str] = []
-        # What stands before an answer that somebody wants: a beginning, preparations.
+        ahead = 0
+        # What stands before an answer that somebody wants: preparations.
         asides: list[int] = []
         pg.enter_pipeline_mode()
-        if begins is not None:
-            pg.send_query_params(begins, None)
+        for command in before:
+            pg.send_query_params(command, None)
         for text, values in statements:
             if text == _COMMIT:
                 # Once is not worth a name, and there is nothing to plan.
@@ -95,9 +120,13 @@ class Pipeline:
             else:
                 asides.append(0)
             pg.send_query_prepared(name, values)
+            ahead += sum(len(value) for value in values if value is not None)
+            if ahead > AHEAD:
+                self._flush()
+                ahead = 0
         pg.pipeline_sync()
         self._flush()
-        first = 0 if begins is None else 1
+        first = len(before)
         answers: list[Answer] = []
         error: psycopg.Error | None = None
         for aside in asides:
@@ -123,6 +152,9 @@ class Pipeline:
             # Which of them were prepared before that does not matter.
             for text in new:
                 self._names.pop(text, None)
+            if error.sqlstate in _STALE:
+                # It would be so for ever; the next connection prepares anew.
+                self._connection.close()
             raise error
         return answers
 
@@ -130,7 +162,10 @@ class Pipeline:
         if result.status == pq.ExecStatus.COMMAND_OK:
             return [], result.command_tuples or 0
         self._values.set_pgresult(result)
-        return self._values.load_rows(0, result.ntuples, tuple), result.ntuples
+        rows = self._values.load_rows(0, result.ntuples, tuple)
+        # It would be kept until the next one comes.
+        self._values.set_pgresult(None)
+        return rows, result.ntuples
 
     def _failure(self, result: pq.abc.PGresult | None) -> psycopg.Error | None:
         if result is None:
@@ -141,6 +176,15 @@ class Pipeline:
             # What is still said of the connection; nothing more can be read.
             raise psycopg.OperationalError(pq.error_message(result))
         return psycopg.errors.error_from_result(result, "utf-8")
+
+    def _before(self) -> list[bytes]:
+        """What goes ahead of statements now."""
+        begins = self._begins()
+        now = self._monotonic()
+        if now - self._planned_at < PLANNED:
+            return [] if begins is None else [begins]
+        self._planned_at = now
+        return [b"DISCARD PLANS"] if begins is None else [begins, b"DISCARD PLANS"]
 
     def _begins(self) -> bytes | None:
         """What begins a transaction, if one has to begin."""
@@ -163,9 +207,11 @@ class Pipeline:
             return value.encode()
         if isinstance(value, bool):
             return b"t" if value else b"f"
-        if isinstance(value, int | float):
-            return repr(value).encode()
-        if isinstance(value, datetime):
+        if isinstance(value, int):
+            return int.__repr__(value).encode()
+        if isinstance(value, float):
+            return float.__repr__(value).encode()
+        if isinstance(value, datetime) and value.tzinfo is None:
             return value.isoformat(" ").encode()
         dumper = self._values.get_dumper(value, PyFormat.TEXT)
         found = dumper.dump(value)

@@ -184,7 +184,9 @@ class EngineLoop(Service):
         return failures + 1
 
     def _is_there(self, turn_id: str, batch: Sequence[Waiting]) -> bool:
-        """Whether a turn whose commit was not answered has committed."""
+        """Whether a turn whose commit was not answered has committed. The server may
+        still be about to: what it has locked and which ids it has taken then keep a
+        second try from doing the same again."""
         failures = 0
         while True:
             try:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mistral.db import bulk, direct, rows
 from mistral.db.database import Database, OwnConnection
 from mistral.db.models import task_executions, workflow_executions
+from mistral.errors import Bug
 
 Rows = Callable[..., dict[str, Any]]
 
 ID = workflow_executions.c.id
 ALL_IDS = select(ID)
+SECONDS = 60.0
 
 
 def ids_in(database: Database) -> list[str]:
@@ -191,3 +194,84 @@ def test_whoever_reads_in_a_stream_sees_what_it_has_kept(
 def test_percent_signs_and_values_in_any_order() -> None:
     text = "SELECT 7 %% %(b)s, %(a)s, %(b)s, '100 %%'"
     assert direct._numbered(text) == ("SELECT 7 % $1, $2, $1, '100 %'", ("b", "a"))
+
+
+@pytest.mark.services
+def test_a_statement_that_is_stale_is_prepared_anew_on_another_connection(
+    open_database: Callable[..., Database], run_row: Rows
+) -> None:
+    """After an upgrade beside running engines, or behind a pooler."""
+    database = open_database("postgresql", pool_size=1, max_overflow=0)
+    with database.begin() as connection:
+        assert direct.fetch(connection, ALL_IDS, {}) == []
+        connection.execute(text("DISCARD PLANS"))
+        connection.execute(text("DEALLOCATE ALL"))
+    with pytest.raises(DBAPIError) as caught, database.begin() as connection:
+        direct.fetch(connection, ALL_IDS, {})
+    assert database.is_retryable(caught.value)
+    with database.begin() as connection:
+        assert direct.fetch(connection, ALL_IDS, {}) == []
+
+
+@pytest.mark.services
+def test_texts_are_right_in_whatever_the_environment_says(
+    open_database: Callable[..., Database],
+    run_row: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    database = open_database("postgresql")
+    given = run_row("a", description="é → ß")
+    with database.begin() as connection:
+        rows.insert_many(connection, workflow_executions, [given])
+        column = workflow_executions.c.description
+        assert connection.scalar(select(column)) == "é → ß"
+
+
+@pytest.mark.services
+def test_what_ends_the_transaction_ends_the_stream(
+    open_database: Callable[..., Database], run_row: Rows
+) -> None:
+    database = open_database("postgresql")
+    own = OwnConnection(database, 5.0)
+    with pytest.raises(Bug), own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        connection.rollback()
+    own.close()
+    assert ids_in(database) == []
+
+
+@pytest.mark.services
+def test_who_catches_what_was_not_sent_loses_nothing(
+    open_database: Callable[..., Database], run_row: Rows
+) -> None:
+    own = OwnConnection(open_database("postgresql"), 5.0)
+    with own.begin() as connection:
+        direct.begin_stream(connection)
+        rows.insert_many(connection, workflow_executions, [run_row("a")])
+        with pytest.raises(DBAPIError):
+            rows.fetch(connection, workflow_executions, "id", ["\0"])
+        rows.insert_many(connection, workflow_executions, [run_row("b")])
+    with own.begin() as connection:
+        assert sorted(connection.scalars(ALL_IDS)) == ["a", "b"]
+    own.close()
+
+
+@pytest.mark.services
+def test_an_interruption_stays_one(open_database: Callable[..., Database]) -> None:
+    database = open_database("postgresql")
+    asked = select(func.pg_sleep(SECONDS))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            database.replay(lambda connection: direct.fetch(connection, asked, {}))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ids_in(database) == []
