@@ -48,6 +48,7 @@ from mistral.messages import (
     CarryNotices,
     Message,
     Request,
+    StartTogether,
     encode,
 )
 from mistral.service import Service, together
@@ -200,7 +201,7 @@ class Bus(Service):
         clock = SystemClock()
         until = clock.monotonic() + wait
         patience = wait
-        if isinstance(message, Request) and message.request_id:
+        if _may_come_twice(message):
             patience = self._again_seconds
         while True:
             left = until - clock.monotonic()
@@ -453,6 +454,11 @@ def _echoes(client: Any) -> bool:
         return bool(client.call({}, "echo"))
     except oslo_messaging.MessagingTimeout:
         return False
+
+
+def _may_come_twice(message: Message) -> bool:
+    is_known = isinstance(message, Request) and bool(message.request_id)
+    return is_known or isinstance(message, StartTogether)
 
 
 def _grouped(topic: str, target: str | None) -> str:

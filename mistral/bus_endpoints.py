@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mistral import no_eventlet  # noqa: F401  (first of all)
-from mistral.errors import Bug, MistralError, Unavailable, is_outage, to_wire
+from mistral.errors import (
+    Bug,
+    MistralError,
+    Unavailable,
+    as_told,
+    is_outage,
+    to_wire,
+)
 from mistral.messages import Message, decode
 from mistral.redaction import redacted
 
@@ -50,9 +57,9 @@ class Requests:
         except Exception as error:
             if is_outage(error):
                 LOG.warning("A %s waits: %s", message.get("kind"), redacted(error))
-                return {"error": to_wire(Unavailable("The database is away."))}
-            LOG.exception("A %s could not be handled", message.get("kind"))
-            return {"error": to_wire(Bug("The request could not be handled"))}
+            else:
+                LOG.exception("A %s could not be handled", message.get("kind"))
+            return {"error": to_wire(as_told(error))}
 
 
 class Messages:

@@ -297,6 +297,16 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, Unavailable) or hasattr(error, _OUTAGE)
 
 
+def as_told(error: BaseException) -> MistralError:
+    """What who asked may hear of an error: of one that is none of ours only whether a
+    repeat may help."""
+    if isinstance(error, MistralError):
+        return error
+    if is_outage(error):
+        return Unavailable("The database is away.")
+    return Bug("The request could not be handled")
+
+
 class StaleSchema(ServiceError):
     code = "stale-schema"
 

@@ -320,6 +320,19 @@ class Batch(Message):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StartTogether(Message):
+    """Starts that were asked for at the same moment (decision 0050). It may come
+    twice, as each of them may. It is answered with a list, in their order: ``{"answer":
+    …}``, ``{"error": …}`` (``errors.to_wire``), or ``{"later": true}``: not known yet,
+    to be asked for again by itself.
+
+    :param requests: each an encoded ``StartWorkflow`` with a ``request_id``.
+    """
+
+    requests: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat(Message):
     """What an executor runs and holds. It is answered with ``{"over":
     [action ids whose attempt is finished or replaced], "missing": [],
@@ -711,7 +724,7 @@ def _lane(security: Mapping[str, Any], execution: str, priority: int) -> Lane:
 
 _TUPLES: Final = frozenset(
     {
-        "asking", "events", "held", "ids", "notices", "publishers", "running", "taken",
-        "targets", "unused",
+        "asking", "events", "held", "ids", "notices", "publishers", "requests",
+        "running", "taken", "targets", "unused",
     }
 )  # fmt: skip

@@ -33,6 +33,7 @@ from mistral.messages import (
     Heartbeat,
     Message,
     PauseWorkflow,
+    StartTogether,
     StartWorkflow,
     decode,
     encode,
@@ -175,9 +176,14 @@ def test_a_request_that_is_lost_is_made_again(url: str, prefix: str) -> None:
         return len(asked) > 2 or release.wait(SECONDS)
 
     bus.serve(bus.engine_topic, handler)
-    request = PauseWorkflow(run_id="x", request_id="q")
-    assert bus.call(request) is True
-    assert asked == [request] * 3
+    starts = (encode(StartWorkflow(run_id="x", request_id="q")),)
+    for request in (
+        PauseWorkflow(run_id="x", request_id="q"),
+        StartTogether(requests=starts),
+    ):
+        asked.clear()
+        assert bus.call(request) is True
+        assert asked == [request] * 3
     with pytest.raises(Unavailable):
         asked.clear()
         bus.call(PauseWorkflow(run_id="x"), timeout=0.7)

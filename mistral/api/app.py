@@ -25,6 +25,7 @@ from mistral.api.hooks import BODY, REQUEST_ID, Edge, ErrorHook, WsgiApp
 from mistral.api.policy import Policies
 from mistral.api.rest import Call, Resource
 from mistral.api.services import Services
+from mistral.api.starts import Starts
 from mistral.api.target import target_of
 from mistral.api.v2.action_executions import ActionExecutions
 from mistral.api.v2.actions import Actions
@@ -144,7 +145,9 @@ def make_app(
     settings = services.settings
     if services.endings is None:
         services = replace(services, endings=Endings(services.database))
-    services = replace(services, bus=PatientBus(services.bus, services.gate))
+    seconds = float(settings.messaging.rpc_response_timeout)
+    starts = Starts(services.bus, services.clock, seconds)
+    services = replace(services, bus=PatientBus(starts, services.gate))
     found = collections() if resources is None else resources
     root = Root(found, health=settings.api.healthcheck)
     policies = Policies(

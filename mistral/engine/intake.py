@@ -135,19 +135,33 @@ class Intake:
         :raises Unavailable: too much waits, or this engine stops.
         """
         waiting = Waiting(event, row_id, ask)
+        self._put([waiting], bounded=row_id is None)
+        return waiting.answer
+
+    def put_all(self, events: Iterable[Event]) -> list[Answer]:
+        """Let events be heard that came at the same moment: no turn takes some of them
+        before the others are here. Where there is room for one there is for all.
+
+        :raises Unavailable: as by ``put``.
+        """
+        found = [Waiting(event) for event in events]
+        self._put(found, bounded=True)
+        return [waiting.answer for waiting in found]
+
+    def _put(self, found: Iterable[Waiting], *, bounded: bool) -> None:
         with self._change:
             if self._closed:
                 raise Unavailable("This engine is stopping.")
-            if row_id is None and self._size >= self._limit:
+            if bounded and self._size >= self._limit:
                 raise Unavailable("The engine has too much to do.", retry_after=2.0)
-            key = waiting.key
-            if key not in self._runs:
-                self._runs[key] = deque()
-                self._line.add(key, key, self._lane(key, waiting))
-            self._runs[key].append(waiting)
-            self._size += 1
+            for waiting in found:
+                key = waiting.key
+                if key not in self._runs:
+                    self._runs[key] = deque()
+                    self._line.add(key, key, self._lane(key, waiting))
+                self._runs[key].append(waiting)
+                self._size += 1
             self._change.notify()
-        return waiting.answer
 
     def know(self, projects: Mapping[str, str]) -> None:
         """Remember whose headers are; their events do not say that.

@@ -31,6 +31,7 @@ from mistral.engine.maintenance import MaintenanceSweep
 from mistral.engine.notices import Notices, Patience
 from mistral.engine.offers import Offers
 from mistral.engine.removal import RemovalSweep
+from mistral.engine.starts import Starts
 from mistral.engine.steps import Reached, unwatched
 from mistral.engine.sweeps import (
     LEFT,
@@ -57,6 +58,7 @@ from mistral.messages import (
     Message,
     NoticesCarried,
     QueueLook,
+    StartTogether,
     State,
     decode,
 )
@@ -202,6 +204,7 @@ class EngineServer(Service):
             options.reached,
             options.lock_seconds,
         )
+        self.starts = Starts(self.intake, clock, options.answer_seconds)
         self.overdue = OverdueSweep(
             database,
             self.intake,
@@ -251,7 +254,7 @@ class EngineServer(Service):
     # -- What is heard --------------------------------------------------------
 
     def handle(self, message: Message) -> Any:
-        """Answer one request, heartbeat, or batch of claims.
+        """Answer one request, heartbeat, or batch of claims or starts.
 
         :raises MistralError: as decided; ``Unavailable`` when it took too long
             (a repeat with the same request id is safe).
@@ -262,6 +265,8 @@ class EngineServer(Service):
             return self.handed_in(message)
         if isinstance(message, FetchSource):
             return self.source(message)
+        if isinstance(message, StartTogether):
+            return self.starts.answer(message)
         if isinstance(message, Batch):
             return self.claims.answer([_claim(decode(each)) for each in message.events])
         return self._wait(self._put([message])[0])
