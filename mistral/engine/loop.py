@@ -211,26 +211,31 @@ class EngineLoop(Service):
         """Record an event that no turn can store, and end what waits for it; if that
         cannot be stored either, the event alone."""
         LOG.error("An event cannot be stored", exc_info=error)
-        outcome = self._tries.outcome()
-        try:
-            self._store_poison(waiting, error, outcome, ends=True)
-        except Exception as second:
-            if self._database.is_lock_timeout(second):
-                self._set_apart([waiting])
-                return
-            LOG.error("What waits for it cannot be ended", exc_info=second)
+        failures, ends = 0, True
+        while True:
             outcome = self._tries.outcome()
             try:
-                self._store_poison(waiting, error, outcome, ends=False)
-            except Exception as third:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(
-                        Unavailable("The event could not be stored.")
-                    )
-                if not self._database.is_retryable(third):
+                self._store_poison(waiting, error, outcome, ends=ends)
+            except Exception as second:
+                if self._database.is_lock_timeout(second):
+                    self._set_apart([waiting])
+                    return
+                if self._database.is_retryable(second):
+                    failures = self._back_off(failures, [waiting])
+                    if not self._is_there(outcome.written.turn_id, [waiting]):
+                        continue
+                elif ends:
+                    LOG.error("What waits for it cannot be ended", exc_info=second)
+                    ends = False
+                    continue
+                else:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(
+                            Unavailable("The event could not be stored.")
+                        )
                     raise
-                return
-        self._after_commit(outcome)
+            self._after_commit(outcome)
+            return
 
     def _store_poison(
         self, waiting: Waiting, error: Exception, outcome: Outcome, *, ends: bool

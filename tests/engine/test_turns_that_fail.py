@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from house import CALLER, House
 from small_flows import HELD, ONE
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.exc import OperationalError
 
 from mistral.db import models
@@ -24,6 +24,13 @@ two:
       action: std.sleep seconds=1
     b:
       action: std.sleep seconds=2
+"""
+
+LARGE = """
+version: '2.0'
+large:
+  tasks:
+    t: {action: std.sleep seconds=1, publish: {x: <% range(9000).toList() %>}}
 """
 
 
@@ -121,4 +128,25 @@ def test_a_connection_lost_at_commit_changes_nothing(
     setattr(house.database, moment, 1)
     assert house.header(id)["state"] == "SUCCESS"
     assert len(house.rows(models.history)) == 2
+    house.close()
+
+
+@pytest.mark.parametrize("moment", ["fail_before", "fail_after"])
+def test_what_waits_for_poison_ends_although_the_connection_is_lost(
+    tmp_path: Path, moment: str
+) -> None:
+    """DESIGN § 3: an outage while it is set aside is waited for like any other."""
+    house = House(tmp_path, database=Flaky)
+    house.upload(LARGE)
+    house.hold.add("std.sleep")
+    id = house.start("large")
+    house.settle()
+    with house.database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE documents RENAME TO gone"))
+    setattr(house.database, moment, 1)
+    house.finish(house.running.pop())
+    house.settle()
+    assert [row["kind"] for row in house.rows(models.poison)] == ["ActionFinished"]
+    assert house.header(id)["state"] == "ERROR"
+    assert house.tasks(id) == {"t": "ERROR"}
     house.close()
