@@ -200,7 +200,9 @@ def test_of_a_chain_of_tracebacks_the_last_one_counts() -> None:
 
 def test_what_a_full_disk_has_left_of_a_line_is_no_error() -> None:
     lines = ["Traceback (most recent call last):", "  File 1"]
-    assert strange([*lines, "53.206 12 WARNING mistral.service [-] beat: late"]) == []
+    rest = "53.206 12 WARNING mistral.service [-] beat: late"
+    assert strange([*lines, rest]) == []
+    assert strange([*lines, f"{HEAD} oslo_messaging.rpc.server 2026-11-2{rest}"]) == []
 
 
 def test_what_nobody_has_caught_is_found() -> None:

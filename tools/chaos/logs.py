@@ -10,7 +10,7 @@ _LINE = re.compile(r"\S+ \S+ \d+ [A-Z]+ (\S+) ?(.*)")
 """Date, time, process, level, logger, text."""
 
 _PIECE = re.compile(r"\d [A-Z]+ [\w.]+ \[")
-"""Of a line that a full disk has cut."""
+"""Of a line that a full disk has cut, or of the next one behind what it has left."""
 
 _LAST = re.compile(r"([A-Za-z_][\w.]*)(: .*)?")
 
@@ -41,7 +41,7 @@ def strange(lines: Iterable[str]) -> list[str]:
             found.pop()
         if text:
             last_is_found = False
-        if not match and _PIECE.search(line):
+        if _PIECE.search(text):
             within = False
         elif _BEGINS in text:
             within = True
